@@ -1,5 +1,6 @@
 //! What flows through the graph: label sets, metric samples and the rules that rewrite them. Pure.
 
+pub mod exposition;
 pub mod histogram;
 pub mod labels;
 pub mod samples;
