@@ -33,7 +33,11 @@ pub struct Metric {
 
 impl Family {
     /// A family without series yet.
-    pub fn new(name: impl Into<Cow<'static, str>>, help: impl Into<Cow<'static, str>>, kind: MetricKind) -> Self {
+    pub fn new(
+        name: impl Into<Cow<'static, str>>,
+        help: impl Into<Cow<'static, str>>,
+        kind: MetricKind,
+    ) -> Self {
         Self { name: name.into(), help: help.into(), kind, metrics: Vec::new() }
     }
 
@@ -131,9 +135,14 @@ mod tests {
 
     #[test]
     fn families_are_written_with_help_type_labels_and_escapes() {
-        let family = Family::gauge("a", "line\nbreak \\").with(&[("x", "q\"\\\n"), ("y", "")], 1.5).with(&[], f64::INFINITY);
+        let family = Family::gauge("a", "line\nbreak \\")
+            .with(&[("x", "q\"\\\n"), ("y", "")], 1.5)
+            .with(&[], f64::INFINITY);
         let mut out = String::new();
         write_text(&[family, Family::counter("none_total", "left out")], &mut out);
-        assert_eq!(out, "# HELP a line\\nbreak \\\\\n# TYPE a gauge\na{x=\"q\\\"\\\\\\n\",y=\"\"} 1.5\na +Inf\n");
+        assert_eq!(
+            out,
+            "# HELP a line\\nbreak \\\\\n# TYPE a gauge\na{x=\"q\\\"\\\\\\n\",y=\"\"} 1.5\na +Inf\n"
+        );
     }
 }

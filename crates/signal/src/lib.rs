@@ -1,10 +1,18 @@
 //! What flows through the graph: label sets, metric samples and the rules that rewrite them. Pure.
 
+mod builder;
 pub mod exposition;
 pub mod histogram;
 pub mod labels;
+pub mod names;
 pub mod samples;
+mod series;
+pub mod target;
 
+pub use builder::LabelsBuilder;
 pub use histogram::NativeHistogram;
-pub use labels::{Labels, Series};
+pub use labels::{Labels, LabelsError, METRIC_NAME};
+pub use names::{Escaping, NameScheme};
 pub use samples::{FamilyMetadata, MetricKind, SampleBatch, Samples};
+pub use series::{Series, series_count};
+pub use target::Target;
