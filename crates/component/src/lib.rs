@@ -1,1 +1,35 @@
-//! component
+//! The authoring API: what a component is, how components are joined, and what they are given.
+//!
+//! A component is a type with arguments and exports ([`Component`], [`Pure`]). The runtime knows it only
+//! as a [`ComponentDef`] that makes a [`Node`]. Data moves between nodes through a [`Port`] and its
+//! [`Receiver`]s; a [`Fanout`] is what `forward_to` turns into.
+//! Invariants: `build` does no I/O and spawns nothing; `run` owns its state and gets updates as
+//! messages; a panic anywhere in a component ends as that node's health.
+
+extern crate self as component;
+
+mod context;
+mod definition;
+mod error;
+pub mod health;
+pub mod http;
+pub mod livedebug;
+pub mod metrics;
+mod node;
+mod port;
+mod services;
+mod stability;
+pub mod testkit;
+mod values;
+
+pub use context::{BuildCx, DebugInfo, Event, RunCx, Spawner, Update};
+pub use definition::{Component, ComponentDef, Pure, Registry};
+pub use error::Error;
+pub use eval::{self, ArgValue, Exports as ExportsTrait};
+pub use health::{Health, HealthState};
+pub use macros::{ArgEnum, Arguments, Exports};
+pub use node::{Evaluated, Node, NodeCx, Prepared, Stopped};
+pub use port::{BoxFuture, Consumer, Draining, Fanout, Port, Receiver, Rejected, Signal};
+pub use services::Services;
+pub use stability::Stability;
+pub use values::{RelabelRule, RelabelRules, Target, compile_rules};

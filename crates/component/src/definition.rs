@@ -1,0 +1,125 @@
+//! What authors implement, and its type-erased description for the runtime.
+
+use std::sync::Arc;
+
+use eval::schema::{BodySchema, ExportSchema};
+use eval::syntax::{Diagnostic, Source, ast};
+use eval::{Arguments, Exports, Scope};
+
+use crate::context::{BuildCx, RunCx};
+use crate::error::Error;
+use crate::node::{ComponentNode, Node, NodeCx, PureNode};
+use crate::stability::Stability;
+
+/// A component with a task: it owns time, I/O or a place in the data path.
+pub trait Component: Sized + Send + 'static {
+    /// Its name in the configuration language; also the path of its folder.
+    const NAME: &'static str;
+    /// How settled it is.
+    const STABILITY: Stability;
+    /// Its page in the reference: Markdown, without the generated tables.
+    const DOCS: &'static str;
+    /// What its block may say.
+    type Args: Arguments + Clone + PartialEq + Sync;
+    /// What others may refer to.
+    type Exports: Exports + Clone + PartialEq;
+
+    /// Checks the arguments as far as possible without I/O, makes ports and first exports. Nothing is
+    /// spawned or opened here.
+    fn build(args: Self::Args, cx: &BuildCx) -> Result<(Self, Self::Exports), Error>;
+
+    /// Runs until [`crate::Event::Stop`] and takes updates as they come. An error or a return without
+    /// being asked leaves the node *exited* until the next reload.
+    fn run(self, cx: RunCx<Self>) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// A component that is a function of its arguments: no task, no state.
+pub trait Pure: 'static {
+    /// Its name in the configuration language; also the path of its folder.
+    const NAME: &'static str;
+    /// How settled it is.
+    const STABILITY: Stability;
+    /// Its page in the reference: Markdown, without the generated tables.
+    const DOCS: &'static str;
+    /// What its block may say.
+    type Args: Arguments + Clone + PartialEq + Sync;
+    /// What others may refer to.
+    type Exports: Exports + Clone + PartialEq;
+
+    /// The function.
+    fn evaluate(args: &Self::Args, cx: &BuildCx) -> Result<Self::Exports, Error>;
+}
+
+/// A component as the runtime, the reference and `validate` see it.
+#[derive(Clone, Copy)]
+pub struct ComponentDef {
+    /// Name in the configuration language.
+    pub name: &'static str,
+    /// How settled it is.
+    pub stability: Stability,
+    /// Reference page without the generated tables.
+    pub docs: &'static str,
+    /// Arguments and blocks.
+    pub arguments: fn() -> &'static BodySchema,
+    /// Exports.
+    pub exports: fn() -> &'static [ExportSchema],
+    /// The static pass over one body: no side effects.
+    pub check: fn(&Source, &ast::Body, Option<&ast::Ident>, &Scope<'_>) -> Vec<Diagnostic>,
+    /// A node that has not been evaluated yet.
+    pub node: fn(NodeCx) -> Arc<dyn Node>,
+}
+
+impl ComponentDef {
+    /// Describes a component with a task.
+    pub const fn of<C: Component>() -> Self {
+        Self {
+            name: C::NAME,
+            stability: C::STABILITY,
+            docs: C::DOCS,
+            arguments: <C::Args as Arguments>::schema,
+            exports: <C::Exports as Exports>::schema,
+            check: eval::check::<C::Args>,
+            node: |cx| Arc::new(ComponentNode::<C>::new(cx)),
+        }
+    }
+
+    /// Describes a pure component.
+    pub const fn pure<P: Pure>() -> Self {
+        Self {
+            name: P::NAME,
+            stability: P::STABILITY,
+            docs: P::DOCS,
+            arguments: <P::Args as Arguments>::schema,
+            exports: <P::Exports as Exports>::schema,
+            check: eval::check::<P::Args>,
+            node: |cx| Arc::new(PureNode::<P>::new(cx)),
+        }
+    }
+}
+
+/// All components of a program, sorted by name.
+#[derive(Clone, Default)]
+pub struct Registry(Arc<Vec<ComponentDef>>);
+
+impl Registry {
+    /// Collects the lists of the families.
+    ///
+    /// # Panics
+    /// If two components have the same name: that is a mistake in this program.
+    pub fn new(families: &[&[ComponentDef]]) -> Self {
+        let mut all: Vec<_> = families.concat();
+        all.sort_by_key(|d| d.name);
+        assert!(all.windows(2).all(|w| w[0].name != w[1].name), "two components share a name");
+        Self(Arc::new(all))
+    }
+
+    /// The component of a name.
+    pub fn get(&self, name: &str) -> Option<&ComponentDef> {
+        self.0.binary_search_by(|d| d.name.cmp(name)).ok().map(|i| &self.0[i])
+    }
+
+    /// All of them, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = &ComponentDef> {
+        self.0.iter()
+    }
+}

@@ -1,0 +1,397 @@
+//! A node as the runtime sees it: evaluate, start, stop; whatever the component's types are.
+//!
+//! Evaluation has two steps, so that nothing is changed before everything has been decoded:
+//! [`Node::prepare`] (synchronous, no effects) and [`Node::apply`] (build, or update by message).
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use eval::syntax::{Diagnostic, Source, ast};
+use eval::{Arguments, Exports, Item, Scope, Value};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::context::{BuildCx, NodeShared, RunCx, Tasks, Update};
+use crate::definition::{Component, Pure};
+use crate::error::Error;
+use crate::health::{Health, HealthState, Part};
+use crate::port::{BoxFuture, panic_text};
+use crate::services::Services;
+
+/// How long a component may take to answer an update.
+const UPDATE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What a node is made with.
+#[derive(Clone)]
+pub struct NodeCx {
+    /// Module path, `/`, local ID.
+    pub global_id: String,
+    /// The process's services.
+    pub services: Arc<Services>,
+    /// Called after the exports have changed; must only take note.
+    pub on_exports: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// Decoded arguments on their way from [`Node::prepare`] to [`Node::apply`].
+pub struct Prepared(Option<Box<dyn Any + Send>>);
+
+/// What an evaluation did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evaluated {
+    /// The component was built.
+    Built,
+    /// It took new arguments.
+    Updated,
+    /// The arguments are as before.
+    Unchanged,
+}
+
+/// How a node came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// In time.
+    Clean,
+    /// It was aborted at the deadline.
+    Aborted,
+}
+
+/// A type-erased component instance.
+pub trait Node: Send + Sync {
+    /// Decodes a body. No effects besides the node's evaluation health on failure.
+    fn prepare(
+        &self,
+        source: &Source,
+        body: &ast::Body,
+        label: Option<&ast::Ident>,
+        scope: &Scope<'_>,
+    ) -> Result<Prepared, Vec<Diagnostic>>;
+
+    /// Builds, or updates. On an error the old arguments stay in force.
+    fn apply(&self, prepared: Prepared) -> BoxFuture<'_, Result<Evaluated, Error>>;
+
+    /// Starts the run loop if the node is built and not running; restarts it after an exit.
+    fn start(&self);
+
+    /// Stops the run loop; aborts it at the deadline. Afterwards receivers refuse.
+    fn stop(&self, deadline: Duration) -> BoxFuture<'_, Stopped>;
+
+    /// The present exports; `null` before the first build.
+    fn exports(&self) -> Value;
+
+    /// The present health.
+    fn health(&self) -> Health;
+
+    /// Tells that evaluation failed before it reached the node.
+    fn evaluation_failed(&self, message: String);
+
+    /// The arguments in force, for UI and API.
+    fn arguments(&self) -> Vec<Item>;
+
+    /// Details of the running component, for UI and API.
+    fn debug_info(&self) -> Vec<Item>;
+}
+
+fn prepare<A: Arguments + PartialEq>(
+    shared: &NodeShared,
+    current: Option<&A>,
+    decoded: (Option<A>, Vec<Diagnostic>),
+) -> Result<Prepared, Vec<Diagnostic>> {
+    match decoded {
+        (Some(args), _) if current == Some(&args) => Ok(Prepared(None)),
+        (Some(args), _) => Ok(Prepared(Some(Box::new(args)))),
+        (None, diagnostics) => {
+            let first = diagnostics.iter().find(|d| d.is_error());
+            let message = first.map_or("arguments could not be decoded", |d| d.message.as_str());
+            shared.health.set(Part::Evaluation, Health::unhealthy(message));
+            Err(diagnostics)
+        }
+    }
+}
+
+fn guarded<R>(what: &str, f: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
+    catch_unwind(AssertUnwindSafe(f))
+        .unwrap_or_else(|panic| Err(Error::other(format!("{what} panicked: {}", panic_text(&*panic)))))
+}
+
+fn evaluated(shared: &NodeShared, result: Result<Evaluated, Error>) -> Result<Evaluated, Error> {
+    let health = match &result {
+        Ok(_) => Health::healthy("component evaluated"),
+        Err(error) => Health::unhealthy(error.to_string()),
+    };
+    shared.health.set(Part::Evaluation, health);
+    result
+}
+
+/// A node of a component with a task.
+pub(crate) struct ComponentNode<C: Component> {
+    shared: Arc<NodeShared>,
+    state: Mutex<State<C>>,
+}
+
+struct State<C: Component> {
+    args: Option<C::Args>,
+    built: Option<C>,
+    running: Option<Running<C>>,
+}
+
+struct Running<C: Component> {
+    updates: mpsc::Sender<Update<C::Args>>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl<C: Component> ComponentNode<C> {
+    pub(crate) fn new(cx: NodeCx) -> Self {
+        let shared = NodeShared::new(cx.global_id, cx.services, cx.on_exports);
+        Self { shared, state: Mutex::new(State { args: None, built: None, running: None }) }
+    }
+
+    fn build(&self, args: &C::Args) -> Result<C, Error> {
+        self.shared.clear_instance();
+        let cx = BuildCx(self.shared.clone());
+        let (component, exports) = guarded(C::NAME, || C::build(args.clone(), &cx))?;
+        self.shared.publish(exports.to_value());
+        Ok(component)
+    }
+
+    fn running_updates(&self) -> Option<mpsc::Sender<Update<C::Args>>> {
+        let state = self.state.lock();
+        state.running.as_ref().filter(|r| !r.task.is_finished()).map(|r| r.updates.clone())
+    }
+
+    async fn change(&self, args: C::Args) -> Result<Evaluated, Error> {
+        if let Some(updates) = self.running_updates() {
+            let (update, answer) = Update::new(args.clone());
+            let gone = || Error::other("the component ended before it took its new arguments");
+            let taken = async {
+                updates.send(update).await.map_err(|_| gone())?;
+                answer.await.map_err(|_| gone())?
+            };
+            tokio::time::timeout(UPDATE_DEADLINE, taken)
+                .await
+                .map_err(|_| Error::other(format!("did not take its new arguments within {UPDATE_DEADLINE:?}")))??;
+            self.state.lock().args = Some(args);
+            return Ok(Evaluated::Updated);
+        }
+        let component = self.build(&args)?;
+        let mut state = self.state.lock();
+        let first = state.args.replace(args).is_none();
+        state.built = Some(component);
+        Ok(if first { Evaluated::Built } else { Evaluated::Updated })
+    }
+}
+
+impl<C: Component> Node for ComponentNode<C> {
+    fn prepare(
+        &self,
+        source: &Source,
+        body: &ast::Body,
+        label: Option<&ast::Ident>,
+        scope: &Scope<'_>,
+    ) -> Result<Prepared, Vec<Diagnostic>> {
+        let decoded = eval::decode::<C::Args>(source, body, label, scope);
+        prepare(&self.shared, self.state.lock().args.as_ref(), decoded)
+    }
+
+    fn apply(&self, prepared: Prepared) -> BoxFuture<'_, Result<Evaluated, Error>> {
+        Box::pin(async move {
+            let result = match prepared.0 {
+                None => Ok(Evaluated::Unchanged),
+                Some(args) => {
+                    let args = args.downcast::<C::Args>().expect("prepared by this node");
+                    self.change(*args).await
+                }
+            };
+            evaluated(&self.shared, result)
+        })
+    }
+
+    fn start(&self) {
+        let mut state = self.state.lock();
+        if state.running.as_ref().is_some_and(|r| !r.task.is_finished()) {
+            return;
+        }
+        let component = match (state.built.take(), state.args.clone()) {
+            (Some(component), _) => component,
+            (None, Some(args)) => match self.build(&args) {
+                Ok(component) => component,
+                Err(error) => {
+                    self.shared.health.set(Part::Run, Health::now(HealthState::Exited, error.to_string()));
+                    return;
+                }
+            },
+            (None, None) => {
+                let health = Health::now(HealthState::Exited, "the component could not be built");
+                self.shared.health.set(Part::Run, health);
+                return;
+            }
+        };
+        self.shared.suspend_ports();
+        state.running = Some(launch(&self.shared, component));
+    }
+
+    fn stop(&self, deadline: Duration) -> BoxFuture<'_, Stopped> {
+        Box::pin(async move {
+            let running = self.state.lock().running.take();
+            let mut outcome = Stopped::Clean;
+            if let Some(mut running) = running {
+                running.stop.cancel();
+                if tokio::time::timeout(deadline, &mut running.task).await.is_err() {
+                    tracing::error!(node = %self.shared.global_id, ?deadline, "did not stop in time and is aborted");
+                    running.task.abort();
+                    outcome = Stopped::Aborted;
+                }
+            }
+            self.shared.stop_ports();
+            self.shared.clear_instance();
+            self.shared.health.set(Part::Run, Health::now(HealthState::Exited, "component stopped"));
+            outcome
+        })
+    }
+
+    fn exports(&self) -> Value {
+        self.shared.exports.lock().clone()
+    }
+
+    fn health(&self) -> Health {
+        self.shared.health.get()
+    }
+
+    fn evaluation_failed(&self, message: String) {
+        self.shared.health.set(Part::Evaluation, Health::unhealthy(message));
+    }
+
+    fn arguments(&self) -> Vec<Item> {
+        let mut items = Vec::new();
+        if let Some(args) = &self.state.lock().args {
+            args.encode(&mut items);
+        }
+        items
+    }
+
+    fn debug_info(&self) -> Vec<Item> {
+        self.shared.debug_info()
+    }
+}
+
+fn launch<C: Component>(shared: &Arc<NodeShared>, component: C) -> Running<C> {
+    let (updates, receiver) = mpsc::channel(1);
+    let stop = CancellationToken::new();
+    let tasks = Tasks { tracker: TaskTracker::new(), kill: CancellationToken::new() };
+    let guard = tasks.kill.clone().drop_guard();
+    let cx = RunCx::<C> { build: BuildCx(shared.clone()), updates: receiver, stop: stop.clone(), tasks: tasks.clone() };
+    let (shared, asked) = (shared.clone(), stop.clone());
+    shared.health.set(Part::Run, Health::healthy("started component"));
+    let span = tracing::info_span!("node", component_id = %shared.global_id);
+    let task = tokio::spawn(tracing::Instrument::instrument(
+        async move {
+            // An abort from outside drops the guard, which ends all tasks of the node.
+            let _guard = guard;
+            run_guarded(component, cx).await;
+            finish(&shared, &asked, &tasks).await;
+        },
+        span,
+    ));
+    Running { updates, stop, task }
+}
+
+async fn run_guarded<C: Component>(component: C, cx: RunCx<C>) {
+    let (shared, asked) = (cx.build.0.clone(), cx.stop.clone());
+    let run = AssertUnwindSafe(component.run(cx));
+    let message = match futures_util::FutureExt::catch_unwind(run).await {
+        Ok(Ok(())) if asked.is_cancelled() => return,
+        Ok(Ok(())) => "the component ended by itself".to_string(),
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => format!("the component panicked: {}", panic_text(&*panic)),
+    };
+    tracing::error!("{message}");
+    shared.health.set(Part::Run, Health::now(HealthState::Exited, message));
+}
+
+async fn finish(shared: &NodeShared, asked: &CancellationToken, tasks: &Tasks) {
+    shared.stop_ports();
+    asked.cancel();
+    tasks.tracker.close();
+    tasks.tracker.wait().await;
+}
+
+/// A node of a pure component.
+pub(crate) struct PureNode<P: Pure> {
+    shared: Arc<NodeShared>,
+    args: Mutex<Option<P::Args>>,
+}
+
+impl<P: Pure> PureNode<P> {
+    pub(crate) fn new(cx: NodeCx) -> Self {
+        Self { shared: NodeShared::new(cx.global_id, cx.services, cx.on_exports), args: Mutex::new(None) }
+    }
+
+    fn change(&self, args: P::Args) -> Result<Evaluated, Error> {
+        let cx = BuildCx(self.shared.clone());
+        let exports = guarded(P::NAME, || P::evaluate(&args, &cx))?;
+        self.shared.publish(exports.to_value());
+        let first = self.args.lock().replace(args).is_none();
+        Ok(if first { Evaluated::Built } else { Evaluated::Updated })
+    }
+}
+
+impl<P: Pure> Node for PureNode<P> {
+    fn prepare(
+        &self,
+        source: &Source,
+        body: &ast::Body,
+        label: Option<&ast::Ident>,
+        scope: &Scope<'_>,
+    ) -> Result<Prepared, Vec<Diagnostic>> {
+        let decoded = eval::decode::<P::Args>(source, body, label, scope);
+        prepare(&self.shared, self.args.lock().as_ref(), decoded)
+    }
+
+    fn apply(&self, prepared: Prepared) -> BoxFuture<'_, Result<Evaluated, Error>> {
+        let result = match prepared.0 {
+            None => Ok(Evaluated::Unchanged),
+            Some(args) => self.change(*args.downcast::<P::Args>().expect("prepared by this node")),
+        };
+        let result = evaluated(&self.shared, result);
+        Box::pin(std::future::ready(result))
+    }
+
+    fn start(&self) {
+        self.shared.health.set(Part::Run, Health::healthy("started component"));
+    }
+
+    fn stop(&self, _deadline: Duration) -> BoxFuture<'_, Stopped> {
+        self.shared.clear_instance();
+        self.shared.health.set(Part::Run, Health::now(HealthState::Exited, "component stopped"));
+        Box::pin(std::future::ready(Stopped::Clean))
+    }
+
+    fn exports(&self) -> Value {
+        self.shared.exports.lock().clone()
+    }
+
+    fn health(&self) -> Health {
+        self.shared.health.get()
+    }
+
+    fn evaluation_failed(&self, message: String) {
+        self.shared.health.set(Part::Evaluation, Health::unhealthy(message));
+    }
+
+    fn arguments(&self) -> Vec<Item> {
+        let mut items = Vec::new();
+        if let Some(args) = &*self.args.lock() {
+            args.encode(&mut items);
+        }
+        items
+    }
+
+    fn debug_info(&self) -> Vec<Item> {
+        self.shared.debug_info()
+    }
+}
