@@ -1,1 +1,10 @@
-//! wire
+//! Codecs between bytes on the wire and [`signal`]: metrics exposition, remote write, compression.
+//!
+//! Pure functions and reusable buffers: nothing here opens a socket, reads a clock or starts a task, and
+//! no input, however hostile, panics or allocates more than a bound that follows from its own size or
+//! from a limit that the caller gives.
+
+pub mod compress;
+pub mod exposition;
+mod native;
+pub mod proto;

@@ -1,0 +1,290 @@
+//! Compression of request bodies, with a hard limit on what comes out.
+//!
+//! Decompressors stream into a growing buffer and stop one byte past the limit: a bomb costs at most the
+//! limit, whatever it claims.
+
+use std::io::Read;
+
+/// How a body is compressed, as in `Content-Encoding`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Not at all.
+    Identity,
+    /// RFC 1952, several members allowed.
+    Gzip,
+    /// RFC 1950 (`deflate` in HTTP); bare RFC 1951 streams, which some clients send, are taken too.
+    Deflate,
+    /// RFC 8878, several frames allowed.
+    Zstd,
+    /// One snappy block, as in remote write and the Loki push API (not the framed format).
+    Snappy,
+}
+
+impl Encoding {
+    /// Reads a `Content-Encoding` value; `None` where it names something else or several encodings.
+    pub fn from_content_encoding(value: &str) -> Option<Self> {
+        const NAMES: [(&str, Encoding); 7] = [
+            ("", Encoding::Identity),
+            ("identity", Encoding::Identity),
+            ("gzip", Encoding::Gzip),
+            ("x-gzip", Encoding::Gzip),
+            ("deflate", Encoding::Deflate),
+            ("zstd", Encoding::Zstd),
+            ("snappy", Encoding::Snappy),
+        ];
+        let value = value.trim();
+        NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(value)).map(|(_, e)| *e)
+    }
+}
+
+/// Why a body could not be decompressed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// More than the limit would come out.
+    #[error("the decompressed body exceeds the limit of {limit} bytes")]
+    TooLarge {
+        /// The limit that was given.
+        limit: usize,
+    },
+    /// The bytes are not what the encoding says.
+    #[error("the body is not valid {encoding:?}: {reason}")]
+    Corrupt {
+        /// The encoding tried.
+        encoding: Encoding,
+        /// What the decompressor said.
+        reason: String,
+    },
+}
+
+/// Decompresses `body` and appends it to `out`; at most `limit` bytes are appended. On an error `out` is
+/// as long as before.
+pub fn decompress(encoding: Encoding, body: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+    let before = out.len();
+    let result = match encoding {
+        Encoding::Identity if body.len() > limit => Err(Error::TooLarge { limit }),
+        Encoding::Identity => {
+            out.extend_from_slice(body);
+            Ok(())
+        }
+        Encoding::Gzip => copy(encoding, flate2::bufread::MultiGzDecoder::new(body), limit, out),
+        Encoding::Deflate if is_zlib(body) => {
+            copy(encoding, flate2::bufread::ZlibDecoder::new(body), limit, out)
+        }
+        Encoding::Deflate => copy(encoding, flate2::bufread::DeflateDecoder::new(body), limit, out),
+        Encoding::Zstd => unzstd(body, limit, out),
+        Encoding::Snappy => unsnap(body, limit, out),
+    };
+    if result.is_err() {
+        out.truncate(before);
+    }
+    result
+}
+
+fn corrupt(encoding: Encoding, reason: impl ToString) -> Error {
+    Error::Corrupt { encoding, reason: reason.to_string() }
+}
+
+/// RFC 1950: compression method 8, and the two header bytes are a multiple of 31.
+fn is_zlib(body: &[u8]) -> bool {
+    matches!(body, [cmf, flg, ..] if cmf & 0x0f == 8 && (u16::from(*cmf) << 8 | u16::from(*flg)) % 31 == 0)
+}
+
+fn copy(encoding: Encoding, reader: impl Read, limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+    let before = out.len();
+    let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    reader.take(bound).read_to_end(out).map_err(|e| corrupt(encoding, e))?;
+    if out.len() - before > limit { Err(Error::TooLarge { limit }) } else { Ok(()) }
+}
+
+fn unzstd(body: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+    let mut decoder =
+        zstd::stream::read::Decoder::with_buffer(body).map_err(|e| corrupt(Encoding::Zstd, e))?;
+    // The window is memory that a frame header may demand: 8 MiB must be supported (RFC 8878, 3.1.1.1.2),
+    // more only where the output may be that large.
+    let window_log = (usize::BITS - limit.leading_zeros()).clamp(23, 27);
+    decoder.window_log_max(window_log).map_err(|e| corrupt(Encoding::Zstd, e))?;
+    copy(Encoding::Zstd, decoder, limit, out)
+}
+
+fn unsnap(body: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+    let len = snap::raw::decompress_len(body).map_err(|e| corrupt(Encoding::Snappy, e))?;
+    if len > limit {
+        return Err(Error::TooLarge { limit });
+    }
+    // A snappy element of 3 bytes makes at most 64: a longer claim is a lie that must not cost memory.
+    if len / 64 > body.len() {
+        return Err(corrupt(Encoding::Snappy, "the claimed length cannot come out of so few bytes"));
+    }
+    let before = out.len();
+    out.resize(before + len, 0);
+    let n = snap::raw::Decoder::new()
+        .decompress(body, &mut out[before..])
+        .map_err(|e| corrupt(Encoding::Snappy, e))?;
+    if n == len { Ok(()) } else { Err(corrupt(Encoding::Snappy, "the length is wrong")) }
+}
+
+/// A snappy block compressor that keeps its tables from one body to the next.
+pub struct SnappyEncoder {
+    encoder: snap::raw::Encoder,
+}
+
+impl SnappyEncoder {
+    /// An encoder; its tables are allocated at the first use.
+    pub fn new() -> Self {
+        Self { encoder: snap::raw::Encoder::new() }
+    }
+
+    /// Compresses `body` as one block and appends it to `out`. Fails only where `body` has 4 GiB or more.
+    pub fn compress(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        let before = out.len();
+        out.resize(before + snap::raw::max_compress_len(body.len()), 0);
+        match self.encoder.compress(body, &mut out[before..]) {
+            Ok(n) => {
+                out.truncate(before + n);
+                Ok(())
+            }
+            Err(e) => {
+                out.truncate(before);
+                Err(corrupt(Encoding::Snappy, e))
+            }
+        }
+    }
+}
+
+impl Default for SnappyEncoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+
+    use super::*;
+
+    const ALL: [Encoding; 4] = [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd, Encoding::Snappy];
+
+    fn compressed(encoding: Encoding, body: &[u8]) -> Vec<u8> {
+        match encoding {
+            Encoding::Identity => body.to_vec(),
+            Encoding::Gzip => {
+                let mut e = GzEncoder::new(Vec::new(), Compression::fast());
+                e.write_all(body).unwrap();
+                e.finish().unwrap()
+            }
+            Encoding::Deflate => {
+                let mut e = ZlibEncoder::new(Vec::new(), Compression::fast());
+                e.write_all(body).unwrap();
+                e.finish().unwrap()
+            }
+            Encoding::Zstd => zstd::encode_all(body, 1).unwrap(),
+            Encoding::Snappy => {
+                let mut out = Vec::new();
+                SnappyEncoder::new().compress(body, &mut out).unwrap();
+                out
+            }
+        }
+    }
+
+    fn body() -> Vec<u8> {
+        (0..40_000u32).flat_map(|i| (i / 7).to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn every_encoding_comes_back_after_what_the_buffer_held() {
+        for encoding in ALL {
+            let mut out = b"before".to_vec();
+            decompress(encoding, &compressed(encoding, &body()), 1 << 20, &mut out).unwrap();
+            assert!(out.starts_with(b"before") && out[6..] == body(), "{encoding:?}");
+        }
+    }
+
+    #[test]
+    fn the_limit_holds_to_the_byte() {
+        for encoding in ALL.into_iter().chain([Encoding::Identity]) {
+            let body = body();
+            let packed = compressed(encoding, &body);
+            let mut out = Vec::new();
+            assert_eq!(decompress(encoding, &packed, body.len(), &mut out), Ok(()), "{encoding:?}");
+            out.clear();
+            let limit = body.len() - 1;
+            assert_eq!(decompress(encoding, &packed, limit, &mut out), Err(Error::TooLarge { limit }));
+            assert!(out.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_bomb_costs_no_more_than_the_limit() {
+        let zeros = vec![0; 4 << 20];
+        for encoding in [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd] {
+            let mut out = Vec::new();
+            let result = decompress(encoding, &compressed(encoding, &zeros), 1 << 16, &mut out);
+            assert_eq!(result, Err(Error::TooLarge { limit: 1 << 16 }));
+            assert!(out.capacity() <= 4 << 16, "{encoding:?} took {}", out.capacity());
+        }
+    }
+
+    #[test]
+    fn truncated_bodies_are_corrupt_and_never_a_prefix() {
+        for encoding in ALL {
+            let packed = compressed(encoding, &body());
+            for end in (0..packed.len()).step_by(packed.len() / 97 + 1).skip(1) {
+                let mut out = Vec::new();
+                let result = decompress(encoding, &packed[..end], 1 << 20, &mut out);
+                assert!(
+                    matches!(result, Err(Error::Corrupt { .. })),
+                    "{encoding:?} cut at {end}: {result:?}"
+                );
+                assert!(out.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_snappy_length_that_lies_is_refused_before_memory_is_taken() {
+        let mut out = Vec::new();
+        let claim = [0xff, 0xff, 0xff, 0x7f, 0];
+        assert!(matches!(
+            decompress(Encoding::Snappy, &claim, 1 << 30, &mut out),
+            Err(Error::Corrupt { .. })
+        ));
+        assert_eq!(out.capacity(), 0);
+    }
+
+    #[test]
+    fn bare_deflate_streams_are_taken_too() {
+        let mut e = DeflateEncoder::new(Vec::new(), Compression::fast());
+        e.write_all(b"hello hello hello").unwrap();
+        let mut out = Vec::new();
+        decompress(Encoding::Deflate, &e.finish().unwrap(), 100, &mut out).unwrap();
+        assert_eq!(out, b"hello hello hello");
+    }
+
+    #[test]
+    fn several_gzip_members_and_zstd_frames_are_one_body() {
+        for encoding in [Encoding::Gzip, Encoding::Zstd] {
+            let mut packed = compressed(encoding, b"one ");
+            packed.extend(compressed(encoding, b"two"));
+            let mut out = Vec::new();
+            decompress(encoding, &packed, 100, &mut out).unwrap();
+            assert_eq!(out, b"one two");
+        }
+    }
+
+    #[test]
+    fn content_encodings_are_named_in_any_case() {
+        let cases = [
+            ("GZIP", Some(Encoding::Gzip)),
+            (" snappy ", Some(Encoding::Snappy)),
+            ("br", None),
+            ("gzip, zstd", None),
+        ];
+        for (name, encoding) in cases {
+            assert_eq!(Encoding::from_content_encoding(name), encoding);
+        }
+    }
+}
