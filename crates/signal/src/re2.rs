@@ -285,3 +285,6 @@ impl FromStr for Regex {
         Self::new(pattern)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,8 +13,9 @@ pub(super) struct Translated {
     pub(super) names: Vec<String>,
 }
 
-/// Groups within groups. Go stops at a thousand; the `regex` crate compiles recursively.
-pub(super) const MAX_DEPTH: u32 = 250;
+/// Groups within groups. Go stops at a thousand; the `regex` crate compiles recursively, and a pattern must
+/// never exhaust the stack of a worker thread.
+pub(super) const MAX_DEPTH: u32 = 100;
 
 /// Most repetitions that counted repeats may multiply to.
 const MAX_REPEAT: u32 = 1000;
@@ -203,7 +204,8 @@ impl<'a> Parser<'a> {
     fn literal_code(&mut self, code: u32) {
         let Some(c) = char::from_u32(code) else { return self.push(NOTHING, false) };
         let mut text = String::new();
-        if c.is_ascii_punctuation() {
+        // Escaped, angle brackets would be the word boundaries of the `regex` crate.
+        if c.is_ascii_punctuation() && !matches!(c, '<' | '>') {
             text.push('\\');
         }
         text.push(c);
