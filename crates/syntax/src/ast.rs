@@ -254,3 +254,31 @@ impl BinaryOp {
         }
     }
 }
+
+/// Visits an expression and what is in it, parents first, left to right. `visit` says whether to go into
+/// the expression that it was given.
+pub fn walk_expr<'e>(expr: &'e Expr, visit: &mut dyn FnMut(&'e Expr) -> bool) {
+    if !visit(expr) {
+        return;
+    }
+    match &expr.kind {
+        ExprKind::Literal(_) | ExprKind::Ident(_) => {}
+        ExprKind::Array(items) => items.iter().for_each(|e| walk_expr(e, visit)),
+        ExprKind::Object(fields) => fields.iter().for_each(|f| walk_expr(&f.value, visit)),
+        ExprKind::Paren(inner) | ExprKind::Access(inner, _) | ExprKind::Unary(_, inner) => {
+            walk_expr(inner, visit);
+        }
+        ExprKind::Index(inner, index) => {
+            walk_expr(inner, visit);
+            walk_expr(index, visit);
+        }
+        ExprKind::Call(callee, arguments) => {
+            walk_expr(callee, visit);
+            arguments.iter().for_each(|e| walk_expr(e, visit));
+        }
+        ExprKind::Binary(left, _, right) => {
+            walk_expr(left, visit);
+            walk_expr(right, visit);
+        }
+    }
+}
