@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use eval::schema::{BodySchema, ExportSchema};
 use eval::syntax::{Diagnostic, Source, ast};
-use eval::{Arguments, Exports, Scope};
+use eval::{Arguments, BodySchema, ExportSchema, Exports, Scope, Stability};
 
 use crate::context::{BuildCx, RunCx};
 use crate::error::Error;
 use crate::node::{ComponentNode, Node, NodeCx, PureNode};
-use crate::stability::Stability;
 
 /// A component with a task: it owns time, I/O or a place in the data path.
 pub trait Component: Sized + Send + 'static {

@@ -56,6 +56,12 @@ impl Metrics {
         let mut merged: BTreeMap<String, MetricFamily> = BTreeMap::new();
         let all = nodes.iter().flat_map(|n| n.gather()).chain(self.process.gather());
         for mut family in all {
+            for metric in family.mut_metric() {
+                // Constant labels come in the order of a hash map.
+                let mut labels = metric.take_label();
+                labels.sort_by(|a, b| a.name().cmp(b.name()));
+                metric.set_label(labels);
+            }
             match merged.get_mut(family.name()) {
                 Some(known) => known.mut_metric().extend(family.take_metric()),
                 None => {

@@ -287,6 +287,8 @@ impl<T: Signal> CapsuleType for Receiver<T> {
 }
 
 impl<T: Signal> ArgValue for Receiver<T> {
+    const IS_CAPSULE: bool = true;
+
     fn type_name() -> std::borrow::Cow<'static, str> {
         T::RECEIVER.into()
     }
@@ -303,12 +305,7 @@ impl<T: Signal> ArgValue for Receiver<T> {
     }
 
     fn from_value(value: &Value) -> Result<Self, ValueError> {
-        match value {
-            Value::Capsule(capsule) => capsule.downcast_ref::<Self>().cloned().ok_or_else(|| {
-                ValueError::new(format!("expected {}, got {}", T::RECEIVER, capsule.type_name()))
-            }),
-            other => Err(ValueError::new(format!("expected {}, got {}", T::RECEIVER, other.type_name()))),
-        }
+        eval::capsule_from_value(value, T::RECEIVER)
     }
 
     fn to_value(&self) -> Value {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::http::Handlers;
 use crate::livedebug::LiveDebug;
 use crate::metrics::Metrics;
-use crate::stability::Stability;
+use eval::Stability;
 
 /// Services and settings of the process; shared by all nodes.
 pub struct Services {

@@ -5,27 +5,28 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use eval::{ArgValue, Capsule, CapsuleType, Value, ValueError};
+use eval::{ArgValue, Capsule, CapsuleType, Invalid, Value, ValueError};
 use macros::{ArgEnum, Arguments};
-use signal::Labels;
+use signal::names::NameScheme;
+use signal::re2::Regex;
 use signal::relabel::{self, Rules};
 
 use crate::error::Error;
 
-/// A discovered target: its label set. Shared, compared by labels.
+/// A [`signal::Target`] as a value of the configuration language.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Target(pub Labels);
+pub struct Target(pub signal::Target);
 
 impl Target {
     /// From names and values.
-    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        Self(Labels::from_pairs(pairs))
+    pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        Self(signal::Target::from_pairs(pairs))
     }
 }
 
 impl std::ops::Deref for Target {
-    type Target = Labels;
-    fn deref(&self) -> &Labels {
+    type Target = signal::Target;
+    fn deref(&self) -> &signal::Target {
         &self.0
     }
 }
@@ -43,12 +44,18 @@ impl CapsuleType for Target {
         Some(self.iter().map(|(n, v)| (n.to_string(), Value::from(v))).collect())
     }
 
+    fn field(&self, name: &str) -> Option<Value> {
+        self.get(name).map(Value::from)
+    }
+
     fn text(&self) -> String {
-        self.0.to_string()
+        self.labels().to_string()
     }
 }
 
 impl ArgValue for Target {
+    const IS_CAPSULE: bool = true;
+
     fn type_name() -> Cow<'static, str> {
         "map(string)".into()
     }
@@ -58,7 +65,7 @@ impl ArgValue for Target {
     }
 
     fn zero() -> Self {
-        Self(Labels::empty())
+        Self(signal::Target::default())
     }
 
     fn from_value(value: &Value) -> Result<Self, ValueError> {
@@ -67,29 +74,24 @@ impl ArgValue for Target {
         {
             return Ok(target.clone());
         }
-        let object: Cow<'_, BTreeMap<String, Value>> = match value {
-            Value::Object(object) => Cow::Borrowed(&**object),
-            Value::Capsule(capsule) => match capsule.as_object() {
-                Some(object) => Cow::Owned(object),
-                None => return Err(ValueError::new(format!("expected a target, got {}", capsule.type_name()))),
-            },
-            other => return Err(ValueError::new(format!("expected a target, got {}", other.type_name()))),
+        let Some(object) = value.as_object() else {
+            return Err(ValueError::wrong_type("map(string)", value));
         };
         let mut pairs = Vec::with_capacity(object.len());
         for (name, value) in object.iter() {
             let text = match value {
                 Value::String(s) => s.to_string(),
-                Value::Number(n) => n.to_string(),
+                Value::Number(n) => n.to_text(),
                 Value::Bool(b) => b.to_string(),
                 Value::OptionalSecret(s) if !s.is_secret() => s.reveal().to_string(),
                 other => {
-                    let problem = format!("a target's label cannot be {}", other.type_name());
-                    return Err(ValueError::new(problem).in_key(name));
+                    return Err(ValueError::invalid(format!("a label of a target cannot be {}", other.describe()))
+                        .at_key(name.as_str()));
                 }
             };
             pairs.push((name.as_str(), text));
         }
-        Ok(Self::from_pairs(pairs.iter().map(|(n, v)| (*n, v.as_str()))))
+        Ok(Self::from_pairs(pairs))
     }
 
     fn to_value(&self) -> Value {
@@ -133,6 +135,7 @@ pub enum RelabelAction {
 
 /// A relabelling rule, as `rule` and `write_relabel_config` blocks hold it.
 #[derive(Clone, Debug, PartialEq, Arguments)]
+#[arguments(validate = RelabelRule::check)]
 pub struct RelabelRule {
     /// Labels whose values are joined and matched.
     #[arg(default)]
@@ -157,38 +160,57 @@ pub struct RelabelRule {
     pub action: RelabelAction,
 }
 
-/// Compiles rules; the error names the argument at fault and the number of the rule.
+/// Compiles rules; the error names the argument at fault and the number of the rule, from 1.
 pub fn compile_rules(block: &'static str, rules: &[RelabelRule]) -> Result<Rules, Error> {
-    let rules = rules.iter().enumerate().map(|(i, rule)| {
-        compile_rule(rule).map_err(|message| Error::argument(block, format!("{block} {}: {message}", i + 1)))
-    });
-    Ok(Rules::new(rules.collect::<Result<Vec<_>, _>>()?))
+    let failed = |i: usize, message: String| Error::argument(block, format!("{block} {}: {message}", i + 1));
+    let mut compiled = Vec::with_capacity(rules.len());
+    for (i, rule) in rules.iter().enumerate() {
+        compiled.push(rule.compile().map_err(|message| failed(i, message))?);
+    }
+    Rules::new(compiled, NameScheme::Legacy).map_err(|(i, error)| failed(i, error.to_string()))
 }
 
-fn compile_rule(rule: &RelabelRule) -> Result<relabel::Rule, String> {
-    let action = match rule.action {
-        RelabelAction::Replace => relabel::Action::Replace,
-        RelabelAction::Keep => relabel::Action::Keep,
-        RelabelAction::Drop => relabel::Action::Drop,
-        RelabelAction::HashMod => relabel::Action::HashMod,
-        RelabelAction::LabelMap => relabel::Action::LabelMap,
-        RelabelAction::LabelDrop => relabel::Action::LabelDrop,
-        RelabelAction::LabelKeep => relabel::Action::LabelKeep,
-        RelabelAction::KeepEqual => relabel::Action::KeepEqual,
-        RelabelAction::DropEqual => relabel::Action::DropEqual,
-        RelabelAction::Lowercase => relabel::Action::Lowercase,
-        RelabelAction::Uppercase => relabel::Action::Uppercase,
-    };
-    relabel::Rule::new(
-        &rule.source_labels,
-        &rule.separator,
-        rule.regex.as_deref(),
-        rule.modulus,
-        &rule.target_label,
-        &rule.replacement,
-        action,
-    )
-    .map_err(|e| e.to_string())
+impl RelabelRule {
+    fn compile(&self) -> Result<relabel::Rule, String> {
+        let defaults = relabel::Rule::default();
+        let regex = match &self.regex {
+            Some(text) => Regex::anchored(text).map_err(|e| e.to_string())?,
+            None => defaults.regex.clone(),
+        };
+        Ok(relabel::Rule {
+            source_labels: self.source_labels.clone(),
+            separator: self.separator.clone(),
+            regex,
+            modulus: self.modulus,
+            target_label: self.target_label.clone(),
+            replacement: self.replacement.clone(),
+            action: self.action.into(),
+        })
+    }
+
+    /// As prometheus/model/relabel: `Config.Validate`.
+    fn check(&self) -> Result<(), Invalid> {
+        let rule = self.compile().map_err(|message| Invalid::field("regex", message))?;
+        rule.validate(NameScheme::Legacy).map_err(|error| Invalid::body(error.to_string()))
+    }
+}
+
+impl From<RelabelAction> for relabel::Action {
+    fn from(action: RelabelAction) -> Self {
+        match action {
+            RelabelAction::Replace => Self::Replace,
+            RelabelAction::Keep => Self::Keep,
+            RelabelAction::Drop => Self::Drop,
+            RelabelAction::HashMod => Self::HashMod,
+            RelabelAction::LabelMap => Self::LabelMap,
+            RelabelAction::LabelDrop => Self::LabelDrop,
+            RelabelAction::LabelKeep => Self::LabelKeep,
+            RelabelAction::KeepEqual => Self::KeepEqual,
+            RelabelAction::DropEqual => Self::DropEqual,
+            RelabelAction::Lowercase => Self::Lowercase,
+            RelabelAction::Uppercase => Self::Uppercase,
+        }
+    }
 }
 
 /// Relabelling rules as an export, for reuse by other components.
@@ -210,6 +232,8 @@ impl CapsuleType for RelabelRules {
 }
 
 impl ArgValue for RelabelRules {
+    const IS_CAPSULE: bool = true;
+
     fn type_name() -> Cow<'static, str> {
         "RelabelRules".into()
     }
@@ -223,11 +247,7 @@ impl ArgValue for RelabelRules {
     }
 
     fn from_value(value: &Value) -> Result<Self, ValueError> {
-        let rules = match value {
-            Value::Capsule(capsule) => capsule.downcast_ref::<Self>().cloned(),
-            _ => None,
-        };
-        rules.ok_or_else(|| ValueError::new(format!("expected RelabelRules, got {}", value.type_name())))
+        eval::capsule_from_value(value, "RelabelRules")
     }
 
     fn to_value(&self) -> Value {

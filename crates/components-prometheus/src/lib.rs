@@ -1,1 +1,18 @@
-//! components-prometheus
+//! The `prometheus.*` components besides exporters; the folder of each is the path of its name.
+
+use component::ComponentDef;
+
+pub mod echo;
+pub mod receive_http;
+pub mod relabel;
+pub mod remote_write;
+pub mod scrape;
+
+/// The components of this family.
+pub const COMPONENTS: &[ComponentDef] = &[
+    ComponentDef::of::<echo::Echo>(),
+    ComponentDef::of::<receive_http::ReceiveHttp>(),
+    ComponentDef::of::<relabel::Relabel>(),
+    ComponentDef::of::<remote_write::RemoteWrite>(),
+    ComponentDef::of::<scrape::Scrape>(),
+];

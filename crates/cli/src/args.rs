@@ -1,0 +1,236 @@
+//! The command line: Alloy's commands and flags, same names and defaults, and a few of our own.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use component::Stability;
+
+/// A telemetry collector that runs Grafana Alloy configuration files.
+#[derive(Parser, Debug)]
+#[command(name = "ferroalloy", version = crate::VERSION, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run a pipeline: a file, a directory of *.alloy files, or, without a path, the built-in default
+    /// (host metrics and own metrics, printed).
+    Run(Box<RunArgs>),
+    /// Format a configuration file.
+    #[command(visible_alias = "format")]
+    Fmt(FmtArgs),
+    /// Check a configuration without running it.
+    Validate(ValidateArgs),
+    /// List the components of this program.
+    Components,
+    /// Print arguments, blocks, types, defaults and exports of components as JSON.
+    Schema {
+        /// Only this component.
+        name: Option<String>,
+    },
+    /// Look into data and files.
+    Tools {
+        #[command(subcommand)]
+        tool: Tool,
+    },
+    /// Print a shell's completion script.
+    Completion {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Configuration file or directory.
+    pub path: Option<PathBuf>,
+    /// Address that the HTTP server listens on.
+    #[arg(long = "server.http.listen-addr", default_value = "127.0.0.1:12345", env = "FERROALLOY_LISTEN_ADDR")]
+    pub listen: String,
+    /// Address that components reach without the network.
+    #[arg(long = "server.http.memory-addr", default_value = "alloy.internal:12345")]
+    pub memory_address: String,
+    /// Path below which the web API and UI are served.
+    #[arg(long = "server.http.ui-path-prefix", default_value = "/")]
+    pub ui_prefix: String,
+    /// Serve /debug/pprof.
+    #[arg(long = "server.http.enable-pprof", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    pub enable_pprof: bool,
+    /// Do not serve the support bundle.
+    #[arg(long = "server.http.disable-support-bundle", default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    pub disable_support_bundle: bool,
+    /// Folder for queues and other data.
+    #[arg(long = "storage.path", default_value = "data-alloy/", env = "FERROALLOY_STORAGE_PATH")]
+    pub storage: PathBuf,
+    /// Reload when the configuration changes on disk.
+    #[arg(long = "config.watch", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    pub watch: bool,
+    /// How long a stopping component may take.
+    #[arg(long = "feature.component-shutdown-deadline", default_value = "10m0s", value_parser = duration)]
+    pub shutdown_deadline: Duration,
+    #[command(flatten)]
+    pub load: LoadArgs,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Accepted for compatibility: this program never reports its use.
+    #[arg(long = "disable-reporting", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set, default_value_t = false)]
+    pub disable_reporting: bool,
+    /// Accepted for compatibility: components are always wired directly.
+    #[arg(long = "feature.prometheus.direct-fanout.enabled", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set, default_value_t = false)]
+    pub direct_fanout: bool,
+}
+
+/// What `run` and `validate` share.
+#[derive(Args, Debug)]
+pub struct LoadArgs {
+    /// Language of the configuration.
+    #[arg(long = "config.format", default_value = "alloy", value_enum)]
+    pub format: Format,
+    /// Least stability of what may be used.
+    #[arg(long = "stability.level", default_value = "generally-available")]
+    pub stability: Stability,
+    /// Allow community components.
+    #[arg(long = "feature.community-components.enabled", default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    pub community: bool,
+}
+
+/// Clustering is not available; with it off, Alloy's flags have no effect there either.
+#[derive(Args, Debug)]
+pub struct ClusterArgs {
+    #[arg(long = "cluster.enabled", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set, default_value_t = false)]
+    pub enabled: bool,
+    #[arg(long = "cluster.node-name", hide = true, default_value = "")]
+    pub node_name: String,
+    #[arg(long = "cluster.advertise-address", hide = true, default_value = "")]
+    pub advertise_address: String,
+    #[arg(long = "cluster.join-addresses", hide = true, default_value = "")]
+    pub join_addresses: String,
+    #[arg(long = "cluster.discover-peers", hide = true, default_value = "")]
+    pub discover_peers: String,
+    #[arg(long = "cluster.advertise-interfaces", hide = true, default_value = "eth0,en0")]
+    pub advertise_interfaces: String,
+    #[arg(long = "cluster.rejoin-interval", hide = true, default_value = "1m0s", value_parser = duration)]
+    pub rejoin_interval: Duration,
+    #[arg(long = "cluster.max-join-peers", hide = true, default_value_t = 5)]
+    pub max_join_peers: u32,
+    #[arg(long = "cluster.name", hide = true, default_value = "")]
+    pub name: String,
+    #[arg(long = "cluster.wait-for-size", hide = true, default_value_t = 0)]
+    pub wait_for_size: u32,
+    #[arg(long = "cluster.wait-timeout", hide = true, default_value = "0s", value_parser = duration)]
+    pub wait_timeout: Duration,
+}
+
+#[derive(Args, Debug)]
+pub struct FmtArgs {
+    /// File, or `-` for standard input.
+    #[arg(default_value = "-")]
+    pub file: PathBuf,
+    /// Write the result back to the file.
+    #[arg(long, short, conflicts_with = "test")]
+    pub write: bool,
+    /// Exit with 1 if the file is not formatted.
+    #[arg(long, short)]
+    pub test: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct ValidateArgs {
+    /// Configuration file or directory.
+    pub path: PathBuf,
+    /// How problems are printed.
+    #[arg(long, default_value = "text", value_enum)]
+    pub format: Output,
+    #[command(flatten)]
+    pub load: LoadArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Alloy,
+    Otelcol,
+    Prometheus,
+    Promtail,
+    Static,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Tool {
+    /// Look into the queue of a prometheus.remote_write component.
+    #[command(name = "prometheus.remote_write")]
+    RemoteWrite {
+        #[command(subcommand)]
+        command: RemoteWriteTool,
+    },
+    /// Check an exposition page (a file, or `-` for standard input) against the OpenMetrics specification.
+    #[command(name = "openmetrics.lint")]
+    OpenMetricsLint {
+        /// File, or `-` for standard input.
+        #[arg(default_value = "-")]
+        file: PathBuf,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum RemoteWriteTool {
+    /// Segments, records, samples, bytes, ages, damage and the position of the sender.
+    #[command(name = "wal-stats")]
+    WalStats {
+        /// A component's queue folder: <storage>/<component id>.
+        folder: PathBuf,
+    },
+    /// Samples by series that wait to be sent.
+    #[command(name = "sample-stats")]
+    SampleStats {
+        /// A component's queue folder: <storage>/<component id>.
+        folder: PathBuf,
+        /// Only series that match, as `{job="a",instance=~"b.*"}`.
+        #[arg(long, short, default_value = "{}")]
+        selector: String,
+    },
+    /// Samples by metric name of one target.
+    #[command(name = "target-stats")]
+    TargetStats {
+        /// A component's queue folder: <storage>/<component id>.
+        folder: PathBuf,
+        /// Value of the target's job label.
+        #[arg(long, short)]
+        job: String,
+        /// Value of the target's instance label.
+        #[arg(long, short)]
+        instance: String,
+    },
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    eval::parse_duration(text).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn switches_take_a_value_behind_an_equals_sign() {
+        let cli = Cli::parse_from(["ferroalloy", "run", "a.alloy", "--config.watch=false", "--cluster.enabled"]);
+        let Command::Run(run) = cli.command else { panic!("run") };
+        assert!(!run.watch && run.cluster.enabled && run.enable_pprof);
+        assert_eq!(run.shutdown_deadline, Duration::from_secs(600));
+    }
+}
