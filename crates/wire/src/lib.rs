@@ -8,3 +8,4 @@ pub mod compress;
 pub mod exposition;
 mod native;
 pub mod proto;
+pub mod remote_write;

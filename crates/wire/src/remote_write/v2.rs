@@ -1,0 +1,285 @@
+//! Writes `io.prometheus.write.v2.Request` bodies.
+//!
+//! Label sets of neighbours are nearly equal, so references are taken over from the series before; only
+//! texts that differ are looked up in the request's symbol table. Field numbers are those of the published
+//! specification, with start times in samples and histograms (prometheus/docs `remote_write_spec_2_0`).
+
+use signal::samples::ExemplarPoint;
+use signal::{Labels, SampleBatch};
+
+use super::plan::{Data, Group, Plan, SampleField, count};
+use super::symbols::Symbols;
+use super::{Counts, Options, kind_number};
+use crate::native;
+use crate::proto::{
+    Reader, push_bytes_field, push_f64_field, push_message_field, push_varint, push_varint_field, put_varint,
+    varint_len,
+};
+
+/// Writes remote write 2 bodies. Keeps nothing from one request to the next but its buffers.
+#[derive(Debug)]
+pub struct V2Encoder {
+    symbols: Symbols,
+    /// The `timeseries` fields, which follow the symbols.
+    series: Vec<u8>,
+    refs: Vec<u8>,
+    scratch: Vec<u8>,
+    metadata: Vec<Metadata>,
+}
+
+/// The `metadata` field of the series of a family: at most two bytes of header, two of type and six for each
+/// reference. Length 0: not made yet.
+#[derive(Clone, Copy, Debug)]
+struct Metadata {
+    bytes: [u8; 16],
+    len: u8,
+}
+
+/// A label of the series before, with the references that it got.
+struct Known<'a> {
+    /// The label as it is in [`Labels::wire_bytes`].
+    field: &'a [u8],
+    name: &'a [u8],
+    name_ref: u32,
+    value_ref: u32,
+}
+
+impl Default for V2Encoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl V2Encoder {
+    /// An encoder without buffers yet.
+    pub fn new() -> Self {
+        Self {
+            symbols: Symbols::new(),
+            series: Vec::new(),
+            refs: Vec::new(),
+            scratch: Vec::new(),
+            metadata: Vec::new(),
+        }
+    }
+
+    /// The requests that a batch becomes.
+    pub fn requests<'a>(&'a mut self, batch: &'a SampleBatch, options: Options) -> V2Requests<'a> {
+        V2Requests {
+            batch,
+            plan: Plan::new(batch, options),
+            sample: SampleField::new(),
+            exemplars: Vec::new(),
+            known: Vec::new(),
+            known_before: Vec::new(),
+            encoder: self,
+        }
+    }
+}
+
+/// Writes the requests of one batch, one after the other.
+pub struct V2Requests<'a> {
+    batch: &'a SampleBatch,
+    plan: Plan<'a>,
+    sample: SampleField,
+    exemplars: Vec<&'a ExemplarPoint>,
+    known: Vec<Known<'a>>,
+    known_before: Vec<Known<'a>>,
+    encoder: &'a mut V2Encoder,
+}
+
+impl<'a> V2Requests<'a> {
+    /// Appends the next body to `out` and tells what it holds; `None` when all is written.
+    pub fn next(&mut self, out: &mut Vec<u8>) -> Option<Counts> {
+        self.plan.start_request();
+        self.known.clear();
+        let encoder = &mut *self.encoder;
+        encoder.symbols.clear();
+        encoder.series.clear();
+        encoder.metadata.clear();
+        encoder.metadata.resize(self.batch.families.len(), Metadata { bytes: [0; 16], len: 0 });
+        let mut counts = Counts::default();
+        while let Some(group) = self.plan.next_group(&mut self.exemplars) {
+            count(&mut counts, &group, self.exemplars.len());
+            self.write_refs(group.series.wire_bytes());
+            let metadata = self.metadata_of(group.family);
+            match group.data {
+                Data::Points([point]) if self.exemplars.is_empty() && point.start_ms == 0 => {
+                    let sample = self.sample.bytes(point.timestamp_ms, point.value);
+                    push_series(&mut self.encoder.series, &self.encoder.refs, &[sample, metadata.bytes()]);
+                }
+                _ => self.write_other(&group, metadata),
+            }
+            self.exemplars.clear();
+        }
+        if counts == Counts::default() {
+            return None;
+        }
+        out.reserve(self.encoder.symbols.bytes().len() + self.encoder.series.len());
+        out.extend_from_slice(self.encoder.symbols.bytes());
+        out.extend_from_slice(&self.encoder.series);
+        Some(counts)
+    }
+
+    /// Puts the packed references of a label set into `refs`.
+    fn write_refs(&mut self, labels: &'a [u8]) {
+        std::mem::swap(&mut self.known, &mut self.known_before);
+        self.known.clear();
+        let encoder = &mut *self.encoder;
+        encoder.refs.clear();
+        let mut before = self.known_before.iter().peekable();
+        let mut rest = labels;
+        while !rest.is_empty() {
+            let known = next_label(&mut rest, &mut before, &mut encoder.symbols);
+            push_varint(&mut encoder.refs, u64::from(known.name_ref));
+            push_varint(&mut encoder.refs, u64::from(known.value_ref));
+            self.known.push(known);
+        }
+    }
+
+    fn metadata_of(&mut self, family: u32) -> Metadata {
+        const NONE: Metadata = Metadata { bytes: [0; 16], len: 0 };
+        let Some(slot) = self.encoder.metadata.get_mut(family as usize) else { return NONE };
+        if slot.len == 0 {
+            let family = &self.batch.families[family as usize];
+            let help = self.encoder.symbols.of(family.help.as_bytes());
+            let unit = self.encoder.symbols.of(family.unit.as_bytes());
+            let mut len = 2;
+            for (tag, value) in [(0x08, kind_number(family.kind)), (0x18, help.into()), (0x20, unit.into())] {
+                if value != 0 {
+                    slot.bytes[len] = tag;
+                    // No value has more than 32 bits: five bytes.
+                    let mut varint = [0; 10];
+                    let n = put_varint(&mut varint, value);
+                    slot.bytes[len + 1..len + 1 + n].copy_from_slice(&varint[..n]);
+                    len += 1 + n;
+                }
+            }
+            slot.bytes[..2].copy_from_slice(&[0x2a, len as u8 - 2]);
+            slot.len = len as u8;
+        }
+        *slot
+    }
+
+    /// A series with several samples, start times, histograms or exemplars.
+    fn write_other(&mut self, group: &Group<'a>, metadata: Metadata) {
+        let mut body = std::mem::take(&mut self.encoder.scratch);
+        body.clear();
+        match group.data {
+            Data::Points(points) => {
+                for point in points {
+                    let sample = self.sample.bytes(point.timestamp_ms, point.value);
+                    if point.start_ms == 0 {
+                        body.extend_from_slice(sample);
+                        continue;
+                    }
+                    push_message_field(&mut body, 2, |out| {
+                        out.extend_from_slice(&sample[2..]);
+                        push_varint_field(out, 3, point.start_ms as u64);
+                    });
+                }
+            }
+            Data::Histograms(histograms) => {
+                for point in histograms {
+                    let write = |out: &mut Vec<u8>| {
+                        native::write(&point.histogram, point.timestamp_ms, point.start_ms, out)
+                    };
+                    push_message_field(&mut body, 3, write);
+                }
+            }
+            Data::Nothing => {}
+        }
+        for exemplar in &self.exemplars {
+            push_exemplar(exemplar, &mut self.encoder.symbols, &mut body);
+        }
+        push_series(&mut self.encoder.series, &self.encoder.refs, &[&body, metadata.bytes()]);
+        self.encoder.scratch = body;
+    }
+}
+
+impl Metadata {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// Takes the first label off `rest` and finds its references, from the series before if it can.
+#[inline]
+fn next_label<'a>(
+    rest: &mut &'a [u8],
+    before: &mut std::iter::Peekable<std::slice::Iter<'_, Known<'a>>>,
+    symbols: &mut Symbols,
+) -> Known<'a> {
+    while let Some(known) = before.peek() {
+        // The field begins with its length, so equal bytes are an equal label.
+        if let Some(after) = rest.strip_prefix(known.field) {
+            *rest = after;
+            let Known { field, name, name_ref, value_ref } = **known;
+            before.next();
+            return Known { field, name, name_ref, value_ref };
+        }
+        let (name, value, field) = split_label(rest);
+        match known.name.cmp(name) {
+            std::cmp::Ordering::Less => {
+                before.next();
+            }
+            std::cmp::Ordering::Equal => {
+                let name_ref = known.name_ref;
+                before.next();
+                *rest = &rest[field.len()..];
+                return Known { field, name, name_ref, value_ref: symbols.of(value) };
+            }
+            std::cmp::Ordering::Greater => break,
+        }
+    }
+    let (name, value, field) = split_label(rest);
+    *rest = &rest[field.len()..];
+    Known { field, name, name_ref: symbols.of(name), value_ref: symbols.of(value) }
+}
+
+/// Name, value and all bytes of the first `Label` field.
+fn split_label(labels: &[u8]) -> (&[u8], &[u8], &[u8]) {
+    const OURS: &str = "label sets are built by us in exactly this form";
+    let mut outer = Reader::new(&labels[1..]);
+    let mut label = Reader::new(outer.delimited().expect(OURS));
+    let field = &labels[..labels.len() - outer.rest().len()];
+    let name = label.next_field().expect(OURS).expect(OURS).bytes().expect(OURS);
+    let value = label.next_field().expect(OURS).expect(OURS).bytes().expect(OURS);
+    (name, value, field)
+}
+
+/// Appends a `timeseries` field.
+#[inline]
+fn push_series(out: &mut Vec<u8>, refs: &[u8], parts: &[&[u8]; 2]) {
+    let labels = 1 + varint_len(refs.len() as u64) + refs.len();
+    let len = labels + parts[0].len() + parts[1].len();
+    out.reserve(len + 11);
+    out.push(0x2a);
+    push_varint(out, len as u64);
+    out.push(0x0a);
+    push_varint(out, refs.len() as u64);
+    out.extend_from_slice(refs);
+    out.extend_from_slice(parts[0]);
+    out.extend_from_slice(parts[1]);
+}
+
+fn push_exemplar(exemplar: &ExemplarPoint, symbols: &mut Symbols, out: &mut Vec<u8>) {
+    push_message_field(out, 4, |out| {
+        let refs = label_refs(&exemplar.labels, symbols);
+        if !refs.is_empty() {
+            push_bytes_field(out, 1, &refs);
+        }
+        push_f64_field(out, 2, exemplar.value);
+        if exemplar.timestamp_ms != 0 {
+            push_varint_field(out, 3, exemplar.timestamp_ms as u64);
+        }
+    });
+}
+
+fn label_refs(labels: &Labels, symbols: &mut Symbols) -> Vec<u8> {
+    let mut refs = Vec::new();
+    for (name, value) in labels.iter() {
+        push_varint(&mut refs, u64::from(symbols.of(name.as_bytes())));
+        push_varint(&mut refs, u64::from(symbols.of(value.as_bytes())));
+    }
+    refs
+}
