@@ -130,8 +130,8 @@ fn unescape_values(mut rest: &str) -> Option<String> {
             out.push('_');
             continue;
         }
-        // U+10FFFF has six digits; prometheus/common refuses more.
-        if code.len() >= 7 || !code.bytes().all(|b| b.is_ascii_hexdigit()) {
+        // Five digits at most, although U+10FFFF has six: as prometheus/common.
+        if code.len() >= 6 || !code.bytes().all(|b| b.is_ascii_hexdigit()) {
             return None;
         }
         out.push(char::from_u32(u32::from_str_radix(code, 16).ok()?)?);

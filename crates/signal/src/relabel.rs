@@ -179,17 +179,14 @@ impl Rule {
 }
 
 /// Whether a text is a label name once its variables are filled.
-/// As prometheus/model/relabel: `relabelTargetLegacy`, `relabelTargetUTF8`.
+/// As prometheus/model/relabel: `relabelTargetLegacy`; in UTF-8 names `$` is a character as any other.
 fn is_name_template(text: &str, names: NameScheme) -> bool {
     static LEGACY: LazyLock<Regex> = LazyLock::new(|| {
         Regex::anchored(r"(?:(?:[a-zA-Z_]|\$(?:\{\w+\}|\w+))+\w*)+").expect("a valid pattern")
     });
-    static UTF8: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::anchored(r"(?:(?:[^\${}]|\$(?:\{[^\${}]+\}|[^\${}]+))+[^\${}]*)+").expect("a valid pattern")
-    });
     match names {
         NameScheme::Legacy => LEGACY.is_match(text),
-        NameScheme::Utf8 => UTF8.is_match(text),
+        NameScheme::Utf8 => names.allows_label(text),
     }
 }
 

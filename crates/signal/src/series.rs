@@ -149,3 +149,82 @@ impl Hash for Series {
         state.write_usize(self.id());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(value: &str) -> Labels {
+        Labels::from_pairs([("series_test", value)])
+    }
+
+    fn is_held(labels: &Labels) -> bool {
+        INTERNER.shard(labels).lock().find(labels.hash(), |known| known == labels).is_some()
+    }
+
+    #[test]
+    fn equal_sets_share_a_handle_while_one_is_held() {
+        let one = Series::intern(labels("same"));
+        let two = Series::intern(labels("same"));
+        assert!(one.ptr_eq(&two) && one == two && one.id() == two.id());
+        assert_ne!(one, Series::intern(labels("other")));
+        drop(one);
+        assert!(is_held(&labels("same")));
+        drop(two.clone());
+        assert!(is_held(&labels("same")));
+        drop(two);
+        assert!(!is_held(&labels("same")));
+    }
+
+    #[test]
+    fn a_label_set_outlives_its_series_and_can_be_interned_again() {
+        let series = Series::intern(labels("again"));
+        let kept = series.labels().clone();
+        let id = series.id();
+        drop(series);
+        assert!(!is_held(&kept));
+        let series = Series::intern(kept.clone());
+        assert_eq!(series.id(), id);
+        drop(kept);
+        assert!(is_held(&series));
+    }
+
+    #[test]
+    fn threads_that_intern_and_drop_one_set_never_see_two_of_it_and_leave_none() {
+        let current = Mutex::new(None::<Series>);
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let current = &current;
+                scope.spawn(move || {
+                    for round in 0..20_000 {
+                        let mine = Series::intern(labels("race"));
+                        let again = Series::intern(labels("race"));
+                        assert!(mine.ptr_eq(&again));
+                        // Handles also end on threads that did not make them, and may be the last.
+                        if round % 3 == thread % 3 {
+                            let other = current.lock().replace(mine.clone());
+                            assert!(other.is_none_or(|other| other == mine));
+                        } else if round % 5 == 0 {
+                            let other = current.lock().take();
+                            drop(mine);
+                            drop(again);
+                            drop(other);
+                        }
+                    }
+                });
+            }
+        });
+        drop(current);
+        assert!(!is_held(&labels("race")));
+    }
+
+    #[test]
+    fn a_shard_gives_memory_back_after_a_wave_of_series() {
+        let wave: Vec<Series> = (0..SHARDS * 400).map(|i| Series::intern(labels(&format!("wave{i}")))).collect();
+        assert!(series_count() >= wave.len());
+        let shard = INTERNER.shard(wave[0].labels());
+        let full = shard.lock().capacity();
+        drop(wave);
+        assert!(shard.lock().capacity() < full);
+    }
+}
