@@ -104,12 +104,19 @@ impl<'s> Context<'s> {
         self.unbalanced.iter().any(|u| *u)
     }
 
-    /// Bytes of white space before the first token of the line that holds `offset`.
+    /// Columns of white space before the first token of the line that holds `offset`; a tab counts four,
+    /// so that lines which mix tabs and spaces compare as they look in most editors.
     pub(crate) fn indent(&self, offset: u32) -> usize {
         let text = self.source.text();
         let before = text.get(..offset as usize).unwrap_or(text);
-        let line = &text[before.rfind('\n').map_or(0, |n| n + 1)..];
-        line.len() - line.trim_start_matches([' ', '\t']).len()
+        let line = &before[before.rfind('\n').map_or(0, |n| n + 1)..];
+        line.bytes()
+            .map_while(|b| match b {
+                b' ' => Some(1),
+                b'\t' => Some(4),
+                _ => None,
+            })
+            .sum()
     }
 }
 

@@ -73,6 +73,11 @@ impl Source {
         self.0.text.get(span.start as usize..span.end as usize).unwrap_or("")
     }
 
+    /// The line of a byte offset, from 1.
+    pub fn line(&self, offset: u32) -> u32 {
+        self.0.line_starts.partition_point(|s| *s <= offset) as u32
+    }
+
     /// The line and column of a byte offset.
     pub fn line_column(&self, offset: u32) -> LineColumn {
         let line = self.0.line_starts.partition_point(|s| *s <= offset) - 1;
