@@ -9,7 +9,8 @@ use crate::series::Series;
 /// Changes label sets, one after the other, without allocating for each.
 #[derive(Debug, Default)]
 pub struct LabelsBuilder {
-    base: Labels,
+    /// `None` for no labels; a shared empty set would be a reference count that all threads fight for.
+    base: Option<Labels>,
     changed: bool,
     text: String,
     /// Sorted by name.
@@ -41,7 +42,7 @@ impl LabelsBuilder {
             let entry = Entry { name: self.push(name), value: self.push(value) };
             self.entries.push(entry);
         }
-        self.base = base.clone();
+        self.base = Some(base.clone());
     }
 
     /// Forgets all.
@@ -51,7 +52,7 @@ impl LabelsBuilder {
         if self.text.capacity() > MAX_KEPT_BYTES {
             self.text = String::new();
         }
-        self.base = Labels::empty();
+        self.base = None;
         self.changed = false;
     }
 
@@ -113,15 +114,18 @@ impl LabelsBuilder {
 
     /// The label set; the one that it began with where nothing has changed.
     pub fn build(&self) -> Labels {
-        if !self.changed {
-            return self.base.clone();
+        match &self.base {
+            Some(base) if !self.changed => base.clone(),
+            _ => Labels::from_sorted(self.iter()),
         }
-        Labels::from_sorted(self.iter())
     }
 
-    /// The interned label set.
+    /// The interned label set; allocates only where nobody holds it yet.
     pub fn build_series(&self) -> Series {
-        Series::intern(self.build())
+        match &self.base {
+            Some(base) if !self.changed => Series::intern(base.clone()),
+            _ => Series::from_sorted(self.iter()),
+        }
     }
 
     fn find(&self, name: &str) -> Result<usize, usize> {
@@ -136,5 +140,80 @@ impl LabelsBuilder {
         let start = self.text.len();
         self.text.push_str(text);
         Span { start, end: self.text.len() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_unchanged_is_the_set_that_it_began_with() {
+        let base = Labels::from_pairs([("a", "1"), ("b", "2")]);
+        let mut builder = LabelsBuilder::new();
+        builder.reset(&base);
+        builder.set("a", "1");
+        builder.del("c");
+        builder.set("c", "");
+        assert_eq!(builder.build().address(), base.address());
+        builder.set("a", "2");
+        assert_ne!(builder.build(), base);
+    }
+
+    #[test]
+    fn a_series_that_is_alive_is_found_again() {
+        let mut builder = LabelsBuilder::new();
+        builder.set("builder_test", "1");
+        let series = builder.build_series();
+        assert_eq!(builder.build_series(), series);
+        builder.reset(&series);
+        assert_eq!(builder.build_series(), series);
+        builder.clear();
+        assert!(builder.is_empty() && builder.build().is_empty());
+    }
+
+    #[test]
+    fn a_label_of_ten_megabytes_is_not_copied_by_changes_of_others() {
+        let base = Labels::from_pairs([("big", "x".repeat(10 << 20)), ("z", "1".to_owned())]);
+        let mut builder = LabelsBuilder::new();
+        builder.reset(&base);
+        let before = builder.text.len();
+        for i in 0..1000 {
+            builder.set("z", if i % 2 == 0 { "2" } else { "3" });
+        }
+        assert_eq!(builder.text.len(), before + 1000);
+        assert_eq!(builder.build().get("big").map(str::len), Some(10 << 20));
+        builder.clear();
+        assert_eq!(builder.text.capacity(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn changes_have_the_effect_that_they_have_on_a_map(
+            base in proptest::collection::vec(("[a-d]{1,2}", "[xy]{0,2}"), 0..6),
+            changes in proptest::collection::vec(("[a-d]{0,2}", "[xy]{0,2}"), 0..12),
+        ) {
+            let base = Labels::from_pairs(base);
+            let mut map: std::collections::BTreeMap<String, String> =
+                base.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+            let mut builder = LabelsBuilder::new();
+            builder.reset(&base);
+            for (name, value) in &changes {
+                builder.set(name, value);
+                if value.is_empty() || name.is_empty() {
+                    map.remove(name);
+                } else {
+                    map.insert(name.clone(), value.clone());
+                }
+                prop_assert_eq!(builder.get(name), map.get(name).map(String::as_str));
+            }
+            prop_assert_eq!(builder.len(), map.len());
+            prop_assert_eq!(builder.build(), Labels::from_pairs(&map));
+            builder.retain(|name, _| name.starts_with('a'));
+            map.retain(|name, _| name.starts_with('a'));
+            prop_assert_eq!(builder.build(), Labels::from_pairs(&map));
+        }
     }
 }

@@ -89,24 +89,7 @@ impl Labels {
 
     /// A set from pairs that are sorted by name and unique.
     pub(crate) fn from_sorted<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        thread_local! {
-            static WIRE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-        }
-        WIRE.with_borrow_mut(|wire| {
-            wire.clear();
-            let mut count = 0;
-            for (name, value) in pairs.filter(|(name, value)| !name.is_empty() && !value.is_empty()) {
-                write_label(name.as_bytes(), value.as_bytes(), wire);
-                count += 1;
-            }
-            let header = Header { hash: xxh64(wire, 0), count, handles: AtomicU32::new(0) };
-            let labels = Self(ThinArc::from_header_and_slice(header, wire));
-            // One huge label must not pin its size in every thread.
-            if wire.capacity() > MAX_KEPT_BYTES {
-                *wire = Vec::new();
-            }
-            labels
-        })
+        Encoded::with(pairs, |encoded| encoded.to_labels())
     }
 
     /// Names and values in order of names.
@@ -174,6 +157,44 @@ impl Labels {
 
     pub(crate) fn handles(&self) -> &AtomicU32 {
         &self.0.header.header.handles
+    }
+}
+
+/// A label set that has no allocation of its own yet.
+pub(crate) struct Encoded<'a> {
+    pub(crate) hash: u64,
+    pub(crate) wire: &'a [u8],
+    count: u32,
+}
+
+impl Encoded<'_> {
+    /// Encodes sorted, unique pairs into a buffer of the thread and lends it.
+    pub(crate) fn with<'a, R>(
+        pairs: impl Iterator<Item = (&'a str, &'a str)>,
+        f: impl FnOnce(&Encoded<'_>) -> R,
+    ) -> R {
+        thread_local! {
+            static WIRE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        WIRE.with_borrow_mut(|wire| {
+            wire.clear();
+            let mut count = 0;
+            for (name, value) in pairs.filter(|(name, value)| !name.is_empty() && !value.is_empty()) {
+                write_label(name.as_bytes(), value.as_bytes(), wire);
+                count += 1;
+            }
+            let result = f(&Encoded { hash: xxh64(wire, 0), wire, count });
+            // One huge label must not pin its size in every thread.
+            if wire.capacity() > MAX_KEPT_BYTES {
+                *wire = Vec::new();
+            }
+            result
+        })
+    }
+
+    pub(crate) fn to_labels(&self) -> Labels {
+        let header = Header { hash: self.hash, count: self.count, handles: AtomicU32::new(0) };
+        Labels(ThinArc::from_header_and_slice(header, self.wire))
     }
 }
 

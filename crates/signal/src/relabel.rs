@@ -230,10 +230,15 @@ enum Act {
 }
 
 impl Rules {
-    /// Validates and compiles; an error names the rule by its place, from 0.
-    pub fn new(definition: Vec<Rule>, names: NameScheme) -> Result<Self, (usize, RuleError)> {
-        for (i, rule) in definition.iter().enumerate() {
+    /// Validates and compiles; an error names the rule by its place, from 0. Patterns match whole texts even
+    /// where the rule's was compiled to match anywhere.
+    pub fn new(mut definition: Vec<Rule>, names: NameScheme) -> Result<Self, (usize, RuleError)> {
+        for (i, rule) in definition.iter_mut().enumerate() {
             rule.validate(names).map_err(|error| (i, error))?;
+            if !rule.regex.is_anchored() {
+                let anchored = Regex::anchored(rule.regex.as_str());
+                rule.regex = anchored.map_err(|error| (i, RuleError(error.to_string())))?;
+            }
         }
         let steps = definition.iter().map(Step::new).collect();
         Ok(Self(Arc::new(Chain { definition, names, steps })))

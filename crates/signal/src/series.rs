@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use hashbrown::HashTable;
 use parking_lot::Mutex;
 
-use crate::labels::Labels;
+use crate::labels::{Encoded, Labels};
 
 /// An interned label set. Comparing and hashing look at the address only; a clone is two reference counts.
 pub struct Series(Labels);
@@ -41,14 +41,23 @@ pub fn series_count() -> usize {
 }
 
 impl Interner {
-    fn shard(&self, labels: &Labels) -> &Mutex<HashTable<Labels>> {
+    fn shard(&self, hash: u64) -> &Mutex<HashTable<Labels>> {
         // The table takes its slot from the low bits and its tag from the highest seven; the shard comes
         // from in between.
-        &self.shards[(labels.hash() >> 40) as usize % SHARDS]
+        &self.shards[(hash >> 40) as usize % SHARDS]
+    }
+
+    /// The handle of a set that is alive, without allocating for the question.
+    fn find(&self, encoded: &Encoded<'_>) -> Option<Series> {
+        let table = self.shard(encoded.hash).lock();
+        let same = |known: &Labels| known.hash() == encoded.hash && known.wire_bytes() == encoded.wire;
+        let known = table.find(encoded.hash, same)?;
+        known.handles().fetch_add(1, Ordering::Relaxed);
+        Some(Series(known.clone()))
     }
 
     fn intern(&self, labels: Labels) -> Series {
-        let mut table = self.shard(&labels).lock();
+        let mut table = self.shard(labels.hash()).lock();
         if let Some(known) = table.find(labels.hash(), |known| *known == labels) {
             known.handles().fetch_add(1, Ordering::Relaxed);
             let series = Series(known.clone());
@@ -63,7 +72,7 @@ impl Interner {
 
     #[cold]
     fn remove(&self, labels: &Labels) {
-        let mut table = self.shard(labels).lock();
+        let mut table = self.shard(labels.hash()).lock();
         // Given out again between our decrement and the lock: that handle's end will remove it.
         if labels.handles().load(Ordering::Relaxed) != 0 {
             return;
@@ -84,6 +93,14 @@ impl Series {
     /// The one handle for this set.
     pub fn intern(labels: Labels) -> Self {
         INTERNER.intern(labels)
+    }
+
+    /// The one handle for a set of pairs that are sorted by name and unique; allocates only where the set is
+    /// not alive yet.
+    pub(crate) fn from_sorted<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        Encoded::with(pairs, |encoded| {
+            INTERNER.find(encoded).unwrap_or_else(|| INTERNER.intern(encoded.to_labels()))
+        })
     }
 
     /// The label set.
@@ -159,7 +176,7 @@ mod tests {
     }
 
     fn is_held(labels: &Labels) -> bool {
-        INTERNER.shard(labels).lock().find(labels.hash(), |known| known == labels).is_some()
+        INTERNER.shard(labels.hash()).lock().find(labels.hash(), |known| known == labels).is_some()
     }
 
     #[test]
@@ -220,9 +237,10 @@ mod tests {
 
     #[test]
     fn a_shard_gives_memory_back_after_a_wave_of_series() {
-        let wave: Vec<Series> = (0..SHARDS * 400).map(|i| Series::intern(labels(&format!("wave{i}")))).collect();
+        let wave: Vec<Series> =
+            (0..SHARDS * 400).map(|i| Series::intern(labels(&format!("wave{i}")))).collect();
         assert!(series_count() >= wave.len());
-        let shard = INTERNER.shard(wave[0].labels());
+        let shard = INTERNER.shard(wave[0].labels().hash());
         let full = shard.lock().capacity();
         drop(wave);
         assert!(shard.lock().capacity() < full);

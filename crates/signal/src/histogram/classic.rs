@@ -45,8 +45,7 @@ pub fn convert_classic(
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut last: Option<(f64, f64)> = None;
     for (bound, cumulative) in &sorted {
-        // Also refuses NaN.
-        if !(*cumulative >= 0.0) {
+        if cumulative.is_nan() || *cumulative < 0.0 {
             return Err(ClassicError::BadCount(*cumulative));
         }
         if bound.is_nan() {
@@ -60,7 +59,7 @@ pub fn convert_classic(
     }
     let highest = last.map_or(0.0, |(_, cumulative)| cumulative);
     let count = count.unwrap_or(highest);
-    if !(count >= 0.0) {
+    if count.is_nan() || count < 0.0 {
         return Err(ClassicError::BadCount(count));
     }
     if count < highest {

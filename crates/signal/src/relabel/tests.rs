@@ -62,7 +62,8 @@ fn rules_are_refused_or_work_as_in_prometheus() {
     for block in lines.chunk_by(|_, next| next[0] != "rule").filter(|block| block[0][0] == "rule") {
         let (names, rule) = rule(&block[0][1..]);
         let compiled = Rules::new(vec![rule.clone()], names);
-        let expected_error = block.iter().find(|fields| fields[0] == "error").map(|fields| unquote(fields[1]));
+        let expected_error =
+            block.iter().find(|fields| fields[0] == "error").map(|fields| unquote(fields[1]));
         let rules = match (compiled, expected_error) {
             (Ok(rules), None) => rules,
             (Err((0, error)), Some(expected)) if error.to_string() == expected => continue,
@@ -97,6 +98,15 @@ fn a_series_without_labels_is_dropped_and_an_unchanged_one_is_the_same_handle() 
     assert_eq!(with(Action::LabelDrop, "relabel_.*").relabel_series(&series), None);
     let kept = with(Action::LabelDrop, "other").relabel_series(&series).unwrap();
     assert!(kept.ptr_eq(&series));
+}
+
+#[test]
+fn a_pattern_that_could_match_anywhere_is_anchored() {
+    let regex = Regex::new("a").unwrap();
+    let rule = Rule { action: Action::LabelDrop, regex, ..Rule::default() };
+    let rules = Rules::new(vec![rule], NameScheme::Legacy).unwrap();
+    let left = rules.relabel(&Labels::from_pairs([("a", "1"), ("ab", "2")]));
+    assert_eq!(left, Some(Labels::from_pairs([("ab", "2")])));
 }
 
 #[test]
@@ -152,7 +162,17 @@ fn naive(rules: &[Rule], labels: &Labels) -> Option<BTreeMap<String, String>> {
 fn any_rule() -> impl Strategy<Value = Rule> {
     let name = || proptest::sample::select(vec!["a", "b", "c", "ab"]);
     let regex = proptest::sample::select(vec![
-        "(.*)", ".*", "(.+)", "a", "a|b", "a(.*)", "(.*)b", "x.+", "([^;]*);?(.*)", "(a|b)+(c?)", "",
+        "(.*)",
+        ".*",
+        "(.+)",
+        "a",
+        "a|b",
+        "a(.*)",
+        "(.*)b",
+        "x.+",
+        "([^;]*);?(.*)",
+        "(a|b)+(c?)",
+        "",
     ]);
     let action = proptest::sample::select(vec![
         Action::Replace,
