@@ -51,6 +51,9 @@ pub enum LabelsError {
     /// A label without a name.
     #[error("a label has an empty name")]
     EmptyName,
+    /// The bytes are no `TimeSeries.labels` fields.
+    #[error("labels are not encoded as remote write says")]
+    Malformed,
 }
 
 impl Labels {
@@ -192,6 +195,11 @@ impl Encoded<'_> {
         })
     }
 
+    /// Bytes of somebody else, to ask whether a set of just these bytes is known. Not to be made a set of.
+    pub(crate) fn foreign<'a>(wire: &'a [u8]) -> Encoded<'a> {
+        Encoded { hash: xxh64(wire, 0), wire, count: 0 }
+    }
+
     pub(crate) fn to_labels(&self) -> Labels {
         let header = Header { hash: self.hash, count: self.count, handles: AtomicU32::new(0) };
         Labels(ThinArc::from_header_and_slice(header, self.wire))
@@ -264,6 +272,35 @@ fn split_label(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let (len, rest) = split_varint(rest.get(1..)?)?;
     let (value, rest) = rest.split_at_checked(len)?;
     Some((name, value, rest))
+}
+
+/// Reads `TimeSeries.labels` fields of anybody: names and values in their order.
+pub(crate) fn decode(mut bytes: &[u8]) -> Option<Vec<(&str, &str)>> {
+    let mut pairs = Vec::new();
+    while !bytes.is_empty() {
+        let (TAG_LABEL, mut label, rest) = split_field(bytes)? else { return None };
+        bytes = rest;
+        let (mut name, mut value) = ("", "");
+        while !label.is_empty() {
+            let (tag, text, rest) = split_field(label)?;
+            let text = std::str::from_utf8(text).ok()?;
+            match tag {
+                TAG_NAME => name = text,
+                TAG_VALUE => value = text,
+                _ => return None,
+            }
+            label = rest;
+        }
+        pairs.push((name, value));
+    }
+    Some(pairs)
+}
+
+fn split_field(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (tag, rest) = bytes.split_first()?;
+    let (len, rest) = split_varint(rest)?;
+    let (field, rest) = rest.split_at_checked(len)?;
+    Some((*tag, field, rest))
 }
 
 fn text(bytes: &[u8]) -> &str {

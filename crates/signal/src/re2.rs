@@ -5,6 +5,7 @@
 //! it. Patterns that are plain text, alternatives of plain text or text with `.*` around it never reach an
 //! automaton (`Shape`).
 
+mod escape;
 mod shape;
 mod translate;
 
@@ -59,7 +60,11 @@ impl Regex {
             .size_limit(SIZE_LIMIT)
             .nest_limit(translate::MAX_DEPTH * 4 + 8)
             .build()
-            .map_err(|_| SyntaxError { reason: "expression too large", excerpt: text.to_owned() })?;
+            .map_err(|error| {
+                let large = matches!(error, regex::Error::CompiledTooBig(_));
+                let reason = if large { "expression too large" } else { "unsupported expression" };
+                SyntaxError { reason, excerpt: text.to_owned() }
+            })?;
         let shape = if anchored { Shape::of(text) } else { Shape::Other };
         let text = text.to_owned();
         Ok(Self(Arc::new(Inner { text, anchored, shape, compiled, names: translated.names })))

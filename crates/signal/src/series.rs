@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use hashbrown::HashTable;
 use parking_lot::Mutex;
 
-use crate::labels::{Encoded, Labels};
+use crate::labels::{Encoded, Labels, LabelsError, decode};
 
 /// An interned label set. Comparing and hashing look at the address only; a clone is two reference counts.
 pub struct Series(Labels);
@@ -93,6 +93,17 @@ impl Series {
     /// The one handle for this set.
     pub fn intern(labels: Labels) -> Self {
         INTERNER.intern(labels)
+    }
+
+    /// The handle for the `TimeSeries.labels` fields of a remote write request, tags included. A set that is
+    /// alive and comes in our own encoding (sorted, as senders do) is found by its bytes, which are not
+    /// looked into.
+    pub fn from_wire(bytes: &[u8]) -> Result<Self, LabelsError> {
+        if let Some(known) = INTERNER.find(&Encoded::foreign(bytes)) {
+            return Ok(known);
+        }
+        let pairs = decode(bytes).ok_or(LabelsError::Malformed)?;
+        Labels::try_from_pairs(pairs).map(Self::intern)
     }
 
     /// The one handle for a set of pairs that are sorted by name and unique; allocates only where the set is
@@ -233,6 +244,25 @@ mod tests {
         });
         drop(current);
         assert!(!is_held(&labels("race")));
+    }
+
+    #[test]
+    fn a_series_is_found_by_the_bytes_of_a_remote_write_request() {
+        let known = Series::intern(Labels::from_pairs([("series_test", "wire"), ("z", "1")]));
+        assert_eq!(Series::from_wire(known.wire_bytes()).as_ref(), Ok(&known));
+        // Unsorted, value before name, and a label without a value.
+        let bytes = b"\x0a\x06\x12\x011\x0a\x01z\x0a\x03\x0a\x01e\x0a\x13\x0a\x0bseries_test\x12\x04wire";
+        assert_eq!(Series::from_wire(bytes), Ok(known.clone()));
+        let new = b"\x0a\x07\x0a\x01n\x12\x02ew";
+        assert_eq!(Series::from_wire(new).map(|s| s.to_string()), Ok("{n=\"ew\"}".to_owned()));
+        let twice = [new.as_slice(), new].concat();
+        assert_eq!(Series::from_wire(&twice), Err(LabelsError::Duplicate("n".into())));
+        for bytes in
+            [&b"\x0a"[..], b"\x0a\x05\x0a", b"\x12\x00", b"\x0a\x03\x0a\x01\xff", b"\x0a\x02\x1a\x00"]
+        {
+            assert_eq!(Series::from_wire(bytes), Err(LabelsError::Malformed), "{bytes:?}");
+        }
+        assert_eq!(Series::from_wire(b"").map(|s| s.len()), Ok(0));
     }
 
     #[test]
