@@ -12,7 +12,7 @@ use crate::lexer::{Kind, Lexed, Token};
 use crate::span::{Source, Span};
 
 /// Levels of nesting (blocks, brackets, unary operators) that are read; bounds the parser's own stack.
-pub(crate) const MAX_DEPTH: u32 = 200;
+pub(crate) const MAX_DEPTH: u32 = 128;
 /// Height of an expression tree, chains of operators included; bounds the stack of whoever walks it.
 pub(crate) const MAX_HEIGHT: u32 = 500;
 
@@ -52,7 +52,7 @@ impl<'s> Context<'s> {
     pub(crate) fn finish(self) -> Vec<Diagnostic> {
         let mut lines = std::collections::HashSet::new();
         let mut all = self.diagnostics.into_inner();
-        all.retain(|d| d.location.as_ref().is_none_or(|l| lines.insert(l.line_column().line)));
+        all.retain(|d| d.location.as_ref().is_none_or(|l| lines.insert(l.source.line(l.span.start))));
         all.sort_by_key(|d| d.location.as_ref().map(|l| l.span));
         all
     }

@@ -207,7 +207,14 @@ fn closer(input: Tokens<'_>, open: Token, kind: Kind) -> Parsed<'_, Token> {
 }
 
 fn primary(input: Tokens<'_>) -> Parsed<'_, Tall> {
-    match alt((literal, name, group, array, object)).parse(input) {
+    // Brackets are told by their first token, which keeps the stack of nested ones small.
+    match input.kind() {
+        Kind::LParen => return group(input),
+        Kind::LBrack => return array(input),
+        Kind::LCurly => return object(input),
+        _ => {}
+    }
+    match alt((literal, name)).parse(input) {
         Err(Err::Error(_)) => {
             let help = match input.kind() {
                 Kind::Add => "a sign `+` is not needed",

@@ -123,8 +123,11 @@ impl<'f> Printer<'f> {
         let gap = std::mem::take(&mut self.gap);
         let count = self.comments.iter().take_while(|c| c.span.start < at).count();
         if count > 0 {
+            let before = self.layout.line_ends();
             let broken = self.print_comments(count, gap, self.line(at));
-            self.after_comments(gap, broken, at);
+            // Lines further apart than one are no neighbours, be it because of a comment between them.
+            let breaks = gap.breaks || self.layout.line_ends() > before;
+            self.after_comments(Gap { breaks, ..gap }, broken, at);
             return;
         }
         if self.layout.is_empty() {

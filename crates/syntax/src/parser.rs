@@ -134,13 +134,12 @@ impl<'t> Parser<'t> {
                 Kind::RCurly if depth == 0 => return,
                 Kind::LCurly | Kind::LBrack | Kind::LParen => depth += 1,
                 Kind::RCurly | Kind::RBrack | Kind::RParen => depth = depth.saturating_sub(1),
-                Kind::Ident
-                    if moved
-                        && token.line_start
-                        && cx.any_unbalanced()
-                        && cx.indent(token.span.start) <= indent =>
-                {
-                    return;
+                Kind::Ident if moved && token.line_start => {
+                    // An operator or comma at its end carries a bad line on into the next statement.
+                    let carried = depth == 0 && self.input.at_statement();
+                    if carried || (cx.any_unbalanced() && cx.indent(token.span.start) <= indent) {
+                        return;
+                    }
                 }
                 _ => {}
             }
@@ -170,7 +169,12 @@ impl<'t> Parser<'t> {
                     let help = format!("write `{name} = value` or `{name} {{ … }}`");
                     self.input.found(&format!("expected `=` or `{{` behind `{name}`"), help);
                 } else {
-                    let help = format!("a block is `{name} \"label\" {{ … }}`, with `{{` on the same line");
+                    let text = header.label_span.map_or("\"label\"", |s| cx.source.slice(s));
+                    let help = if header.names.len() == 1 {
+                        format!("write `{name} = {text}`, or a block `{name} {text} {{ … }}`")
+                    } else {
+                        format!("a block is `{name} {text} {{ … }}`, with `{{` on the same line")
+                    };
                     self.input.found("expected `{`", help);
                 }
                 self.skip_statement();
