@@ -237,7 +237,7 @@ fn number_of(value: &Value, expected: &str) -> Result<Number, ValueError> {
     };
     let plain = !text.starts_with('+');
     let parsed = if text.contains(['.', 'e', 'E']) {
-        text.parse().ok().map(Number::Float)
+        text.parse().ok().filter(|v: &f64| v.is_finite()).map(Number::Float)
     } else if text.starts_with('-') {
         text.parse().ok().map(Number::Int)
     } else {

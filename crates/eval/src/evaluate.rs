@@ -10,7 +10,7 @@ use syntax::ast::{BinaryOp, Expr, ExprKind, Field, Ident, Literal};
 use syntax::{Diagnostic, Source, Span};
 
 use crate::arg::{ErrorKind, ValueError};
-use crate::body::locate;
+use crate::decode::locate;
 use crate::operators::{self, Side};
 use crate::scope::Scope;
 use crate::stdlib::{self, Builtin};
@@ -18,7 +18,7 @@ use crate::value::{Function, Number, Value};
 use crate::{suggest, types};
 
 /// Expressions nest no deeper than this; what a chain of operators adds does not count.
-const MAX_DEPTH: u32 = 160;
+const MAX_DEPTH: u32 = 200;
 
 /// Evaluates an expression. Codes of the diagnostics: `unknown_reference`, `wrong_type`, `stability`,
 /// `evaluation`. Warnings wait in [`Scope::take_warnings`].
@@ -151,13 +151,13 @@ impl Evaluator<'_> {
                     .with_help(format!("write {instead} instead")),
             );
         }
-        if let Value::Function(Function(builtin)) = found.value {
-            if builtin.stability < self.scope.stability() {
-                let level = builtin.stability.as_str();
-                return Err(self
-                    .error("stability", format!("the function {} is {level}", builtin.name), span)
-                    .with_help(format!("start with --stability.level={level} to use it")));
-            }
+        if let Value::Function(Function(builtin)) = found.value
+            && builtin.stability < self.scope.stability()
+        {
+            let level = builtin.stability.as_str();
+            return Err(self
+                .error("stability", format!("the function {} is {level}", builtin.name), span)
+                .with_help(format!("start with --stability.level={level} to use it")));
         }
         Ok((found.used, found.value))
     }

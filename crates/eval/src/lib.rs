@@ -7,6 +7,7 @@
 
 mod arg;
 mod body;
+mod decode;
 mod duration;
 mod evaluate;
 mod operators;
@@ -20,9 +21,8 @@ mod types;
 mod value;
 
 pub use arg::{ArgValue, ErrorKind, Step, ValueError, capsule_from_value};
-pub use body::{
-    Arguments, BlockDecoder, BodyDecoder, Exports, Invalid, Item, OneOf, check, check_schema, decode,
-};
+pub use body::{Arguments, Exports, Invalid, Item, OneOf};
+pub use decode::{BlockDecoder, BodyDecoder, check, check_schema, decode};
 pub use duration::{format_duration, parse_duration};
 pub use evaluate::evaluate;
 pub use render::items_to_json;

@@ -72,7 +72,7 @@ fn write_source(value: &Value, out: &mut String) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(v) => out.push_str(if *v { "true" } else { "false" }),
-        Value::Number(n) => out.push_str(&number_source(*n)),
+        Value::Number(n) => out.push_str(&n.to_text()),
         Value::String(s) => quote(s, out),
         Value::Secret(_) => out.push_str("(secret)"),
         Value::OptionalSecret(s) => match s.shown() {
@@ -111,13 +111,6 @@ fn write_source(value: &Value, out: &mut String) {
             None => out.push_str(&format!("capsule({:?})", c.content().text())),
         },
         Value::Unknown(_) => out.push_str("(not known yet)"),
-    }
-}
-
-fn number_source(n: Number) -> String {
-    match n {
-        Number::Float(v) if v.is_finite() && v.fract() == 0.0 && v.abs() < 1e15 => format!("{v:.1}"),
-        n => n.to_text(),
     }
 }
 

@@ -115,7 +115,11 @@ impl ArgValue for Size {
         }
     }
     fn to_value(&self) -> Value {
-        Value::string(self.to_string())
+        // Zero is the one size that is written without a unit.
+        match self.0 {
+            0 => Value::from(0_u64),
+            _ => Value::string(self.to_string()),
+        }
     }
 }
 

@@ -7,6 +7,8 @@ mod encoding;
 mod json;
 mod printf;
 mod strings;
+#[cfg(test)]
+mod tests;
 mod yaml;
 
 use std::collections::BTreeMap;

@@ -101,15 +101,23 @@ impl Printer<'_> {
             '%' => self.out.push('%'),
             _ if !good => self.out.push_str(&format!("%!{letter}(BADINDEX)")),
             _ => match self.arguments.get(self.next) {
-                None => self.out.push_str(&format!("%!{letter}(MISSING)")),
-                Some(value) => {
-                    self.next += 1;
-                    let text = formatted(value, letter, &verb);
-                    self.out.push_str(&text);
+                // %+v and %#v ask for field names and Go syntax, which these values do not have.
+                Some(_) if letter == 'v' && (verb.plus || verb.sharp) => {
+                    (verb.plus, verb.sharp) = (false, false);
+                    self.write(letter, &verb);
                 }
+                None => self.out.push_str(&format!("%!{letter}(MISSING)")),
+                Some(_) => self.write(letter, &verb),
             },
         }
         &rest[letter.len_utf8()..]
+    }
+
+    fn write(&mut self, letter: char, verb: &Verb) {
+        if let Some(value) = self.arguments.get(self.next) {
+            self.out.push_str(&formatted(value, letter, verb));
+        }
+        self.next += 1;
     }
 
     /// `[n]` chooses the argument; `false` if there is none of that number.
@@ -301,13 +309,11 @@ fn float(v: f64, letter: char, verb: &Verb) -> Option<String> {
     let digits = if v.is_nan() {
         "NaN".to_owned()
     } else if v.is_infinite() {
-        // Go always writes the sign of an infinity with %v.
-        let sign = if negative {
-            "-"
-        } else if verb.plus || letter == 'v' {
-            "+"
-        } else {
-            ""
+        // Go always writes the sign of an infinity.
+        let sign = match (negative, verb.space && !verb.plus) {
+            (true, _) => "-",
+            (false, true) => " ",
+            (false, false) => "+",
         };
         return Some(pad(format!("{sign}Inf"), verb));
     } else {
@@ -322,7 +328,8 @@ fn float(v: f64, letter: char, verb: &Verb) -> Option<String> {
     Some(if v.is_nan() { pad(text, verb) } else { pad_with(text, verb, true) })
 }
 
-/// %g and %v: the fewest digits, without an exponent where that is below 21 (or the precision).
+/// %g and %v: the fewest digits, plain unless the exponent is below -4 or reaches the precision (6 where
+/// there is none), as Go's strconv.
 fn shortest(size: f64, precision: Option<usize>) -> String {
     let scientific = match precision {
         None => format!("{size:e}"),
@@ -330,23 +337,21 @@ fn shortest(size: f64, precision: Option<usize>) -> String {
     };
     let (mantissa, power) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let power: i32 = power.parse().unwrap_or(0);
-    let mantissa = match precision {
-        Some(_) if mantissa.contains('.') => mantissa.trim_end_matches('0').trim_end_matches('.'),
-        _ => mantissa,
+    let mantissa = match mantissa.contains('.') {
+        true => mantissa.trim_end_matches('0').trim_end_matches('.'),
+        false => mantissa,
     };
     let digits = mantissa.chars().filter(char::is_ascii_digit).count() as i32;
     let largest = match precision {
-        None => 21,
-        Some(p) => (p.max(1) as i32).max(if digits > p as i32 { digits } else { 0 }),
+        None => 6,
+        Some(p) if p.max(1) as i32 > digits && digits > power => digits,
+        Some(p) => p.max(1) as i32,
     };
     if size != 0.0 && (power < -4 || power >= largest) {
         return exponent(format!("{mantissa}e{power}"));
     }
     let decimals = (digits - 1 - power).max(0) as usize;
-    match precision {
-        None => size.to_string(),
-        Some(_) => format!("{size:.decimals$}"),
-    }
+    format!("{size:.decimals$}")
 }
 
 /// `1e6` → `1e+06`.
