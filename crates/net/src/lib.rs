@@ -1,1 +1,25 @@
-//! net
+//! HTTP clients and servers with their arguments: TLS, credentials, proxies, limits, hand-over of listeners.
+//!
+//! The only crate that names a TLS provider. A component flattens [`args::HttpClientArgs`] into its
+//! arguments and makes a [`Client`], or takes [`args::HttpServerArgs`] as a block and binds a [`Server`].
+//! Invariants: making either does no I/O; every time and size has a finite limit; no secret is ever part of
+//! a message.
+
+pub mod args;
+mod auth;
+pub mod client;
+mod credential;
+mod error;
+mod oauth2;
+pub mod proxy;
+pub mod server;
+pub mod sign;
+mod tls;
+mod token;
+
+pub use client::{Client, ClientOptions, Request, Response};
+pub use credential::Credential;
+pub use error::{Error, Kind, shown_url};
+pub use server::{Server, ServerOptions};
+pub use tls::{ClientAuth, ServerTls, install_provider};
+pub use url::Url;

@@ -1,0 +1,148 @@
+//! The connections of a client, made anew when certificate files change.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use http::HeaderMap;
+use parking_lot::Mutex;
+use url::Url;
+
+use super::ClientOptions;
+use super::dns::SystemDns;
+use crate::error::{Error, Kind, causes};
+use crate::proxy::ProxyRules;
+use crate::tls::{ClientTls, Fingerprint};
+
+/// Hosts with connections of their own because of `server_name`; beyond that all are closed and opened anew.
+const MAX_RENAMED: usize = 4096;
+
+/// What connections are made from, and the ones there are.
+pub(super) struct Pool {
+    tls: ClientTls,
+    proxy: ProxyRules,
+    connect_headers: HeaderMap,
+    options: ClientOptions,
+    current: ArcSwapOption<Generation>,
+}
+
+/// Connections made with one state of the TLS files.
+struct Generation {
+    files: Fingerprint,
+    client: reqwest::Client,
+    /// By host of the URL: connections that go to that host but name another in TLS.
+    renamed: Mutex<HashMap<String, reqwest::Client>>,
+}
+
+/// How to reach a URL.
+pub(super) struct Route {
+    pub(super) client: reqwest::Client,
+    /// The URL to give to the client.
+    pub(super) url: Url,
+    /// `Host`, where it is not the one of `url`.
+    pub(super) host: Option<String>,
+}
+
+impl Pool {
+    pub(super) fn new(
+        tls: ClientTls,
+        proxy: ProxyRules,
+        connect_headers: HeaderMap,
+        options: ClientOptions,
+    ) -> Self {
+        Self { tls, proxy, connect_headers, options, current: ArcSwapOption::empty() }
+    }
+
+    /// The way to a URL with the TLS files as they are now.
+    pub(super) fn route(&self, url: &Url) -> Result<Route, Error> {
+        let generation = self.generation()?;
+        let renamed = self.tls.sni().filter(|name| url.scheme() == "https" && url.host_str() != Some(name));
+        // Behind a proxy the URL names the tunnel's end, so the TLS name cannot stand in it. The
+        // certificate is checked against server_name in any case.
+        let Some(name) = renamed.filter(|_| self.proxy.select(url).is_none()) else {
+            return Ok(Route { client: generation.client.clone(), url: url.clone(), host: None });
+        };
+        let host = url.host_str().unwrap_or_default();
+        let client = self.renamed_client(&generation, host)?;
+        let mut inner = url.clone();
+        inner.set_host(Some(name)).map_err(|e| Error::config(format!("server_name {name:?}: {e}")))?;
+        let host = match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        };
+        Ok(Route { client, url: inner, host: Some(host) })
+    }
+
+    fn generation(&self) -> Result<Arc<Generation>, Error> {
+        let files = self.tls.fingerprint();
+        let current = self.current.load_full();
+        if let Some(generation) = current.as_ref().filter(|g| g.files == files) {
+            return Ok(generation.clone());
+        }
+        let (client, before) = match (self.build(SystemDns::default(), false), current) {
+            (Ok(client), _) => (client, None),
+            (Err(error), Some(before)) => {
+                tracing::warn!(%error, "changed TLS files do not work; those from before stay in force");
+                (before.client.clone(), Some(before))
+            }
+            (Err(error), None) => return Err(error),
+        };
+        let renamed = before.map(|b| b.renamed.lock().clone()).unwrap_or_default();
+        let generation = Arc::new(Generation { files, client, renamed: Mutex::new(renamed) });
+        self.current.store(Some(generation.clone()));
+        Ok(generation)
+    }
+
+    /// A client whose connections go to `host` under the name of `server_name`. HTTP/1.1 only, because with
+    /// HTTP/2 the name in the URL would take the place of `Host`.
+    fn renamed_client(&self, generation: &Generation, host: &str) -> Result<reqwest::Client, Error> {
+        if let Some(client) = generation.renamed.lock().get(host) {
+            return Ok(client.clone());
+        }
+        let dns = SystemDns { instead: Some(host.into()), ..SystemDns::default() };
+        let client = self.build(dns, true)?;
+        let mut renamed = generation.renamed.lock();
+        if renamed.len() >= MAX_RENAMED {
+            renamed.clear();
+        }
+        renamed.insert(host.to_owned(), client.clone());
+        Ok(client)
+    }
+
+    fn build(&self, dns: SystemDns, http1_only: bool) -> Result<reqwest::Client, Error> {
+        let dns = SystemDns { round_robin: self.options.round_robin_dns, ..dns };
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(self.tls.config(http1_only)?)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            .no_proxy()
+            .dns_resolver(dns)
+            .connect_timeout(self.options.connect_timeout)
+            .pool_idle_timeout(self.options.idle_timeout)
+            .pool_max_idle_per_host(self.options.max_idle_per_host)
+            .tcp_nodelay(true);
+        if http1_only {
+            builder = builder.http1_only();
+        }
+        if let Some(path) = &self.options.unix_socket {
+            builder = builder.unix_socket(path.clone());
+        }
+        if !self.proxy.is_empty() {
+            // Headers for the proxy go with CONNECT only, which plain HTTP does not use.
+            let (tunnelled, plain) = (self.proxy.clone(), self.proxy.clone());
+            let https = move |url: &Url| (url.scheme() == "https").then(|| tunnelled.select(url)).flatten();
+            let http = move |url: &Url| (url.scheme() == "http").then(|| plain.select(url)).flatten();
+            builder = builder
+                .proxy(reqwest::Proxy::custom(https).headers(self.connect_headers.clone()))
+                .proxy(reqwest::Proxy::custom(http));
+        }
+        builder
+            .build()
+            .map_err(|e| Error::new(Kind::Config, format!("the client cannot be made: {}", causes(&e))))
+    }
+}

@@ -1,0 +1,203 @@
+//! The client's side: whom to trust, who to be, and which name to expect.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use super::files::{Fingerprint, Pem};
+use super::{provider, versions};
+use crate::args::{TlsConfigArgs, TlsVersion};
+use crate::error::{Error, Kind};
+
+/// A client's TLS arguments, ready to be turned into a configuration whenever their files change.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientTls {
+    ca: Pem,
+    cert: Pem,
+    key: Pem,
+    server_name: Option<ServerName<'static>>,
+    insecure: bool,
+    min_version: Option<TlsVersion>,
+    http2: bool,
+}
+
+impl ClientTls {
+    /// From arguments; reads no file.
+    pub(crate) fn new(args: &TlsConfigArgs, http2: bool) -> Result<Self, Error> {
+        let server_name = match args.server_name.as_str() {
+            "" => None,
+            name => Some(ServerName::try_from(name.to_owned()).map_err(|_| {
+                Error::config(format!("server_name {name:?} is neither a host name nor an address"))
+            })?),
+        };
+        Ok(Self {
+            ca: Pem::new(&args.ca_pem, &args.ca_file),
+            cert: Pem::new(&args.cert_pem, &args.cert_file),
+            key: Pem::new(args.key_pem.reveal(), &args.key_file),
+            server_name,
+            insecure: args.insecure_skip_verify,
+            min_version: args.min_version,
+            http2,
+        })
+    }
+
+    /// The name to expect and to send, where the arguments give one that is not an address.
+    pub(crate) fn sni(&self) -> Option<&str> {
+        match &self.server_name {
+            Some(ServerName::DnsName(name)) => Some(name.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// The state of the files it is made from.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self.files())
+    }
+
+    fn files(&self) -> impl Iterator<Item = &Path> {
+        [&self.ca, &self.cert, &self.key].into_iter().filter_map(|p| p.path())
+    }
+
+    /// The configuration from the files as they are now. `http1_only` offers no HTTP/2.
+    pub(crate) fn config(&self, http1_only: bool) -> Result<ClientConfig, Error> {
+        let provider = provider(&[], &[])?;
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&versions(self.min_version, None))
+            .map_err(|e| Error::config(format!("TLS versions: {e}")))?
+            .dangerous()
+            .with_custom_certificate_verifier(self.verifier(&provider)?);
+        let mut config = if self.cert.is_given() {
+            builder.with_client_auth_cert(self.cert.certificates()?, self.key.key()?).map_err(|e| {
+                Error::new(Kind::Credentials, format!("the client certificate and its key do not work: {e}"))
+            })?
+        } else {
+            builder.with_no_client_auth()
+        };
+        config.alpn_protocols = if self.http2 && !http1_only {
+            vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+        } else {
+            vec![b"http/1.1".to_vec()]
+        };
+        Ok(config)
+    }
+
+    fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+        if self.insecure {
+            return Ok(Arc::new(AnyCertificate(provider.clone())));
+        }
+        let roots = if self.ca.is_given() { Arc::new(self.ca.roots()?) } else { system_roots()? };
+        let checked = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+            .build()
+            .map_err(|e| Error::config(format!("certificate authorities: {e}")))?;
+        Ok(match &self.server_name {
+            Some(name) => Arc::new(FixedName { inner: checked, name: name.clone() }),
+            None => checked,
+        })
+    }
+}
+
+/// The operating system's authorities, read once.
+fn system_roots() -> Result<Arc<RootCertStore>, Error> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    let roots = ROOTS.get_or_init(|| {
+        let found = rustls_native_certs::load_native_certs();
+        for error in &found.errors {
+            tracing::warn!(%error, "some of the system's certificate authorities cannot be read");
+        }
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(found.certs);
+        Arc::new(roots)
+    });
+    if roots.is_empty() {
+        // Without any, every handshake would fail with a puzzle.
+        let message = "the system has no certificate authorities: install ca-certificates, or set ca_file";
+        return Err(Error::new(Kind::Tls, message));
+    }
+    Ok(roots.clone())
+}
+
+/// Expects one name, whatever the URL's host is.
+#[derive(Debug)]
+struct FixedName {
+    inner: Arc<WebPkiServerVerifier>,
+    name: ServerName<'static>,
+}
+
+impl ServerCertVerifier for FixedName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.inner.verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+/// `insecure_skip_verify`: any certificate will do, but the peer must still hold its key.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
