@@ -1,0 +1,215 @@
+//! What is promised about samples, fault by fault, with the real program.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use crate::kit::{Answer, Mode, Program, Sink, Target, eventually};
+
+fn pipeline(target: &Target, endpoints: &[&Sink]) -> String {
+    let endpoints: String = endpoints
+        .iter()
+        .map(|s| {
+            format!(
+                "endpoint {{\n\t\turl = \"{}\"\n\n\t\tqueue_config {{\n\t\t\tmax_backoff = \"200ms\"\n\t\t\tbatch_send_deadline = \"50ms\"\n\t\t}}\n\t}}\n",
+                s.url()
+            )
+        })
+        .collect();
+    format!(
+        r#"
+prometheus.scrape "default" {{
+	targets         = [{{"__address__" = "{}"}}]
+	forward_to      = [prometheus.remote_write.default.receiver]
+	scrape_interval = "200ms"
+	scrape_timeout  = "200ms"
+}}
+
+prometheus.remote_write "default" {{
+	{endpoints}
+}}
+"#,
+        target.address()
+    )
+}
+
+fn scrapes(target: &Target, count: u64) {
+    let before = target.minted();
+    eventually("scrapes go on", || match target.minted() >= before + count {
+        true => Ok(()),
+        false => Err(target.minted().to_string()),
+    });
+}
+
+/// Waits until every number from `first` to `last` is at the sink.
+fn all_arrive(sink: &Sink, first: u64, last: u64, program: &Program) {
+    eventually("every number has arrived", || {
+        let arrived = sink.numbers("minted");
+        let missing: Vec<_> = (first..=last).filter(|n| !arrived.contains(n)).collect();
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(format!("missing {missing:?} of {first}..={last}\n{}", program.log())),
+        }
+    });
+}
+
+#[test]
+fn what_a_back_end_refuses_for_now_is_kept_and_sent_later() {
+    let cases = [
+        Mode::Answer(Answer::status(500)),
+        Mode::Answer(Answer::status(503).with_header("Retry-After", "1")),
+        Mode::Answer(Answer::status(429).with_header("Retry-After", "1")),
+        Mode::Garbage(b"\x00\x01 no protocol at all\r\n\r\n"),
+        Mode::Garbage(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"),
+    ];
+    for mode in cases {
+        let (target, sink) = (Target::start(2), Sink::start());
+        let truncated = matches!(&mode, Mode::Garbage(b) if b.starts_with(b"HTTP"));
+        sink.set(mode.clone());
+        let program = Program::start(&pipeline(&target, &[&sink]));
+        scrapes(&target, 3);
+        sink.set(Mode::Accept);
+        // A success whose body is cut off is a success: bodies are to be ignored.
+        let first = if truncated { target.minted() } else { 1 };
+        all_arrive(&sink, first, target.minted(), &program);
+    }
+}
+
+#[test]
+fn a_back_end_that_is_gone_gets_everything_when_it_comes_back() {
+    let (target, mut sink) = (Target::start(2), Sink::start());
+    sink.go_down();
+    let program = Program::start(&pipeline(&target, &[&sink]));
+    scrapes(&target, 5);
+    sink.come_back();
+    all_arrive(&sink, 1, target.minted(), &program);
+}
+
+#[test]
+fn what_a_back_end_refuses_for_good_is_counted_with_the_reason() {
+    let (target, sink) = (Target::start(2), Sink::start());
+    sink.set(Mode::Answer(Answer::status(400)));
+    let program = Program::start(&pipeline(&target, &[&sink]));
+    eventually("drops are counted", || {
+        let dropped = program.metric("prometheus_remote_storage_samples_dropped_total{");
+        match dropped > 0.0 || program.metric("prometheus_remote_storage_samples_dropped_total") > 0.0 {
+            true => Ok(()),
+            false => Err(dropped.to_string()),
+        }
+    });
+    sink.set(Mode::Accept);
+    let after = target.minted() + 1;
+    scrapes(&target, 3);
+    all_arrive(&sink, after, target.minted() - 1, &program);
+}
+
+#[test]
+fn one_back_end_that_is_down_does_not_delay_another() {
+    let (target, dead, alive) = (Target::start(2), Sink::start(), Sink::start());
+    for mode in [Mode::Hang, Mode::Answer(Answer::status(500))] {
+        dead.set(mode);
+        let program = Program::start(&pipeline(&target, &[&dead, &alive]));
+        scrapes(&target, 3);
+        let minted = target.minted();
+        let start = Instant::now();
+        eventually("the other one is up to date", || match alive.numbers("minted").last() {
+            Some(last) if *last >= minted => Ok(()),
+            other => Err(format!("{other:?} of {minted}\n{}", program.log())),
+        });
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn sigterm_leaves_on_disk_what_could_not_be_sent_and_the_next_start_sends_it() {
+    let (target, mut sink) = (Target::start(2), Sink::start());
+    sink.go_down();
+    let mut program = Program::start(&pipeline(&target, &[&sink]));
+    scrapes(&target, 5);
+    program.signal(rustix::process::Signal::TERM);
+    assert!(program.wait().success(), "{}", program.log());
+    let minted = target.minted();
+    sink.come_back();
+    program.launch();
+    program.wait_ready();
+    // The scrape that the signal interrupted is not acknowledged.
+    all_arrive(&sink, 1, minted - 1, &program);
+}
+
+/// Kills the program at times that differ from round to round; what it had counted as taken in must arrive.
+#[test]
+fn after_kill_9_everything_that_was_committed_arrives() {
+    const SERIES: u64 = 2;
+    let (target, sink) = (Target::start(SERIES as usize), Sink::start());
+    let mut program = Program::prepare(&pipeline(&target, &[&sink]));
+    let mut committed: BTreeSet<u64> = BTreeSet::new();
+    for round in 0..6 {
+        if round % 2 == 0 {
+            sink.set(Mode::Answer(Answer::status(500)));
+        }
+        program.launch();
+        program.wait_ready();
+        let first = target.minted() + 1;
+        scrapes(&target, 2 + round % 3);
+        std::thread::sleep(Duration::from_millis(37 * (round + 1)));
+        // Each scrape appends the numbers, `up` and four more; whole scrapes only are counted.
+        let appended = program.metric("prometheus_remote_write_wal_samples_appended_total") as u64 / (SERIES + 5);
+        program.kill();
+        sink.set(Mode::Accept);
+        // The first number of this run may have been scraped before the program counted from zero.
+        committed.extend((first..first + appended).filter(|n| *n < target.minted()));
+    }
+    program.launch();
+    program.wait_ready();
+    let last = committed.last().copied().expect("something was committed");
+    eventually("what was committed has arrived", || {
+        let arrived = sink.numbers("minted");
+        let missing: Vec<_> = committed.iter().filter(|n| !arrived.contains(n)).collect();
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(format!("missing {missing:?} up to {last}\n{}", program.log())),
+        }
+    });
+    // Nothing that was never minted, and each series in order of time but for what is repeated.
+    let minted = target.minted();
+    assert!(sink.numbers("minted{").iter().all(|n| (1..=minted).contains(n)));
+}
+
+#[test]
+fn a_damaged_queue_does_not_keep_the_program_from_starting() {
+    let (target, mut sink) = (Target::start(2), Sink::start());
+    sink.go_down();
+    let mut program = Program::start(&pipeline(&target, &[&sink]));
+    scrapes(&target, 3);
+    program.kill();
+    let mut damaged = 0;
+    for file in files(&program.storage()) {
+        let mut bytes = std::fs::read(&file).expect("read");
+        if bytes.len() > 64 {
+            let length = bytes.len();
+            bytes.truncate(length - 7);
+            bytes[40] ^= 0xff;
+            std::fs::write(&file, bytes).expect("written");
+            damaged += 1;
+        }
+    }
+    assert!(damaged > 0, "a queue file was there");
+    sink.come_back();
+    let first = target.minted() + 1;
+    program.launch();
+    program.wait_ready();
+    scrapes(&target, 3);
+    all_arrive(&sink, first + 1, target.minted() - 1, &program);
+}
+
+fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}

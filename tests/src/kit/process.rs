@@ -1,0 +1,207 @@
+//! The program under test and peers, as child processes that never outlive their test.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::http::{Answer, get, post};
+use super::{PATIENCE, eventually};
+
+/// A port that was free a moment ago.
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port")
+}
+
+/// The program with a configuration and a storage folder of its own.
+pub struct Program {
+    child: Option<Child>,
+    folder: tempfile::TempDir,
+    pub address: SocketAddr,
+}
+
+impl Program {
+    /// Starts it and waits until it is ready.
+    pub fn start(config: &str) -> Self {
+        let mut program = Self::prepare(config);
+        program.launch();
+        program.wait_ready();
+        program
+    }
+
+    /// A folder with the configuration; nothing runs yet.
+    pub fn prepare(config: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::write(folder.path().join("config.alloy"), config).expect("the configuration is written");
+        Self { child: None, folder, address: free_address() }
+    }
+
+    /// Where the configuration is.
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join("config.alloy")
+    }
+
+    /// The storage path.
+    pub fn storage(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Everything that the program has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Starts the program, again if it ran before.
+    pub fn launch(&mut self) {
+        self.launch_with(&[]);
+    }
+
+    /// As [`Program::launch`], with more flags.
+    pub fn launch_with(&mut self, flags: &[&str]) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log"));
+        let log = log.expect("a log file");
+        let child = Command::new(binary())
+            .arg("run")
+            .arg(format!("--server.http.listen-addr={}", self.address))
+            .arg(format!("--storage.path={}", self.storage().display()))
+            .args(flags)
+            .arg(self.config_path())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        self.child = Some(child);
+    }
+
+    pub fn wait_ready(&mut self) {
+        eventually("the program is ready", || {
+            if let Some(status) = self.child.as_mut().and_then(|c| c.try_wait().ok().flatten()) {
+                panic!("the program ended with {status}:\n{}", self.log());
+            }
+            match get(self.address, "/-/ready") {
+                Ok(answer) if answer.status == 200 => Ok(()),
+                other => Err(format!("{other:?}\n{}", self.log())),
+            }
+        });
+    }
+
+    /// Replaces the configuration as an editor does: a new file renamed over the old one.
+    pub fn write_config(&self, config: &str) {
+        let next = self.folder.path().join("config.alloy.next");
+        fs::write(&next, config).expect("written");
+        fs::rename(next, self.config_path()).expect("renamed");
+    }
+
+    /// Replaces the configuration and asks for a reload.
+    pub fn reload(&self, config: &str) -> Answer {
+        self.write_config(config);
+        post(self.address, "/-/reload").expect("the program answers")
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = self.child.as_ref().expect("running").id();
+        kill_process(Pid::from_raw(pid as i32).expect("a process"), signal).expect("signalled");
+    }
+
+    /// Kills it without warning.
+    pub fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        let status = self.child.take().expect("running").wait().expect("waited");
+        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()));
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("running");
+        let start = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().expect("waited") {
+                return status;
+            }
+            if start.elapsed() > PATIENCE {
+                let _ = child.kill();
+                panic!("the program did not end:\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// One of its own metrics: the sum over all series of that name.
+    pub fn metric(&self, name: &str) -> f64 {
+        let Ok(page) = get(self.address, "/metrics") else { return 0.0 };
+        page.body.lines().filter_map(|line| series_value(line, name)).sum()
+    }
+}
+
+fn series_value(line: &str, name: &str) -> Option<f64> {
+    let rest = line.strip_prefix(name)?;
+    if !rest.starts_with('{') && !rest.starts_with(' ') {
+        return None;
+    }
+    rest.rsplit(' ').next()?.parse().ok()
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- log of the program\n{}", self.log());
+        }
+    }
+}
+
+/// The program that `cargo build -p cli` made; the tests' own profile tells which.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("FERROALLOY_BINARY") {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("a test runs from a file");
+    let profile = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
+    let path = profile.join("ferroalloy");
+    assert!(path.exists(), "{} is not there: run `cargo build -p cli` first", path.display());
+    path
+}
+
+/// Another program from the distribution.
+pub struct Peer {
+    child: Child,
+    pub address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Peer {
+    /// Starts `command` with `arguments` of its address and folder and waits until it answers at `ready`.
+    pub fn start(command: &str, ready: &str, arguments: impl Fn(SocketAddr, &Path) -> Vec<String>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let address = free_address();
+        let child = Command::new(command)
+            .args(arguments(address, folder.path()))
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|e| panic!("{command}: {e}: install it, as .ci/run does"));
+        let peer = Self { child, address, _folder: folder };
+        eventually(&format!("{command} is ready"), || match get(address, ready) {
+            Ok(answer) if answer.status == 200 => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+        peer
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

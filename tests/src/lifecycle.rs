@@ -1,0 +1,141 @@
+//! Start, signals, exit codes, the HTTP API, the embedded default.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::kit::{Program, Sink, Target, eventually, get, post};
+
+pub fn pipeline(target: &Target, sink: &Sink) -> String {
+    format!(
+        r#"
+prometheus.scrape "default" {{
+	targets         = [{{"__address__" = "{}"}}]
+	forward_to      = [prometheus.remote_write.default.receiver]
+	scrape_interval = "1s"
+	scrape_timeout  = "1s"
+}}
+
+prometheus.remote_write "default" {{
+	endpoint {{
+		url = "{}"
+	}}
+}}
+"#,
+        target.address(),
+        sink.url()
+    )
+}
+
+#[test]
+fn it_scrapes_sends_and_flushes_within_five_seconds_and_exits_with_0_on_both_signals() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let (target, sink) = (Target::start(3), Sink::start());
+        let start = Instant::now();
+        let mut program = Program::start(&pipeline(&target, &sink));
+        eventually("a number has arrived", || match sink.numbers("minted").is_empty() {
+            true => Err("nothing".into()),
+            false => Ok(()),
+        });
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}\n{}", start.elapsed(), program.log());
+        program.signal(signal);
+        let status = program.wait();
+        assert_eq!(status.code(), Some(0), "{}", program.log());
+        let minted = target.minted();
+        let arrived = sink.numbers("minted");
+        assert!(arrived.len() as u64 + 1 >= minted, "flushed: {arrived:?} of {minted}");
+    }
+}
+
+#[test]
+fn a_configuration_with_mistakes_ends_the_start_with_the_place_of_each() {
+    let mut program = Program::prepare("prometheus.echo \"a\" {\n\tformat = \"xml\"\n\tcolour = 1\n}\n");
+    program.launch();
+    let status = program.wait();
+    assert_eq!(status.code(), Some(1));
+    let log = program.log();
+    assert!(log.contains("config.alloy:2:") && log.contains("config.alloy:3:"), "{log}");
+}
+
+#[test]
+fn the_embedded_default_prints_host_metrics_within_two_seconds() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("out");
+    let start = Instant::now();
+    let mut child = Command::new(crate::kit::binary())
+        .args(["run", "--server.http.listen-addr=127.0.0.1:0"])
+        .arg(format!("--storage.path={}", folder.path().join("data").display()))
+        .stdout(std::fs::File::create(&out).expect("a file"))
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let seen = eventually("host metrics are printed", || {
+        let text = std::fs::read_to_string(&out).unwrap_or_default();
+        match text.contains("node_load1") {
+            true => Ok(start.elapsed()),
+            false => Err(format!("{} bytes", text.len())),
+        }
+    });
+    let _ = child.kill();
+    let _ = child.wait();
+    // Twice the promise, for a machine that runs other tests meanwhile.
+    assert!(seen < Duration::from_secs(4), "{seen:?}");
+}
+
+#[test]
+fn the_api_tells_readiness_health_metrics_and_components() {
+    let (target, sink) = (Target::start(1), Sink::start());
+    let program = Program::start(&pipeline(&target, &sink));
+    let page = |path: &str| get(program.address, path).expect("answered");
+    assert_eq!(page("/-/ready").status, 200);
+    eventually("all components are healthy", || match page("/-/healthy") {
+        answer if answer.status == 200 => Ok(()),
+        answer => Err(answer.body),
+    });
+    let metrics = page("/metrics").body;
+    for name in [
+        "alloy_build_info",
+        "alloy_config_last_load_successful",
+        "alloy_component_controller_running_components",
+        "alloy_resources_process_resident_memory_bytes",
+        "prometheus_remote_storage_samples_total",
+    ] {
+        assert!(metrics.contains(name), "{name} is missing");
+    }
+    let components: serde_json::Value = serde_json::from_str(&page("/api/v0/web/components").body).expect("JSON");
+    let ids: Vec<_> = components.as_array().expect("a list").iter().map(|c| c["localID"].clone()).collect();
+    assert_eq!(ids.len(), 2, "{ids:?}");
+    let detail = page("/api/v0/web/components/prometheus.scrape.default");
+    let detail: serde_json::Value = serde_json::from_str(&detail.body).expect("JSON");
+    assert_eq!(detail["health"]["state"], "healthy");
+    assert!(detail["arguments"].as_array().is_some_and(|a| !a.is_empty()));
+    assert_eq!(page("/api/v0/web/components/none.such").status, 404);
+    assert_eq!(page("/nowhere").status, 404);
+}
+
+#[test]
+fn a_reload_over_http_answers_with_the_diagnostics() {
+    let (target, sink) = (Target::start(1), Sink::start());
+    let program = Program::start(&pipeline(&target, &sink));
+    assert_eq!(post(program.address, "/-/reload").expect("answered").status, 200);
+    assert_eq!(get(program.address, "/-/reload").expect("answered").status, 200);
+    let refused = program.reload("prometheus.scrape \"default\" {\n\ttargets = nowhere\n}\n");
+    assert_eq!(refused.status, 400);
+    assert!(refused.body.contains("config.alloy:2:"), "{}", refused.body);
+    assert_eq!(program.metric("alloy_config_last_load_successful"), 0.0);
+    let before = target.minted();
+    eventually("the old pipeline goes on", || match target.minted() > before + 1 {
+        true => Ok(()),
+        false => Err(target.minted().to_string()),
+    });
+}
+
+#[test]
+fn cpu_profiles_are_taken_on_request() {
+    let (target, sink) = (Target::start(1), Sink::start());
+    let program = Program::start(&pipeline(&target, &sink));
+    let profile = get(program.address, "/debug/pprof/profile?seconds=1").expect("answered");
+    assert_eq!(profile.status, 200, "{}", profile.body);
+    assert!(!profile.body.is_empty());
+}
