@@ -72,30 +72,34 @@ impl Layout {
         for index in 1..=self.lines.len() {
             let ends = self.lines.get(index).is_none_or(|l| l.breaks || l.indent != self.lines[start].indent);
             if ends {
-                self.align(start..index, 0, &mut widths);
+                self.align(start..index, &mut widths);
                 start = index;
             }
         }
         self.write(&widths)
     }
 
-    /// Gives the cells of one column their width, and goes on to the next column of each block of lines.
-    fn align(&self, lines: std::ops::Range<usize>, column: usize, widths: &mut [usize]) {
-        let mut index = lines.start;
-        while index < lines.end {
-            let first = index;
-            let mut width = 0;
-            while index < lines.end && self.stops_of(index).len() > column {
-                width = width.max(self.cell_width(index, column) + 1);
-                index += 1;
-            }
-            for line in first..index {
-                widths[self.lines[line].first_stop + column] = width;
-            }
-            if first < index {
-                self.align(first..index, column + 1, widths);
-            } else {
-                index += 1;
+    /// Gives the cells of a run their widths: column by column, each within the block of lines that the
+    /// column before it spans. Open work is a list, because one line may have any number of cells.
+    fn align(&self, run: std::ops::Range<usize>, widths: &mut [usize]) {
+        let mut open = vec![(run, 0)];
+        while let Some((lines, column)) = open.pop() {
+            let mut index = lines.start;
+            while index < lines.end {
+                let first = index;
+                let mut width = 0;
+                while index < lines.end && self.stops_of(index).len() > column {
+                    width = width.max(self.cell_width(index, column) + 1);
+                    index += 1;
+                }
+                for line in first..index {
+                    widths[self.lines[line].first_stop + column] = width;
+                }
+                if first < index {
+                    open.push((first..index, column + 1));
+                } else {
+                    index += 1;
+                }
             }
         }
     }
@@ -130,5 +134,47 @@ impl Layout {
             out.push('\n');
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lines of cells divided by `|`; a line that starts with `!` starts a new run.
+    fn lay_out(lines: &[&str]) -> String {
+        let mut layout = Layout::default();
+        for (index, line) in lines.iter().enumerate() {
+            if index > 0 {
+                layout.newline(1, line.starts_with('!'));
+            }
+            for (column, cell) in line.trim_start_matches('!').split('|').enumerate() {
+                if column > 0 {
+                    layout.cell();
+                }
+                layout.text(cell, 0);
+            }
+        }
+        layout.finish()
+    }
+
+    #[test]
+    fn cells_of_neighbours_line_up() {
+        for (lines, want) in [
+            (&["a|= 1", "bbb|= 2"][..], "a   = 1\nbbb = 2\n"),
+            (&["a|= 1", "!bbb|= 2"], "a = 1\nbbb = 2\n"),
+            (&["a|= 1", "x", "bbb|= 2"], "a = 1\nx\nbbb = 2\n"),
+            (&["a|= 1|// c", "bbb|= 22|// c"], "a   = 1  // c\nbbb = 22 // c\n"),
+            (&["a|= 1|// c", "bbb|= 22", "c|= 333|// c"], "a   = 1 // c\nbbb = 22\nc   = 333 // c\n"),
+            (&["é|= 1", "bb|= 2"], "é  = 1\nbb = 2\n"),
+        ] {
+            assert_eq!(lay_out(lines), want);
+        }
+    }
+
+    #[test]
+    fn a_line_may_have_any_number_of_cells() {
+        let line = "a|".repeat(100_000);
+        assert_eq!(lay_out(&[&line]).len(), 200_001);
     }
 }
