@@ -112,8 +112,9 @@ pub enum OnFull {
     /// Wait for room: back-pressure.
     Block,
     /// Drop the oldest records, counted as `queue_full`: one by one in memory, a segment at a time on disk.
+    /// What is in an attempt is left to it; if nothing else is queued, wait.
     DropOldest,
-    /// Answer [`AppendError::Full`](crate::AppendError::Full) and count the record as `queue_full`.
+    /// Answer [`AppendError::Full`](crate::AppendError::Full) and count the record as rejected.
     Reject,
 }
 

@@ -6,9 +6,18 @@
 //! Invariant: a record for which `append` answered `Ok` is delivered at least once or counted as dropped with a
 //! reason; records with equal keys are delivered in order.
 
+mod attempt;
 mod config;
+mod cursor;
+mod engine;
+mod format;
+mod fs;
+mod lane;
+mod log;
 mod queue;
 mod record;
+mod recover;
+mod scale;
 mod stats;
 
 pub use config::{Backoff, Config, DiskConfig, Fsync, OnFull};

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-/// A snapshot of a queue. Counters count since [`Queue::open`](crate::Queue::open).
+/// A snapshot of a queue. Counters count since [`Queue::open`](crate::Queue::open), and at any time
+/// `recovered + appended == sent + dropped + queued`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stats {
     /// What waits, attempts in flight included.
@@ -19,11 +20,13 @@ pub struct Stats {
     pub waiting_appends: usize,
     /// Accepted by `append`.
     pub appended: Amount,
+    /// Refused by `append` under `OnFull::Reject`; not part of `appended` nor of `dropped`.
+    pub rejected: Amount,
     /// Found on disk by `open`.
     pub recovered: Amount,
     /// Delivered.
     pub sent: Amount,
-    /// Attempts made, by success.
+    /// Attempts that ended.
     pub attempts: u64,
     /// What was in attempts that will be repeated.
     pub retried: Amount,
@@ -134,8 +137,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    pub(crate) fn observe(&mut self, value: Duration) {
-        let seconds = value.as_secs_f64();
+    pub(crate) fn observe(&mut self, seconds: f64) {
         self.count += 1;
         self.sum += seconds;
         for (bucket, bound) in self.buckets.iter_mut().zip(SEND_SECONDS_BOUNDS) {

@@ -1,0 +1,683 @@
+//! The queue as a state machine: what `append`, the senders and the clock do to it. No waiting, no tasks.
+//!
+//! Data path: `append` → log (if there is a disk) → lane → `next_job` → an attempt elsewhere → `finish` → cursor.
+//! Invariant: `recovered + appended == sent + dropped + queued`, in every field.
+
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use crate::{
+    Config, OnFull, Outcome, Record, Stats, Transport,
+    config::Fsync,
+    fs::Fs,
+    lane::{Entry, Lane, lane_of, millis},
+    log::{Log, Opened, Position, Unsynced},
+    scale::{Bounds, Scale},
+    stats::{Amount, LastError},
+};
+
+/// What a queued record is taken to cost in memory beside its body.
+pub(crate) const RECORD_OVERHEAD: u64 = 160;
+/// Longest silence between two log lines about the same kind of trouble.
+const LOG_EVERY_MS: i64 = 60_000;
+
+/// A moment: milliseconds on the engine's monotonic scale (for ages and timers) and on the wall's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment {
+    pub at: i64,
+    pub unix_ms: i64,
+}
+
+/// Why a record was not accepted just now.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// No room; `wait` says whether the policy is to wait for some.
+    Full {
+        wait: bool,
+    },
+    TooLarge {
+        limit: u64,
+    },
+    Closed,
+    Io {
+        error: io::Error,
+        wait: bool,
+    },
+}
+
+/// An accepted record.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// The senders should look.
+    pub wake: bool,
+    /// Must be synced up to this number before it is acknowledged.
+    pub sync: Option<u64>,
+}
+
+/// A record of an attempt: here, or to be read back.
+pub(crate) enum Source {
+    Memory(Record),
+    Disk(Position),
+}
+
+/// An attempt to be made.
+pub(crate) struct Job {
+    pub lane: usize,
+    pub sources: Vec<Source>,
+    pub attempt: u32,
+    pub transport: Arc<dyn Transport>,
+}
+
+/// How an attempt ended.
+#[derive(Default)]
+pub(crate) struct Ended {
+    /// `None` if none of its records could be read back.
+    pub outcome: Option<Outcome>,
+    /// Records that were read back.
+    pub loaded: Vec<(u64, Record)>,
+    /// Records that are not intact on disk.
+    pub damaged: Vec<u64>,
+    /// The newest data timestamp in its records.
+    pub newest_ms: Option<i64>,
+    pub seconds: f64,
+}
+
+pub(crate) struct Engine {
+    config: Config,
+    transport: Arc<dyn Transport>,
+    log: Option<Log>,
+    lanes: Vec<Lane>,
+    next_sequence: u64,
+    /// Counters and gauges that are kept up to date; the rest is filled in by `stats`.
+    stats: Stats,
+    memory_cost: u64,
+    senders: usize,
+    scale: Scale,
+    paused_until: i64,
+    limited_until: i64,
+    next_sync_at: Option<i64>,
+    rng: fastrand::Rng,
+    logged_at: BTreeMap<&'static str, i64>,
+    pub(crate) waiting: usize,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        config: Config,
+        transport: Arc<dyn Transport>,
+        disk: Option<(Log, Opened)>,
+        seed: u64,
+        now: Moment,
+    ) -> Engine {
+        let config = sane(config);
+        let (log, opened) = disk.unzip();
+        let mut engine = Engine {
+            lanes: new_lanes(config.lanes),
+            transport,
+            log,
+            next_sequence: 0,
+            stats: Stats { on_disk: config.disk.is_some(), ..Stats::default() },
+            memory_cost: 0,
+            senders: config.min_senders,
+            scale: Scale::default(),
+            paused_until: i64::MIN,
+            limited_until: i64::MIN,
+            next_sync_at: None,
+            rng: fastrand::Rng::with_seed(seed),
+            logged_at: BTreeMap::new(),
+            waiting: 0,
+            config,
+        };
+        if let Some(opened) = opened {
+            engine.adopt(opened, now);
+        }
+        engine
+    }
+
+    /// Queues what an earlier process left.
+    fn adopt(&mut self, opened: Opened, now: Moment) {
+        self.stats.damaged_records = opened.damaged_records;
+        self.stats.damaged_bytes = opened.damaged_bytes;
+        for frame in opened.frames {
+            let header = frame.header;
+            let age = now.unix_ms.saturating_sub(header.created_ms).max(0);
+            let entry = Entry {
+                sequence: header.sequence,
+                key: header.key,
+                created_at: now.at.saturating_sub(age),
+                queued_at: i64::MIN,
+                offset: frame.offset,
+                len: header.len,
+                items: header.items,
+                kind: header.kind,
+                record: None,
+            };
+            self.stats.recovered += entry.amount();
+            self.stats.queued += entry.amount();
+            let lane = lane_of(header.key, self.lanes.len());
+            self.lanes[lane].push(entry);
+        }
+        if self.stats.damaged_bytes > 0 {
+            let (records, bytes) = (self.stats.damaged_records, self.stats.damaged_bytes);
+            tracing::warn!(records, bytes, "part of the queue on disk was damaged and has been set aside");
+        }
+    }
+
+    /// Accepts a record or says why not.
+    pub(crate) fn append(&mut self, record: &Record, now: Moment) -> Result<Accepted, Refused> {
+        if self.stats.closed {
+            return Err(Refused::Closed);
+        }
+        let limit = self.largest_body();
+        if record.body.len() as u64 > limit {
+            return Err(Refused::TooLarge { limit });
+        }
+        let on_full = self.config.on_full;
+        while !self.has_room(record) {
+            match on_full {
+                OnFull::DropOldest if self.evict(now) => {}
+                OnFull::Block | OnFull::DropOldest => return Err(Refused::Full { wait: true }),
+                OnFull::Reject => {
+                    self.stats.rejected += Amount::of(record.items, record.body.len());
+                    return Err(Refused::Full { wait: false });
+                }
+            }
+        }
+        let (sequence, offset) = self.write(record, now)?;
+        let age = now.unix_ms.saturating_sub(record.created_ms).max(0);
+        let hot = self.log.is_none() || self.memory_has_room(record);
+        let entry = Entry {
+            sequence,
+            key: record.key,
+            created_at: now.at.saturating_sub(age),
+            queued_at: now.at,
+            offset,
+            len: record.body.len() as u32,
+            items: record.items,
+            kind: record.kind,
+            record: hot.then(|| Box::new(record.clone())),
+        };
+        self.note_appended(&entry, record.newest_ms);
+        let lane = lane_of(record.key, self.lanes.len());
+        let lane = &mut self.lanes[lane];
+        let (was_empty, was_full) = (lane.is_empty(), lane.is_full(&self.config));
+        lane.push(entry);
+        let filled = !was_full && lane.is_full(&self.config);
+        let timer = self.schedule_sync(now);
+        let always = matches!(&self.config.disk, Some(disk) if disk.fsync == Fsync::Always);
+        Ok(Accepted { wake: was_empty || filled || timer, sync: always.then_some(sequence) })
+    }
+
+    fn note_appended(&mut self, entry: &Entry, newest_ms: i64) {
+        let amount = entry.amount();
+        self.stats.appended += amount;
+        self.stats.queued += amount;
+        self.stats.newest_appended_ms = self.stats.newest_appended_ms.max(Some(newest_ms));
+        self.scale.arrived(entry.items);
+        if entry.record.is_some() {
+            self.stats.in_memory += amount;
+            self.memory_cost += amount.bytes + RECORD_OVERHEAD;
+        }
+    }
+
+    fn write(&mut self, record: &Record, now: Moment) -> Result<(u64, u32), Refused> {
+        loop {
+            let (Some(log), Some(disk)) = (&mut self.log, &self.config.disk) else {
+                self.next_sequence += 1;
+                return Ok((self.next_sequence, 0));
+            };
+            let error = match log.append(record, disk.segment_bytes) {
+                Ok(position) => return Ok((position.sequence, position.offset)),
+                Err(error) => error,
+            };
+            self.note_error(now, "disk", &error.to_string());
+            let no_space = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+            if !(no_space && self.config.on_full == OnFull::DropOldest && self.evict(now)) {
+                return Err(Refused::Io { error, wait: self.config.on_full != OnFull::Reject });
+            }
+        }
+    }
+
+    fn largest_body(&self) -> u64 {
+        match &self.config.disk {
+            Some(disk) => Log::largest_body(disk.max_bytes),
+            None => {
+                self.config.memory_bytes.saturating_sub(RECORD_OVERHEAD).min(crate::format::MAX_BODY as u64)
+            }
+        }
+    }
+
+    fn has_room(&mut self, record: &Record) -> bool {
+        if self.stats.queued.records >= self.config.max_records as u64 {
+            return false;
+        }
+        match (&mut self.log, &self.config.disk) {
+            (Some(log), Some(disk)) => log.has_room(record.body.len(), disk.max_bytes),
+            _ => self.memory_has_room(record),
+        }
+    }
+
+    /// A record with more items than the bound alone is let into an empty memory.
+    fn memory_has_room(&self, record: &Record) -> bool {
+        let items = self.stats.in_memory.items + u64::from(record.items);
+        self.memory_cost + record.body.len() as u64 + RECORD_OVERHEAD <= self.config.memory_bytes
+            && (items <= self.config.memory_items || self.stats.in_memory.records == 0)
+    }
+
+    /// Drops the oldest: a record, or with a disk the oldest segment. `false` if all is in flight.
+    fn evict(&mut self, now: Moment) -> bool {
+        let Some(log) = &self.log else {
+            let oldest = self
+                .lanes
+                .iter_mut()
+                .filter_map(|lane| Some((lane.first_idle()?.sequence, lane)))
+                .min_by_key(|(sequence, _)| *sequence);
+            let dropped: Vec<Entry> =
+                oldest.and_then(|(_, lane)| lane.pop_idle_if(|_| true)).into_iter().collect();
+            let found = !dropped.is_empty();
+            self.drop_entries(dropped, "queue_full", now);
+            return found;
+        };
+        let Some(range) = log.oldest_segment() else { return false };
+        let mut dropped = Vec::new();
+        for lane in &mut self.lanes {
+            dropped.extend(std::iter::from_fn(|| lane.pop_idle_if(|entry| entry.sequence < range.end)));
+        }
+        self.drop_entries(dropped, "queue_full", now);
+        if let Some(log) = &mut self.log {
+            log.doom(range.start);
+        }
+        true
+    }
+
+    /// The next attempt to make now, if one is due and a sender is free.
+    pub(crate) fn next_job(&mut self, now: Moment) -> Option<Job> {
+        self.senders = self.scale.tick(now.at, self.stats.queued.items, self.senders, self.bounds(now));
+        self.rearrange();
+        while self.may_begin() && now.at >= self.paused_until {
+            let (_, lane) = self
+                .lanes
+                .iter()
+                .enumerate()
+                .filter(|(_, lane)| {
+                    lane.ready_at(&self.config, self.stats.closed).is_some_and(|at| at <= now.at)
+                })
+                .filter_map(|(index, lane)| Some((lane.front()?.sequence, index)))
+                .min()?;
+            self.expire(lane, now);
+            if !self.lanes[lane].is_empty() {
+                return Some(self.begin(lane));
+            }
+        }
+        None
+    }
+
+    fn may_begin(&self) -> bool {
+        self.stats.attempts_in_flight < self.senders && self.lanes.len() == self.config.lanes
+    }
+
+    fn begin(&mut self, index: usize) -> Job {
+        let lane = &mut self.lanes[index];
+        lane.begin(&self.config);
+        let log = self.log.as_ref();
+        let source = |entry: &mut Entry| match (&entry.record, log) {
+            (Some(record), _) => Source::Memory((**record).clone()),
+            (None, Some(log)) => {
+                let position = log.position(entry.sequence, entry.offset, entry.len);
+                Source::Disk(position.expect("a queued record pins its segment"))
+            }
+            (None, None) => unreachable!("without a disk every record is in memory"),
+        };
+        let sources = lane.batch_mut().map(source).collect();
+        self.stats.attempts_in_flight += 1;
+        Job { lane: index, sources, attempt: lane.failures + 1, transport: self.transport.clone() }
+    }
+
+    /// Takes in how an attempt ended.
+    pub(crate) fn finish(&mut self, index: usize, ended: Ended, now: Moment) {
+        self.stats.attempts_in_flight -= 1;
+        self.discard_damaged(index, &ended.damaged, now);
+        let lane = &mut self.lanes[index];
+        let Some(outcome) = ended.outcome.filter(|_| lane.batch_len() > 0) else {
+            lane.in_flight = false;
+            return;
+        };
+        self.stats.attempts += 1;
+        self.stats.send_seconds.observe(ended.seconds);
+        match outcome {
+            Outcome::Delivered => {
+                self.stats.newest_sent_ms = self.stats.newest_sent_ms.max(ended.newest_ms);
+                self.delivered(index, ended.seconds, now);
+            }
+            Outcome::Retry { reason, message, limited: true, .. } if !self.config.retry_limited => {
+                self.refuse(index, reason, &message, now);
+            }
+            Outcome::Retry { reason, message, after, limited } => {
+                self.note_error(now, reason, &message);
+                self.keep_loaded(index, ended.loaded);
+                self.retry(index, reason, after.map(millis), limited, now);
+            }
+            Outcome::Split { reason, message } if lane.batch_len() > 1 => {
+                self.note_error(now, reason, &message);
+                self.keep_loaded(index, ended.loaded);
+                self.lanes[index].split();
+            }
+            Outcome::Drop { reason, message } | Outcome::Split { reason, message } => {
+                self.refuse(index, reason, &message, now);
+            }
+        }
+    }
+
+    fn discard_damaged(&mut self, index: usize, damaged: &[u64], now: Moment) {
+        if damaged.is_empty() {
+            return;
+        }
+        let lost = self.lanes[index].remove_from_batch(|entry| damaged.contains(&entry.sequence));
+        for entry in &lost {
+            self.stats.damaged_records += 1;
+            self.stats.damaged_bytes += u64::from(entry.len);
+            if let Some(log) = &mut self.log {
+                log.note_damage(entry.sequence);
+            }
+        }
+        self.note_error(now, "damaged", "a queued record could not be read back from disk");
+        self.drop_entries(lost, "damaged", now);
+    }
+
+    fn delivered(&mut self, index: usize, seconds: f64, now: Moment) {
+        let entries = self.lanes[index].take_batch();
+        self.lanes[index].not_before = i64::MIN;
+        let mut sum = Amount::default();
+        entries.iter().for_each(|entry| sum += entry.amount());
+        self.stats.sent += sum;
+        self.stats.last_success_ms = Some(now.unix_ms);
+        self.scale.sent(sum.items, seconds);
+        self.release(&entries, now);
+    }
+
+    fn refuse(&mut self, index: usize, reason: &'static str, message: &str, now: Moment) {
+        self.note_error(now, reason, message);
+        let entries = self.lanes[index].take_batch();
+        self.drop_entries(entries, reason, now);
+    }
+
+    fn retry(&mut self, index: usize, reason: &'static str, after: Option<i64>, limited: bool, now: Moment) {
+        let lane = &mut self.lanes[index];
+        lane.in_flight = false;
+        lane.failures = lane.failures.saturating_add(1);
+        let delay = backoff(&self.config, lane.failures, &mut self.rng);
+        lane.not_before = now.at.saturating_add(delay);
+        if self.config.max_attempts.is_some_and(|max| lane.failures >= max) {
+            let entries = lane.take_batch();
+            return self.drop_entries(entries, reason, now);
+        }
+        if let Some(after) = after {
+            let pause = after.min(millis(self.config.retry_after_max));
+            self.paused_until = self.paused_until.max(now.at.saturating_add(pause));
+        }
+        if limited {
+            self.limited_until = self.limited_until.max(lane.not_before).max(self.paused_until);
+            self.senders = self.scale.tick(now.at, self.stats.queued.items, self.senders, self.bounds(now));
+        }
+        let log = self.log.as_ref();
+        let lane = &mut self.lanes[index];
+        let doomed = lane.remove_from_batch(|entry| log.is_some_and(|log| log.is_doomed(entry.sequence)));
+        self.drop_entries(doomed, "queue_full", now);
+        self.expire(index, now);
+        let lane = &mut self.lanes[index];
+        let mut again = Amount::default();
+        lane.batch_mut().for_each(|entry| again += entry.amount());
+        self.stats.retried += again;
+    }
+
+    /// Keeps records that were read back for the next attempt, as far as memory allows.
+    fn keep_loaded(&mut self, index: usize, loaded: Vec<(u64, Record)>) {
+        for (sequence, record) in loaded {
+            if !self.memory_has_room(&record) {
+                return;
+            }
+            if let Some(entry) = self.lanes[index].batch_mut().find(|entry| entry.sequence == sequence) {
+                self.stats.in_memory += entry.amount();
+                self.memory_cost += u64::from(entry.len) + RECORD_OVERHEAD;
+                entry.record = Some(Box::new(record));
+            }
+        }
+    }
+
+    /// Drops what is too old at the front of a lane.
+    fn expire(&mut self, index: usize, now: Moment) {
+        let oldest = now.at.saturating_sub(millis(self.config.max_age));
+        let lane = &mut self.lanes[index];
+        let expired: Vec<Entry> =
+            std::iter::from_fn(|| lane.pop_idle_if(|entry| entry.created_at < oldest)).collect();
+        self.drop_entries(expired, "too_old", now);
+    }
+
+    /// Drops what is too old in every lane.
+    pub(crate) fn expire_all(&mut self, now: Moment) {
+        (0..self.lanes.len()).for_each(|lane| self.expire(lane, now));
+    }
+
+    fn drop_entries(&mut self, entries: Vec<Entry>, reason: &'static str, now: Moment) {
+        if entries.is_empty() {
+            return;
+        }
+        let mut sum = Amount::default();
+        entries.iter().for_each(|entry| sum += entry.amount());
+        *self.stats.dropped.entry(reason).or_default() += sum;
+        if self.may_log(now, reason) {
+            tracing::warn!(reason, records = sum.records, items = sum.items, "dropped queued data");
+        }
+        self.release(&entries, now);
+    }
+
+    /// Forgets entries that were delivered or dropped.
+    fn release(&mut self, entries: &[Entry], now: Moment) {
+        for entry in entries {
+            self.stats.queued -= entry.amount();
+            if entry.record.is_some() {
+                self.stats.in_memory -= entry.amount();
+                self.memory_cost -= u64::from(entry.len) + RECORD_OVERHEAD;
+            }
+        }
+        let mut sequences: Vec<u64> = entries.iter().map(|entry| entry.sequence).collect();
+        sequences.sort_unstable();
+        let marked = self.log.as_mut().map_or(Ok(()), |log| log.done(&sequences));
+        if let Err(error) = marked {
+            self.note_error(now, "disk", &error.to_string());
+        }
+    }
+
+    /// Drops everything, for a queue without a disk that is being closed.
+    pub(crate) fn drop_all(&mut self, now: Moment) -> Amount {
+        let before = self.stats.queued;
+        for index in 0..self.lanes.len() {
+            let lane = std::mem::take(&mut self.lanes[index]);
+            self.drop_entries(lane.into_entries().into(), "shutdown", now);
+        }
+        before
+    }
+
+    /// Moves all entries to the configured number of lanes once nothing is in flight.
+    fn rearrange(&mut self) {
+        if self.lanes.len() == self.config.lanes || self.stats.attempts_in_flight > 0 {
+            return;
+        }
+        let old = std::mem::replace(&mut self.lanes, new_lanes(self.config.lanes));
+        let mut entries: Vec<Entry> = old.into_iter().flat_map(Lane::into_entries).collect();
+        entries.sort_unstable_by_key(|entry| entry.sequence);
+        for entry in entries {
+            let lane = lane_of(entry.key, self.lanes.len());
+            self.lanes[lane].push(entry);
+        }
+    }
+
+    pub(crate) fn set_transport(&mut self, transport: Arc<dyn Transport>) {
+        self.transport = transport;
+        self.paused_until = i64::MIN;
+        self.limited_until = i64::MIN;
+        self.lanes.iter_mut().for_each(|lane| lane.not_before = i64::MIN);
+    }
+
+    /// Takes new limits; `false` if the folder differs.
+    pub(crate) fn reconfigure(&mut self, config: Config, now: Moment) -> bool {
+        let folder = |config: &Config| config.disk.as_ref().map(|disk| disk.path.clone());
+        if folder(&config) != folder(&self.config) {
+            return false;
+        }
+        self.config = sane(config);
+        let syncs = tracks_sync(&self.config);
+        if let Some(log) = &mut self.log {
+            log.set_tracks_sync(syncs);
+        }
+        self.next_sync_at = None;
+        self.schedule_sync(now);
+        true
+    }
+
+    /// Arms the sync timer if something is unsynced. `true` if it was not armed.
+    fn schedule_sync(&mut self, now: Moment) -> bool {
+        let Some(Fsync::Interval(interval)) = self.config.disk.as_ref().map(|disk| disk.fsync) else {
+            return false;
+        };
+        let arm = self.next_sync_at.is_none() && self.log.as_ref().is_some_and(Log::has_unsynced);
+        if arm {
+            self.next_sync_at = Some(now.at.saturating_add(millis(interval)));
+        }
+        arm
+    }
+
+    /// Whether the time for a sync has come; disarms the timer.
+    pub(crate) fn take_due_sync(&mut self, now: Moment) -> bool {
+        let due = self.next_sync_at.is_some_and(|at| at <= now.at);
+        if due {
+            self.next_sync_at = None;
+        }
+        due
+    }
+
+    pub(crate) fn attempt_timeout(&self) -> std::time::Duration {
+        self.config.attempt_timeout
+    }
+
+    /// The files were not synced: they need it again, soon.
+    pub(crate) fn sync_failed(&mut self, unsynced: Unsynced, error: &io::Error, now: Moment) {
+        if let Some(log) = &mut self.log {
+            log.sync_failed(unsynced);
+        }
+        self.schedule_sync(now);
+        self.note_error(now, "disk", &error.to_string());
+    }
+
+    /// When the senders must look again even if nothing happens.
+    pub(crate) fn next_wake(&self) -> Option<i64> {
+        let queued = self.stats.queued.records > 0;
+        let tick = queued.then(|| self.scale.next_tick());
+        let ready = if self.may_begin() {
+            let lanes =
+                self.lanes.iter().filter_map(|lane| lane.ready_at(&self.config, self.stats.closed)).min();
+            lanes.map(|at| at.max(self.paused_until))
+        } else {
+            None
+        };
+        [tick, ready, self.next_sync_at].into_iter().flatten().min()
+    }
+
+    fn bounds(&self, now: Moment) -> Bounds {
+        let (min, max) = (self.config.min_senders, self.config.max_senders);
+        Bounds { min, max, limited: now.at < self.limited_until }
+    }
+
+    /// Remembers a failure, and logs it at most once a minute a reason.
+    pub(crate) fn note_error(&mut self, now: Moment, reason: &'static str, text: &str) {
+        if self.may_log(now, reason) {
+            tracing::warn!(reason, error = text, "delivery failed");
+        }
+        self.stats.last_error = Some(LastError { at_ms: now.unix_ms, reason, text: text.to_owned() });
+    }
+
+    fn may_log(&mut self, now: Moment, reason: &'static str) -> bool {
+        let last = self.logged_at.entry(reason).or_insert(i64::MIN);
+        let due = now.at.saturating_sub(*last) >= LOG_EVERY_MS;
+        if due {
+            *last = now.at;
+        }
+        due
+    }
+
+    /// Refuses further records; what is queued no longer waits for company.
+    pub(crate) fn close(&mut self) {
+        self.stats.closed = true;
+    }
+
+    pub(crate) fn is_drained(&self) -> bool {
+        self.stats.queued.records == 0
+    }
+
+    /// The attempts were stopped from outside.
+    pub(crate) fn abandon_attempts(&mut self) {
+        self.stats.attempts_in_flight = 0;
+        self.lanes.iter_mut().for_each(|lane| lane.in_flight = false);
+    }
+
+    pub(crate) fn log_mut(&mut self) -> Option<&mut Log> {
+        self.log.as_mut()
+    }
+
+    pub(crate) fn take_log(&mut self) -> Option<Log> {
+        self.log.take()
+    }
+
+    pub(crate) fn fs(&self) -> Option<Arc<dyn Fs>> {
+        self.log.as_ref().map(|log| log.fs().clone())
+    }
+
+    pub(crate) fn stats(&self, now: Moment) -> Stats {
+        let mut stats = self.stats.clone();
+        let oldest = self.lanes.iter().filter_map(|lane| Some(lane.front()?.created_at)).min();
+        let span = |ms: i64| std::time::Duration::from_millis(ms.max(0).cast_unsigned());
+        stats.oldest_age = oldest.map(|created| span(now.at.saturating_sub(created)));
+        self.lanes.iter().for_each(|lane| stats.in_flight += lane.in_flight_amount());
+        stats.waiting_appends = self.waiting;
+        stats.senders = self.senders;
+        stats.senders_desired = self.scale.desired();
+        stats.senders_min = self.config.min_senders;
+        stats.senders_max = self.config.max_senders;
+        stats.limited_for = (now.at < self.limited_until).then(|| span(self.limited_until - now.at));
+        if let Some(log) = &self.log {
+            stats.disk_bytes = log.disk_bytes();
+            stats.disk_segments = log.segment_count();
+        }
+        stats
+    }
+}
+
+/// Whether the log has to remember which files are unsynced.
+pub(crate) fn tracks_sync(config: &Config) -> bool {
+    config.disk.as_ref().is_some_and(|disk| disk.fsync != Fsync::Never)
+}
+
+/// Makes limits that contradict each other agree; zero means one where zero would stop the queue.
+fn sane(mut config: Config) -> Config {
+    config.lanes = config.lanes.clamp(1, 1024);
+    config.max_senders = config.max_senders.clamp(1, config.lanes);
+    config.min_senders = config.min_senders.clamp(1, config.max_senders);
+    config.max_records = config.max_records.max(1);
+    if let Some(disk) = &mut config.disk {
+        let eighth = (disk.max_bytes / 8).clamp(1, crate::format::MAX_BODY as u64);
+        disk.segment_bytes = disk.segment_bytes.clamp(1, eighth);
+    }
+    config
+}
+
+fn new_lanes(count: usize) -> Vec<Lane> {
+    (0..count).map(|_| Lane::default()).collect()
+}
+
+/// Equal jitter: half of the exponential delay, plus a random part of the other half.
+fn backoff(config: &Config, failures: u32, rng: &mut fastrand::Rng) -> i64 {
+    let min = millis(config.backoff.min).max(1);
+    let max = millis(config.backoff.max).max(min);
+    let doubled = min.saturating_mul(1_i64 << failures.saturating_sub(1).min(40));
+    let delay = doubled.min(max);
+    delay / 2 + rng.i64(0..=delay - delay / 2)
+}
