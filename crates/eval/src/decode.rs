@@ -73,7 +73,18 @@ fn check_body(
             Statement::Attribute(a) => {
                 if let Some(FieldSchema::Attribute(field)) = schema.field(&a.name.name) {
                     let checked = evaluate(&a.value, source, scope)
-                        .and_then(|v| (field.check)(&v).map_err(|e| value_diagnostic(a, &e, source)));
+                        .and_then(|v| {
+                            (field.check)(&v).map(|()| v).map_err(|e| value_diagnostic(a, &e, source))
+                        })
+                        .and_then(|v| {
+                            let gated =
+                                field.stability < scope.stability() && Some(v.to_source()) != field.default;
+                            if gated {
+                                Err(stability_diagnostic(a, field, source, scope.stability()))
+                            } else {
+                                Ok(())
+                            }
+                        });
                     state.diagnostics.extend(checked.err());
                 }
             }

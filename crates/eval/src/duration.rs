@@ -60,8 +60,14 @@ fn scaled(number: &str, unit: u64) -> Option<u64> {
     let whole = if whole.is_empty() { 0 } else { whole.parse::<u64>().ok()? };
     let mut value = whole.checked_mul(unit)?;
     if !fraction.is_empty() {
-        let fraction: f64 = format!("0.{fraction}").parse().ok()?;
-        value = value.checked_add((fraction * unit as f64) as u64)?;
+        // As time.ParseDuration: the digits times a fraction of the unit; what 63 bits cannot hold is cut.
+        let (digits, scale) = fraction.bytes().fold((0_u64, 1_f64), |(digits, scale), b| {
+            match digits.checked_mul(10).and_then(|d| d.checked_add(u64::from(b - b'0'))) {
+                Some(next) if next <= 1 << 63 => (next, scale * 10.0),
+                _ => (digits, scale),
+            }
+        });
+        value = value.checked_add((digits as f64 * (unit as f64 / scale)) as u64)?;
     }
     Some(value)
 }
@@ -122,6 +128,10 @@ mod tests {
             ("1.5h", 5_400_000_000_000),
             (".5s", 500_000_000),
             ("1.s", 1_000_000_000),
+            ("0.57s", 570_000_000),
+            ("0.3333333333333333333h", 1_200_000_000_000),
+            ("3.46608s", 3_466_080_000),
+            ("1.000000000000000000001s", 1_000_000_000),
             ("100ms", 100_000_000),
             ("10us", 10_000),
             ("10µs", 10_000),

@@ -35,7 +35,8 @@ impl Stability {
 pub trait Resolve {
     /// `path` holds the identifiers of an access chain (`["loki", "write", "x", "receiver"]`). Answers how
     /// many of them it stands for and the value; `None` for a name it does not know. In a static pass the
-    /// value is [`Value::Unknown`] with the type of the export.
+    /// value of a component is an object that has each export as [`Value::Unknown`] with its `code_type`,
+    /// so that a misspelt export is found.
     fn resolve(&self, path: &[&str]) -> Option<(usize, Value)>;
 
     /// Names that could have been meant, dotted, for suggestions.

@@ -434,15 +434,14 @@ fn the_static_pass_takes_what_can_fit_and_refuses_what_cannot() {
 
 #[test]
 fn a_schema_alone_finds_the_same_as_the_struct() {
-    let text =
-        "targets = true\nqueue { capacity = \"x\" }\nstage.match { stage.docker { x = 1 } }\nnamed { }\n";
+    let text = "targets = true\nqueue { capacity = \"x\" }\nstage.match { stage.docker { x = 1 } }\nnamed { }\npreview = true\n";
     let source = Source::new("test.alloy", text);
     let (file, _) = parse(&source);
     let scope = Scope::new(&Host);
     let by_schema = shown(&check_schema(Args::schema(), &source, &file.body, None, &scope));
     let by_struct = shown(&check::<Args>(&source, &file.body, None, &scope));
     assert_eq!(by_schema, by_struct);
-    assert_eq!(by_schema.len(), 5);
+    assert_eq!(by_schema.len(), 6);
 }
 
 #[test]
