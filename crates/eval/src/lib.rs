@@ -7,6 +7,7 @@
 
 mod arg;
 mod body;
+mod collections;
 mod decode;
 mod duration;
 mod evaluate;
