@@ -26,7 +26,7 @@ pub use definition::{Component, ComponentDef, Pure, Registry};
 pub use error::Error;
 pub use eval::{self, ArgValue, Stability};
 pub use health::{Health, HealthState};
-pub use macros::{ArgEnum, Arguments, Exports};
+pub use macros::{ArgEnum, ArgObject, ArgText, Arguments, Exports};
 pub use node::{Evaluated, Node, NodeCx, Prepared, Stopped};
 pub use port::{BoxFuture, Consumer, Draining, Fanout, Port, Receiver, Rejected, Signal};
 pub use services::Services;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use component::eval::{Invalid, Size};
 use component::{ArgEnum, Arguments, RelabelRule};
-use net::HttpClientArgs;
+use net::args::HttpClientArgs;
 
 /// `prometheus.remote_write`
 #[derive(Clone, Debug, PartialEq, Arguments)]
@@ -46,7 +46,7 @@ pub struct Endpoint {
     #[arg(default)]
     pub protobuf_message: Message,
     /// How to connect and authenticate.
-    #[arg(squash, default = HttpClientArgs { enable_http2: false, ..HttpClientArgs::defaults() })]
+    #[arg(squash, default = HttpClientArgs { enable_http2: false, ..HttpClientArgs::default() })]
     pub client: HttpClientArgs,
     /// Connect to all addresses of the host in turn.
     #[arg(default)]
@@ -62,13 +62,13 @@ pub struct Endpoint {
     pub write_relabel_config: Vec<RelabelRule>,
     /// Sign requests for AWS.
     #[arg(block)]
-    pub sigv4: Option<net::SigV4Args>,
+    pub sigv4: Option<net::sign::SigV4Args>,
     /// Get tokens from Azure AD.
     #[arg(block)]
-    pub azuread: Option<net::AzureAdArgs>,
+    pub azuread: Option<net::sign::AzureAdArgs>,
     /// Get tokens from Google.
     #[arg(block)]
-    pub google_iam: Option<net::GoogleIamArgs>,
+    pub google_iam: Option<net::sign::GoogleIamArgs>,
 }
 
 /// The two messages of the protocol.
@@ -201,7 +201,13 @@ impl Args {
 impl Endpoint {
     fn validate(&self) -> Result<(), Invalid> {
         self.client.validate()?;
-        let methods = [self.client.has_auth(), self.sigv4.is_some(), self.azuread.is_some(), self.google_iam.is_some()];
+        let client = &self.client;
+        let own = client.basic_auth.is_some()
+            || client.authorization.is_some()
+            || client.oauth2.is_some()
+            || !client.bearer_token.is_empty()
+            || !client.bearer_token_file.is_empty();
+        let methods = [own, self.sigv4.is_some(), self.azuread.is_some(), self.google_iam.is_some()];
         if methods.into_iter().filter(|m| *m).count() > 1 {
             let message = "at most one of sigv4, azuread, google_iam, basic_auth, authorization, oauth2, \
                            bearer_token and bearer_token_file may be used";

@@ -1,0 +1,298 @@
+//! From a batch to the records of one endpoint: age limit, external labels and relabelling, message,
+//! compression. The buffers are kept; what is kept of a batch is its compressed bytes.
+
+use std::time::Instant;
+
+use delivery::Record;
+use parking_lot::Mutex;
+use signal::names::NameScheme;
+use signal::re2::Regex;
+use signal::relabel::{Action, CacheBound, RelabelCache, Rule, Rules};
+use signal::samples::{HistogramPoint, Point};
+use signal::{SampleBatch, Series};
+use wire::compress::SnappyEncoder;
+use wire::remote_write::{Counts, Message, Options, V1Encoder, V2Encoder};
+
+use super::record::{KIND_V1, KIND_V2, put_head};
+
+/// Series whose relabelling result is remembered, an endpoint.
+const CACHED_SERIES: usize = 1_000_000;
+/// Batches without an origin are spread over this many order keys by series.
+const KEYS: u64 = 8;
+/// Buffers kept for the next batch.
+const SPARE_BUFFERS: usize = 4;
+
+/// Encodes for one endpoint.
+pub(super) struct Encoder {
+    options: Options,
+    rules: Rules,
+    cache: RelabelCache,
+    age_limit_ms: Option<i64>,
+    spare: Mutex<Vec<Buffers>>,
+}
+
+/// What a batch became.
+#[derive(Default)]
+pub(super) struct Encoded {
+    pub records: Vec<Record>,
+    /// Taken in, before anything was left out.
+    pub taken: Counts,
+    /// Left out: older than `sample_age_limit`.
+    pub too_old: u64,
+    /// Left out by `write_relabel_config`.
+    pub relabeled: u64,
+    /// Left out: the endpoint does not take native histograms.
+    pub histograms_off: u64,
+}
+
+#[derive(Default)]
+struct Buffers {
+    v1: V1Encoder,
+    v2: V2Encoder,
+    snappy: SnappyEncoder,
+    message: Vec<u8>,
+    batch: SampleBatch,
+}
+
+/// External labels as rules: each fills a label that is absent or empty.
+fn external_rule(name: &str, value: &str) -> Rule {
+    Rule {
+        source_labels: vec![name.to_string()],
+        regex: Regex::anchored("").expect("the empty pattern"),
+        target_label: name.replace('$', "$$"),
+        replacement: value.replace('$', "$$"),
+        action: Action::Replace,
+        ..Rule::default()
+    }
+}
+
+/// The chain that external labels and `write_relabel_config` make together.
+pub(super) fn rules<'a>(
+    external: impl IntoIterator<Item = (&'a String, &'a String)>,
+    write_relabel: &Rules,
+) -> Result<Rules, String> {
+    let external = external.into_iter().map(|(name, value)| external_rule(name, value));
+    let all = external.chain(write_relabel.definition().iter().cloned()).collect();
+    Rules::new(all, NameScheme::Utf8).map_err(|(_, error)| error.to_string())
+}
+
+impl Encoder {
+    pub(super) fn new(options: Options, rules: Rules, age_limit_ms: Option<i64>) -> Self {
+        let cache = RelabelCache::new(CacheBound::Entries(CACHED_SERIES));
+        Self { options, rules, cache, age_limit_ms, spare: Mutex::default() }
+    }
+
+    /// Whether another encoder would make the same of every series.
+    pub(super) fn same_rules(&self, rules: &Rules) -> bool {
+        self.rules == *rules
+    }
+
+    /// `now_ms` is Unix time in milliseconds.
+    pub(super) fn encode(&self, batch: &SampleBatch, message: Message, now_ms: i64) -> Encoded {
+        let mut buffers = self.spare.lock().pop().unwrap_or_default();
+        let mut encoded = Encoded {
+            taken: Counts {
+                samples: batch.points.len(),
+                histograms: batch.histograms.len(),
+                exemplars: batch.exemplars.len(),
+                metadata: 0,
+            },
+            ..Encoded::default()
+        };
+        if !self.options.histograms {
+            encoded.histograms_off = batch.histograms.len() as u64;
+        }
+        let mut scratch = std::mem::take(&mut buffers.batch);
+        let batch = if self.rules.is_empty() && self.age_limit_ms.is_none() {
+            batch
+        } else {
+            self.select(batch, now_ms, &mut scratch, &mut encoded);
+            &scratch
+        };
+        match batch.origin {
+            Some(key) => self.write(batch, key, message, now_ms, &mut buffers, &mut encoded.records),
+            None => {
+                for (key, part) in split(batch) {
+                    self.write(&part, key, message, now_ms, &mut buffers, &mut encoded.records);
+                }
+            }
+        }
+        scratch.points.clear();
+        scratch.histograms.clear();
+        scratch.exemplars.clear();
+        scratch.families.clear();
+        buffers.batch = scratch;
+        let mut spare = self.spare.lock();
+        if spare.len() < SPARE_BUFFERS {
+            spare.push(buffers);
+        }
+        encoded
+    }
+
+    /// Copies what survives age limit and rules.
+    fn select(&self, from: &SampleBatch, now_ms: i64, into: &mut SampleBatch, encoded: &mut Encoded) {
+        let oldest = self.age_limit_ms.map_or(i64::MIN, |limit| now_ms - limit);
+        let now = Instant::now();
+        let (mut too_old, mut relabeled) = (0, 0);
+        let mut survives = |series: &Series, timestamp_ms: i64| {
+            if timestamp_ms < oldest {
+                too_old += 1;
+                return None;
+            }
+            if self.rules.is_empty() {
+                return Some(series.clone());
+            }
+            let answer = self.cache.relabel(&self.rules, series, now);
+            relabeled += u64::from(answer.is_none());
+            answer
+        };
+        into.origin = from.origin;
+        into.families.extend(from.families.iter().cloned());
+        into.points.extend(from.points.iter().filter_map(|p| {
+            let series = survives(&p.series, p.timestamp_ms)?;
+            Some(Point { series, ..*p })
+        }));
+        into.histograms.extend(from.histograms.iter().filter_map(|p| {
+            let series = survives(&p.series, p.timestamp_ms)?;
+            Some(HistogramPoint { series, ..p.clone() })
+        }));
+        into.exemplars.extend(from.exemplars.iter().filter_map(|e| {
+            let timestamp_ms = if e.timestamp_ms == 0 { now_ms } else { e.timestamp_ms };
+            let series = survives(&e.series, timestamp_ms)?;
+            Some(signal::samples::ExemplarPoint { series, ..e.clone() })
+        }));
+        encoded.too_old = too_old;
+        encoded.relabeled = relabeled;
+    }
+
+    fn write(
+        &self,
+        batch: &SampleBatch,
+        key: u64,
+        message: Message,
+        now_ms: i64,
+        buffers: &mut Buffers,
+        records: &mut Vec<Record>,
+    ) {
+        let newest_ms = newest(batch).unwrap_or(now_ms);
+        let Buffers { v1, v2, snappy, message: buffer, .. } = buffers;
+        let mut put = |buffer: &mut Vec<u8>, counts: Counts, kind: u8| {
+            let mut body = Vec::with_capacity(super::record::HEAD + buffer.len() / 4);
+            put_head(counts, &mut body);
+            snappy.compress(buffer, &mut body).expect("a request is far smaller than snappy's 4 GiB");
+            body.shrink_to_fit();
+            buffer.clear();
+            let items = u32::try_from(counts.items()).unwrap_or(u32::MAX);
+            records.push(Record { body: body.into(), items, key, created_ms: now_ms, newest_ms, kind });
+        };
+        match message {
+            Message::V1 => {
+                let mut requests = v1.requests(batch, self.options);
+                while let Some(counts) = requests.next(buffer) {
+                    put(buffer, counts, KIND_V1);
+                }
+            }
+            Message::V2 => {
+                let mut requests = v2.requests(batch, self.options);
+                while let Some(counts) = requests.next(buffer) {
+                    put(buffer, counts, KIND_V2);
+                }
+            }
+        }
+    }
+}
+
+fn newest(batch: &SampleBatch) -> Option<i64> {
+    let points = batch.points.iter().map(|p| p.timestamp_ms);
+    points.chain(batch.histograms.iter().map(|p| p.timestamp_ms)).max()
+}
+
+/// Parts of a batch by order key, so that each series keeps its order however many senders there are.
+fn split(batch: &SampleBatch) -> Vec<(u64, SampleBatch)> {
+    let mut parts: Vec<SampleBatch> = Vec::new();
+    parts.resize_with(KEYS as usize, SampleBatch::default);
+    let part_of = |series: &Series| (series.hash() % KEYS) as usize;
+    for point in &batch.points {
+        parts[part_of(&point.series)].points.push(point.clone());
+    }
+    for point in &batch.histograms {
+        parts[part_of(&point.series)].histograms.push(point.clone());
+    }
+    for exemplar in &batch.exemplars {
+        parts[part_of(&exemplar.series)].exemplars.push(exemplar.clone());
+    }
+    let mut keyed: Vec<_> = (0..KEYS).zip(parts).collect();
+    keyed.retain(|(_, part)| !part.points.is_empty() || !part.histograms.is_empty() || !part.exemplars.is_empty());
+    keyed.iter_mut().for_each(|(_, part)| part.families.clone_from(&batch.families));
+    keyed
+}
+
+#[cfg(test)]
+mod tests {
+    use signal::Labels;
+
+    use super::*;
+    use crate::remote_write::record;
+
+    fn point(name: &str, timestamp_ms: i64) -> Point {
+        let series = Series::intern(Labels::from_pairs([("__name__", name), ("region", "own"), ("a", "1")]));
+        Point { series, timestamp_ms, value: 1.0, start_ms: 0, family: signal::samples::NO_FAMILY }
+    }
+
+    fn read(record: &Record) -> Vec<String> {
+        let opened = record::open(record).expect("a record opens");
+        let received = wire::remote_write::decode(record::message(record.kind), &opened, 1 << 20).expect("decodes");
+        received.batch.points.iter().map(|p| p.series.to_string()).collect()
+    }
+
+    fn encoder(external: &[(&str, &str)], limit: Option<i64>) -> Encoder {
+        let external: Vec<_> = external.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+        let rules = rules(external.iter().map(|(n, v)| (n, v)), &Rules::none()).expect("rules");
+        Encoder::new(Options { max_samples: 2, ..Options::default() }, rules, limit)
+    }
+
+    #[test]
+    fn external_labels_fill_only_what_a_series_lacks() {
+        let batch = SampleBatch { points: vec![point("up", 5)], origin: Some(1), ..SampleBatch::default() };
+        let encoded = encoder(&[("region", "external"), ("cost", "$1")], None).encode(&batch, Message::V1, 10);
+        assert_eq!(read(&encoded.records[0]), [r#"up{a="1", cost="$1", region="own"}"#]);
+    }
+
+    #[test]
+    fn samples_past_the_age_limit_are_left_out_and_counted() {
+        let points = vec![point("old", 1_000), point("new", 9_500)];
+        let batch = SampleBatch { points, origin: Some(1), ..SampleBatch::default() };
+        let encoded = encoder(&[], Some(5_000)).encode(&batch, Message::V1, 10_000);
+        assert_eq!(encoded.too_old, 1);
+        assert_eq!(encoded.records.len(), 1);
+        assert_eq!(encoded.records[0].newest_ms, 9_500);
+    }
+
+    #[test]
+    fn a_batch_is_cut_into_requests_of_the_wanted_size_in_both_versions() {
+        for message in [Message::V1, Message::V2] {
+            let points = (0..5).map(|i| point(&format!("m{i}"), 1)).collect();
+            let batch = SampleBatch { points, origin: Some(7), ..SampleBatch::default() };
+            let encoded = encoder(&[], None).encode(&batch, message, 10);
+            let items: Vec<_> = encoded.records.iter().map(|r| (r.items, r.key)).collect();
+            assert_eq!(items, [(2, 7), (2, 7), (1, 7)]);
+            assert_eq!(record::total(&encoded.records).samples, 5);
+        }
+    }
+
+    #[test]
+    fn without_an_origin_a_series_always_gets_the_same_order_key() {
+        let points: Vec<_> = (0..100).map(|i| point(&format!("m{i}"), 1)).collect();
+        let batch = SampleBatch { points, ..SampleBatch::default() };
+        let encoder = encoder(&[], None);
+        let keys = |records: &[Record]| {
+            let mut keys: Vec<_> = records.iter().flat_map(|r| read(r).into_iter().map(|s| (s, r.key))).collect();
+            keys.sort();
+            keys
+        };
+        let first = keys(&encoder.encode(&batch, Message::V1, 1).records);
+        let again = keys(&encoder.encode(&batch, Message::V1, 2).records);
+        assert_eq!(first, again);
+        assert!(first.iter().any(|(_, k)| *k != first[0].1), "spread over several keys");
+    }
+}
