@@ -19,6 +19,8 @@ mod record;
 mod recover;
 mod scale;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 pub use config::{Backoff, Config, DiskConfig, Fsync, OnFull};
 pub use queue::{AppendError, FolderChanged, OpenError, Queue};
