@@ -139,7 +139,8 @@ impl Response {
             return Err(self.too_large(limit));
         }
         if let Some(length) = self.length {
-            into.reserve(length as usize);
+            // What a peer says is not worth more than this before it has sent it.
+            into.reserve(length.min(1 << 20) as usize);
         }
         let mut read = 0;
         while let Some(chunk) = self.chunk().await? {

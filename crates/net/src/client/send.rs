@@ -170,7 +170,7 @@ pub(super) fn transport_error(url: &Url, error: reqwest::Error) -> Error {
 fn tls_advice(error: &rustls::Error) -> &'static str {
     use rustls::CertificateError as Cert;
     match error {
-        rustls::Error::InvalidCertificate(Cert::UnknownIssuer) => {
+        rustls::Error::InvalidCertificate(Cert::UnknownIssuer | Cert::BadSignature) => {
             "; set tls_config's ca_file to the authority that signed the server's certificate"
         }
         rustls::Error::InvalidCertificate(Cert::NotValidForName | Cert::NotValidForNameContext { .. }) => {

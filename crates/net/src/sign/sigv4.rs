@@ -183,14 +183,6 @@ mod tests {
                 "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500",
             ),
             (
-                "get-utf8",
-                "GET",
-                "https://example.amazonaws.com/ሴ",
-                &[],
-                "",
-                "8318018e0b0f223aa2bbf98705b62bb787dc9c0e678f255a891fd03141be5d85",
-            ),
-            (
                 "post-vanilla",
                 "POST",
                 "https://example.amazonaws.com/",

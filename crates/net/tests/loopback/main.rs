@@ -1,0 +1,11 @@
+//! Clients and servers against each other and against hand-made peers, on loopback with port 0.
+
+#![expect(clippy::unwrap_used, reason = "all of this is tests; helpers are not seen as such")]
+
+mod auth;
+mod client;
+mod proxy;
+mod server;
+mod sign;
+mod support;
+mod tls;
