@@ -54,6 +54,21 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// The argument or block at fault, without what is inside the block.
+    pub fn field(&self) -> &'static str {
+        let argument = match self {
+            Self::UnknownCollector { argument, .. }
+            | Self::NotCarried { argument, .. }
+            | Self::Pattern { argument, .. }
+            | Self::Exclusive { first: argument, .. }
+            | Self::Value { argument, .. }
+            | Self::BlockNotCarried { block: argument } => argument,
+        };
+        argument.split('.').next().unwrap_or(argument)
+    }
+}
+
 /// Why a collector gave nothing, or not everything.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectorError {

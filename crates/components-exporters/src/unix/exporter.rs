@@ -27,7 +27,7 @@ pub(super) fn build_info(out: &mut Vec<Family>) {
 }
 
 /// CPU, memory and files of this process. What cannot be read is left out, as client_golang does.
-pub(super) fn process(out: &mut Vec<Family>) {
+pub(crate) fn process(out: &mut Vec<Family>) {
     if let Err(error) = gather(out) {
         tracing::debug!(%error, "metrics of this process are incomplete");
     }

@@ -8,8 +8,12 @@
 
 use std::time::Instant;
 
-use signal::exposition::{Family, Metric};
+use component::{BuildCx, Error, Pure, Stability};
+use parking_lot::Mutex;
+use signal::exposition::{Family, Metric, write_text};
 use signal::samples::MetricKind;
+
+use crate::page::{self, ExporterExports};
 
 mod arp;
 mod bcache;
@@ -84,6 +88,25 @@ mod zoneinfo;
 pub use config::{Config, Paths};
 pub use error::{CollectorError, ConfigError};
 
+/// The component.
+pub struct Unix;
+
+impl Pure for Unix {
+    const NAME: &'static str = "prometheus.exporter.unix";
+    const STABILITY: Stability = Stability::GenerallyAvailable;
+    const DOCS: &'static str = include_str!("docs.md");
+    type Args = Config;
+    type Exports = ExporterExports;
+
+    fn evaluate(args: &Config, cx: &BuildCx) -> Result<ExporterExports, Error> {
+        let collectors =
+            Collectors::new(args).map_err(|error| Error::argument(error.field(), error.to_string()))?;
+        let collectors = Mutex::new(collectors);
+        let instance = page::host(cx);
+        Ok(page::serve(cx, "unix", &instance, move |out| write_text(&collectors.lock().collect_all(), out)))
+    }
+}
+
 /// What one run of a collector comes to.
 type Outcome = Result<(), CollectorError>;
 
@@ -108,6 +131,9 @@ pub struct Collectors {
 impl Collectors {
     /// Checks the arguments and builds the collectors; reads nothing from the host.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
+        if let Some(block) = config.block_not_carried() {
+            return Err(ConfigError::BlockNotCarried { block });
+        }
         let running = registry::wanted(config)?
             .into_iter()
             .map(|entry| Ok((entry.name, (entry.build)(config)?)))
@@ -152,6 +178,13 @@ impl Collectors {
         }
         sorted(families)
     }
+}
+
+/// CPU, memory and open files of this process, sorted by name.
+pub(crate) fn process_metrics() -> Vec<Family> {
+    let mut families = Vec::new();
+    exporter::process(&mut families);
+    sorted(families)
 }
 
 /// Orders families as client_golang's gatherer does and joins those of the same name.
@@ -289,6 +322,9 @@ pub(crate) mod testing {
 
 #[cfg(test)]
 mod tests {
+    use component::testkit::{Harness, Names, Refused};
+    use component::{ComponentDef, Services};
+
     use super::testing::Tree;
     use super::*;
 
@@ -302,6 +338,35 @@ mod tests {
             set_collectors: collectors.iter().map(|name| (*name).to_string()).collect(),
             ..Config::default()
         }
+    }
+
+    #[tokio::test]
+    async fn the_component_exports_a_target_that_answers_with_the_metrics() {
+        let tree = Tree::new(&[("proc/loadavg", "0.5 1 2 1/100 4242\n")]);
+        let body =
+            format!("procfs_path = \"{}/proc\"\nset_collectors = [\"loadavg\"]", tree.root().display());
+        let harness = Harness::start(ComponentDef::pure::<Unix>(), &body, Names::default()).await;
+        let page = page::testing::page(&harness).await;
+        assert!(page.contains("# TYPE node_load1 gauge\nnode_load1 0.5\n"), "{page}");
+        assert!(page.contains("node_scrape_collector_success{collector=\"loadavg\"} 1\n"), "{page}");
+    }
+
+    #[tokio::test]
+    async fn wrong_arguments_are_refused_with_the_place() {
+        let harness =
+            Harness::new(ComponentDef::pure::<Unix>(), Names::default(), Services::for_tests("/nonexistent"));
+        for (body, code) in [
+            ("enable_collectors = [\"perf\"]", "not available here"),
+            ("ethtool { device_include = \"eth0\" }", "not available here"),
+            ("filesystem { fs_types_exclude = \"(\" }", "not a valid regular expression"),
+            ("netdev {\n device_include = \"a\"\n device_exclude = \"b\"\n}", "mutually exclusive"),
+            ("arp { colour = 1 }", "colour"),
+        ] {
+            let refused = harness.update(body).await.unwrap_err();
+            let Refused::Diagnostics(found) = refused else { panic!("{body}: {refused:?}") };
+            assert!(found[0].message.contains(code), "{body}: {found:?}");
+        }
+        harness.update("ethtool { }\nsystemd { }").await.unwrap();
     }
 
     #[test]
