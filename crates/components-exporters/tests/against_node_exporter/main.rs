@@ -104,6 +104,7 @@ const MEANT: &[(&str, What, &str)] = &[
     ("node_scrape_collector_success", What::Series, "collector watchdog"),
     // What is of the program or of the moment.
     ("promhttp_metric_handler_errors_total", What::Missing, "counts its own answers, not the host's doing"),
+    ("node_processes_*", What::Series, "states without a process have no series"),
     (
         "node_tcp_connection_states",
         What::Series,
