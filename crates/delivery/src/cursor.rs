@@ -151,6 +151,7 @@ impl Cursor {
         Cursor { done, file: None, snapshot_bytes: 0, journal_bytes: 0, whole: false }
     }
 
+    #[cfg(test)]
     pub(crate) fn done(&self) -> &DoneSet {
         &self.done
     }

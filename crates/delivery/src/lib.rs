@@ -12,6 +12,7 @@ mod cursor;
 mod engine;
 mod format;
 mod fs;
+mod inspect;
 mod lane;
 mod log;
 mod queue;
@@ -23,6 +24,7 @@ mod stats;
 mod tests;
 
 pub use config::{Backoff, Config, DiskConfig, Fsync, OnFull};
+pub use inspect::{Inspection, SegmentInspection, StoredRecord, inspect};
 pub use queue::{AppendError, FolderChanged, OpenError, Queue};
 pub use record::{BoxFuture, Outcome, Record, Transport};
 pub use stats::{Amount, Drained, Histogram, LastError, SEND_SECONDS_BOUNDS, Stats};

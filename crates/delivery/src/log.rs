@@ -365,15 +365,16 @@ pub(crate) fn read_folder(fs: &dyn Fs) -> io::Result<Recovered> {
         }
     }
     segments.sort_unstable();
-    let load = |(first, len): (u64, u64)| {
-        let bytes = if len <= MAX_FILE {
-            fs.read(&segment_name(first))
-        } else {
-            Err(io::Error::from(io::ErrorKind::FileTooLarge))
-        };
-        (first, bytes)
-    };
+    let load = |(first, len): (u64, u64)| (first, read_segment(fs, first, len));
     Ok(recover(cursor.as_deref(), segments.into_iter().map(load)))
+}
+
+/// Reads a segment of `len` bytes, unless no segment can be so large.
+pub(crate) fn read_segment(fs: &dyn Fs, first: u64, len: u64) -> io::Result<Vec<u8>> {
+    if len > MAX_FILE {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    fs.read(&segment_name(first))
 }
 
 fn frame_size(body: usize) -> u64 {

@@ -14,7 +14,7 @@ pub struct Stats {
     pub in_flight: Amount,
     /// Attempts running right now.
     pub attempts_in_flight: usize,
-    /// Age of the oldest queued record.
+    /// Age of the oldest record at the front of a lane.
     pub oldest_age: Option<Duration>,
     /// Calls of `append` that wait for room or for the disk.
     pub waiting_appends: usize,

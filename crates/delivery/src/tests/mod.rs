@@ -3,4 +3,6 @@
 mod fake_fs;
 mod format;
 mod model;
+mod queue;
 mod simulation;
+mod threads;

@@ -88,7 +88,8 @@ impl Run {
                 body.resize(8 + len, self.twin.minted as u8);
                 self.twin.minted += 1;
                 let body = Bytes::from(body);
-                let record = Record { body: body.clone(), items: 1, key: 0, created_ms: 0, newest_ms: 0, kind: 0 };
+                let record =
+                    Record { body: body.clone(), items: 1, key: 0, created_ms: 0, newest_ms: 0, kind: 0 };
                 match log.append(&record, SEGMENT) {
                     Ok(at) => {
                         let known = Known { body, offset: at.offset, durable: false };
@@ -152,7 +153,11 @@ impl Run {
     /// Ends the process and starts another; compares what it finds with the twin.
     fn reopen(&mut self, power_cut: bool) {
         self.log = None;
-        if power_cut { self.disk.power_cut() } else { self.disk.restart() }
+        if power_cut {
+            self.disk.power_cut()
+        } else {
+            self.disk.restart()
+        }
         self.disk.set_capacity(None);
         self.fs = self.disk.process();
         let (log, opened) = open(&self.fs).expect("a queue always opens");

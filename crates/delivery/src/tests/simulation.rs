@@ -24,9 +24,9 @@ use crate::{
 };
 
 /// Tokio's clock with jumps.
-struct Jumping {
-    origin: Instant,
-    offset: AtomicI64,
+pub(super) struct Jumping {
+    pub(super) origin: Instant,
+    pub(super) offset: AtomicI64,
 }
 
 impl Clock for Jumping {
@@ -169,7 +169,8 @@ fn random_config(rng: &mut fastrand::Rng, disk: bool) -> Config {
         disk: disk.then(|| DiskConfig {
             max_bytes: rng.u64(3_000..20_000),
             segment_bytes: rng.u64(200..2_000),
-            fsync: [Fsync::Never, Fsync::Always, Fsync::Interval(Duration::from_millis(500))][rng.usize(0..3)],
+            fsync: [Fsync::Never, Fsync::Always, Fsync::Interval(Duration::from_millis(500))]
+                [rng.usize(0..3)],
             ..DiskConfig::new("queue")
         }),
         max_records: rng.usize(10..200),
@@ -181,7 +182,10 @@ fn random_config(rng: &mut fastrand::Rng, disk: bool) -> Config {
         batch_items: rng.u64(1..40),
         batch_bytes: rng.u64(1..2_000),
         batch_wait: Duration::from_millis(rng.u64(0..300)),
-        backoff: Backoff { min: Duration::from_millis(rng.u64(1..100)), max: Duration::from_secs(rng.u64(1..8)) },
+        backoff: Backoff {
+            min: Duration::from_millis(rng.u64(1..100)),
+            max: Duration::from_secs(rng.u64(1..8)),
+        },
         retry_limited: rng.u8(0..8) > 0,
         max_attempts: (rng.u8(0..4) == 0).then(|| rng.u32(1..6)),
         retry_after_max: Duration::from_secs(10),
@@ -224,12 +228,9 @@ impl Site {
         let record = Record { body: Bytes::from(body), items, key, created_ms, newest_ms: created_ms, kind };
         self.next += 1;
         let limit = Duration::from_millis(self.rng.u64(1..3_000));
-        match timeout(limit, self.queue.append(record)).await {
-            Ok(Ok(())) => {
-                self.accepted.insert(number, key);
-            }
-            // Refused; or cut off while waiting, which accepts nothing (memory) or may have (a sync).
-            Ok(Err(_)) | Err(_) => {}
+        // Otherwise refused; or cut off, which accepts nothing if it waited and may have if it was syncing.
+        if let Ok(Ok(())) = timeout(limit, self.queue.append(record)).await {
+            self.accepted.insert(number, key);
         }
     }
 
@@ -259,7 +260,9 @@ impl Site {
             }
             89..92 => sleep(Duration::from_secs(self.rng.u64(0..120))).await,
             92..94 if self.faulty_disk => self.disk.set_failing(self.rng.u8(0..40)),
-            94..96 if self.faulty_disk => self.disk.set_capacity(self.rng.bool().then(|| self.rng.usize(500..10_000))),
+            94..96 if self.faulty_disk => {
+                self.disk.set_capacity(self.rng.bool().then(|| self.rng.usize(500..10_000)))
+            }
             96..98 if self.config.disk.is_some() => self.kill().await,
             92..98 => {}
             _ => self.restart().await,
@@ -302,7 +305,11 @@ impl Site {
         self.queue = open(&self.config, &self.disk, &self.clock, &self.endpoint, self.rng.u64(..)).await;
         if self.config.disk.is_none() {
             self.accepted.retain(|number, key| {
-                self.endpoint.delivered.lock().get(key).is_some_and(|numbers| numbers.iter().any(|(_, known)| known == number))
+                self.endpoint
+                    .delivered
+                    .lock()
+                    .get(key)
+                    .is_some_and(|numbers| numbers.iter().any(|(_, known)| known == number))
             });
         }
     }
@@ -348,7 +355,13 @@ impl Site {
     }
 }
 
-async fn open(config: &Config, disk: &FakeFs, clock: &Arc<Jumping>, endpoint: &Arc<Endpoint>, seed: u64) -> Queue {
+async fn open(
+    config: &Config,
+    disk: &FakeFs,
+    clock: &Arc<Jumping>,
+    endpoint: &Arc<Endpoint>,
+    seed: u64,
+) -> Queue {
     let fs: Arc<dyn crate::fs::Fs> = disk.process();
     let surroundings = Surroundings { fs: Some(fs), clock: clock.clone(), seed };
     Queue::open_in(config.clone(), endpoint.clone(), surroundings).await.expect("a queue always opens")
@@ -398,10 +411,11 @@ fn silence_expected_panics() {
 #[test]
 fn nothing_is_lost_or_reordered_under_faults_kills_reloads_and_clock_jumps() {
     silence_expected_panics();
-    for seed in seeds(0..1_500) {
+    for seed in seeds(0..400) {
         paused(seed, async || {
             let mut rng = fastrand::Rng::with_seed(seed);
-            let sites = (0..rng.usize(1..4)).map(|site| (site, rng.u64(..), rng.usize(20..160))).collect::<Vec<_>>();
+            let sites =
+                (0..rng.usize(1..4)).map(|site| (site, rng.u64(..), rng.usize(20..160))).collect::<Vec<_>>();
             let tasks = sites.into_iter().map(|(site, seed, events)| {
                 tokio::task::spawn(async move {
                     let mut site = Site::new(format!("site {site}"), seed).await;

@@ -1,0 +1,532 @@
+//! What a queue promises its owner, one promise a test.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::time::{Instant, advance, sleep, timeout};
+
+use super::fake_fs::{FakeFs, Process};
+use super::simulation::Jumping;
+use crate::{
+    AppendError, Backoff, BoxFuture, Config, DiskConfig, Fsync, OnFull, OpenError, Outcome, Queue, Record,
+    Transport, inspect, queue::Surroundings,
+};
+
+/// Answers from a script, `Delivered` after its end, and remembers what it was given and when.
+struct Script {
+    answers: Mutex<VecDeque<Answer>>,
+    calls: Mutex<Vec<Call>>,
+    began: Instant,
+}
+
+enum Answer {
+    Now(Outcome),
+    Never,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Call {
+    at_ms: u64,
+    bodies: Vec<String>,
+    attempt: u32,
+}
+
+impl Script {
+    fn new(answers: impl IntoIterator<Item = Answer>) -> Arc<Script> {
+        let answers = Mutex::new(answers.into_iter().collect());
+        Arc::new(Script { answers, calls: Mutex::default(), began: Instant::now() })
+    }
+
+    fn bodies(&self) -> Vec<String> {
+        self.calls.lock().iter().map(|call| call.bodies.join("+")).collect()
+    }
+
+    fn times(&self) -> Vec<u64> {
+        self.calls.lock().iter().map(|call| call.at_ms).collect()
+    }
+}
+
+impl Transport for Script {
+    fn send<'a>(&'a self, records: &'a [Record], attempt: u32) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            let bodies =
+                records.iter().map(|record| String::from_utf8(record.body.to_vec()).unwrap()).collect();
+            let at_ms = self.began.elapsed().as_millis() as u64;
+            self.calls.lock().push(Call { at_ms, bodies, attempt });
+            let answer = self.answers.lock().pop_front();
+            match answer {
+                Some(Answer::Now(outcome)) => outcome,
+                Some(Answer::Never) => std::future::pending().await,
+                None => Outcome::Delivered,
+            }
+        })
+    }
+}
+
+fn retry() -> Answer {
+    Answer::Now(Outcome::Retry { reason: "server", message: "503".into(), after: None, limited: false })
+}
+
+fn limited(after_seconds: u64) -> Answer {
+    let after = Some(Duration::from_secs(after_seconds));
+    Answer::Now(Outcome::Retry { reason: "limited", message: "429".into(), after, limited: true })
+}
+
+fn text(body: &str) -> Record {
+    Record { body: Bytes::from(body.to_owned()), items: 1, key: 0, created_ms: NOW, newest_ms: 5, kind: 0 }
+}
+
+const NOW: i64 = 1_700_000_000_000;
+
+fn one_lane() -> Config {
+    Config { lanes: 1, batch_items: 1, ..Config::default() }
+}
+
+fn on_disk(config: Config) -> Config {
+    let disk =
+        DiskConfig { max_bytes: 4_000, segment_bytes: 400, fsync: Fsync::Never, ..DiskConfig::new("q") };
+    Config { disk: Some(disk), ..config }
+}
+
+async fn open_on(disk: &FakeFs, config: &Config, transport: Arc<dyn Transport>) -> (Queue, Arc<Process>) {
+    let process = disk.process();
+    let clock = Arc::new(Jumping { origin: Instant::now(), offset: AtomicI64::new(0) });
+    let surroundings = Surroundings { fs: Some(process.clone()), clock, seed: 1 };
+    (Queue::open_in(config.clone(), transport, surroundings).await.unwrap(), process)
+}
+
+async fn open(config: &Config, transport: Arc<dyn Transport>) -> Queue {
+    open_on(&FakeFs::new(1), config, transport).await.0
+}
+
+/// Lets everything that can happen without time passing happen.
+async fn settle() {
+    sleep(Duration::from_millis(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_one_key_arrive_in_order_and_are_counted() {
+    let script = Script::new([]);
+    let queue = open(&one_lane(), script.clone()).await;
+    for body in ["a", "bb", "ccc"] {
+        queue.append(text(body)).await.unwrap();
+    }
+    settle().await;
+    assert_eq!(script.bodies(), ["a", "bb", "ccc"]);
+    let stats = queue.stats();
+    assert_eq!((stats.sent.records, stats.sent.items, stats.sent.bytes), (3, 3, 6));
+    assert_eq!((stats.newest_sent_ms, stats.queued.records, stats.send_seconds.count), (Some(5), 0, 3));
+    assert!(stats.last_success_ms.is_some() && stats.last_error.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_records_share_an_attempt_up_to_the_limits_and_their_kind() {
+    let script = Script::new([Answer::Now(Outcome::Delivered)]);
+    let config = Config { batch_items: 3, batch_wait: Duration::from_secs(5), ..one_lane() };
+    let queue = open(&config, script.clone()).await;
+    for body in ["a", "b", "c", "d"] {
+        queue.append(text(body)).await.unwrap();
+    }
+    queue.append(Record { kind: 1, ..text("meta") }).await.unwrap();
+    settle().await;
+    assert_eq!(script.bodies(), ["a+b+c"], "a full batch does not wait");
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(script.bodies(), ["a+b+c", "d", "meta"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_attempt_is_repeated_whole_with_growing_delays() {
+    let script = Script::new([retry(), retry(), retry(), retry()]);
+    let backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(4) };
+    let queue = open(&Config { backoff, ..one_lane() }, script.clone()).await;
+    queue.append(text("a")).await.unwrap();
+    queue.append(text("b")).await.unwrap();
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(script.bodies(), ["a", "a", "a", "a", "a", "b"]);
+    let times = script.times();
+    for (pair, full) in times.windows(2).zip([1_000, 2_000, 4_000, 4_000]) {
+        let waited = pair[1] - pair[0];
+        assert!((full / 2..=full + 1).contains(&waited), "waited {waited} ms, not half to all of {full}");
+    }
+    assert_eq!(queue.stats().retried.records, 4);
+    assert_eq!(script.calls.lock().iter().map(|call| call.attempt).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_pauses_the_whole_endpoint_and_holds_senders_to_the_minimum() {
+    let script = Script::new([limited(20)]);
+    let config = Config { lanes: 4, max_senders: 4, batch_items: 1, ..Config::default() };
+    let queue = open(&config, script.clone()).await;
+    for key in 0..4 {
+        queue.append(Record { key, ..text("x") }).await.unwrap();
+    }
+    sleep(Duration::from_secs(19)).await;
+    assert_eq!(script.times(), [0]);
+    let stats = queue.stats();
+    assert_eq!((stats.senders, stats.limited_for.is_some()), (1, true));
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!((script.times().len(), queue.stats().limited_for), (5, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_absurd_retry_after_is_bounded() {
+    let script = Script::new([limited(u64::MAX)]);
+    let queue =
+        open(&Config { retry_after_max: Duration::from_secs(60), ..one_lane() }, script.clone()).await;
+    queue.append(text("a")).await.unwrap();
+    sleep(Duration::from_secs(61)).await;
+    assert_eq!(script.bodies(), ["a", "a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limited_records_are_dropped_when_they_are_not_to_be_retried() {
+    let script = Script::new([limited(1)]);
+    let queue = open(&Config { retry_limited: false, ..one_lane() }, script).await;
+    queue.append(text("a")).await.unwrap();
+    settle().await;
+    assert_eq!(queue.stats().dropped["limited"].records, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_end_at_their_maximum_under_the_transports_reason() {
+    let script = Script::new([retry(), retry()]);
+    let queue = open(&Config { max_attempts: Some(2), ..one_lane() }, script.clone()).await;
+    queue.append(text("a")).await.unwrap();
+    queue.append(text("b")).await.unwrap();
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!((script.bodies().join(" "), queue.stats().dropped["server"].records), ("a a b".into(), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_batch_is_split_so_that_only_the_culprit_is_dropped() {
+    let split = || Answer::Now(Outcome::Split { reason: "bad", message: "400".into() });
+    let script = Script::new([split(), Answer::Now(Outcome::Delivered), split()]);
+    let config = Config { batch_items: 3, batch_wait: Duration::from_secs(1), ..one_lane() };
+    let queue = open(&config, script.clone()).await;
+    for body in ["a", "b", "c"] {
+        queue.append(text(body)).await.unwrap();
+    }
+    settle().await;
+    assert_eq!(script.bodies(), ["a+b+c", "a", "b", "c"]);
+    let stats = queue.stats();
+    assert_eq!((stats.sent.records, stats.dropped["bad"].records), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_without_an_answer_is_abandoned_and_repeated() {
+    let script = Script::new([Answer::Never]);
+    let queue = open(&Config { attempt_timeout: Duration::from_secs(7), ..one_lane() }, script.clone()).await;
+    queue.append(text("a")).await.unwrap();
+    sleep(Duration::from_secs(8)).await;
+    assert_eq!(script.bodies(), ["a", "a"]);
+    assert_eq!(queue.stats().last_error.unwrap().reason, "timeout");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stuck_lane_leaves_the_others_alone() {
+    let script = Script::new([Answer::Never]);
+    let config = Config { lanes: 2, min_senders: 2, max_senders: 2, batch_items: 1, ..Config::default() };
+    let queue = open(&config, script.clone()).await;
+    for (key, body) in [(0, "stuck"), (1, "b"), (0, "behind"), (1, "d")] {
+        queue.append(Record { key, ..text(body) }).await.unwrap();
+    }
+    settle().await;
+    assert_eq!(script.bodies(), ["stuck", "b", "d"]);
+    let stats = queue.stats();
+    assert_eq!((stats.in_flight.records, stats.queued.records, stats.attempts_in_flight), (1, 2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_blocks_in_order_until_there_is_room() {
+    let script = Script::new([Answer::Never]);
+    let config = Config { memory_items: 2, attempt_timeout: Duration::from_secs(10), ..one_lane() };
+    let queue = open(&config, script.clone()).await;
+    queue.append(text("a")).await.unwrap();
+    queue.append(text("b")).await.unwrap();
+    let waiting = ["c", "d", "e"].map(|body| {
+        let queue = queue.clone();
+        tokio::spawn(async move { queue.append(text(body)).await })
+    });
+    settle().await;
+    assert_eq!(queue.stats().waiting_appends, 3);
+    assert!(timeout(Duration::from_secs(1), queue.append(text("cancelled"))).await.is_err());
+    for append in waiting {
+        append.await.unwrap().unwrap();
+    }
+    settle().await;
+    assert_eq!(script.bodies(), ["a", "a", "b", "c", "d", "e"]);
+    assert_eq!(queue.stats().waiting_appends, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_rejects_or_drops_the_oldest_if_told_to() {
+    let script = Script::new([Answer::Never]);
+    let reject = Config { memory_items: 2, on_full: OnFull::Reject, ..one_lane() };
+    let queue = open(&reject, script.clone()).await;
+    queue.append(text("a")).await.unwrap();
+    settle().await;
+    queue.append(text("b")).await.unwrap();
+    assert!(matches!(queue.append(text("c")).await, Err(AppendError::Full)));
+    assert_eq!(queue.stats().rejected.records, 1);
+    queue.reconfigure(Config { on_full: OnFull::DropOldest, ..reject }).unwrap();
+    queue.append(text("d")).await.unwrap();
+    let stats = queue.stats();
+    assert_eq!((stats.dropped["queue_full"].records, stats.queued.records), (1, 2));
+    queue.set_transport(Script::new([]));
+    let drained = queue.drain(Duration::from_secs(400)).await;
+    assert_eq!(drained.sent.records, 2, "a is left to its attempt, b made room, d follows");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_is_dropped_but_a_clock_jump_drops_nothing() {
+    let script = Script::new((0..1_000).map(|_| retry()));
+    let clock = Arc::new(Jumping { origin: Instant::now(), offset: AtomicI64::new(0) });
+    let surroundings = Surroundings { fs: None, clock: clock.clone(), seed: 1 };
+    let config = Config { max_age: Duration::from_secs(100), ..one_lane() };
+    let queue = Queue::open_in(config, script, surroundings).await.unwrap();
+    queue.append(text("a")).await.unwrap();
+    queue.append(Record { created_ms: NOW - 60_000, ..text("already a minute old") }).await.unwrap();
+    clock.offset.store(86_400_000, std::sync::atomic::Ordering::Relaxed);
+    sleep(Duration::from_secs(30)).await;
+    let stats = queue.stats();
+    assert_eq!((stats.queued.records, stats.oldest_age), (2, Some(Duration::from_secs(30))));
+    // A record behind a younger one waits for it: order comes first.
+    sleep(Duration::from_secs(75)).await;
+    assert_eq!(queue.stats().dropped["too_old"].records, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_transport_is_tried_at_once() {
+    let dead = Script::new((0..1_000).map(|_| limited(300)));
+    let queue = open(&one_lane(), dead).await;
+    queue.append(text("a")).await.unwrap();
+    settle().await;
+    let alive = Script::new([]);
+    queue.set_transport(alive.clone());
+    settle().await;
+    assert_eq!(alive.bodies(), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_number_of_lanes_keeps_the_order_of_each_key() {
+    let script = Script::new((0..40).map(|_| retry()));
+    let queue = open(&Config { lanes: 3, batch_items: 1, ..Config::default() }, script.clone()).await;
+    let mut expected = vec![Vec::new(); 5];
+    for number in 0..60_u64 {
+        let body = format!("{}:{number}", number % 5);
+        expected[number as usize % 5].push(body.clone());
+        queue.append(Record { key: number % 5, ..text(&body) }).await.unwrap();
+        if number % 20 == 10 {
+            let lanes = [7, 1, 4][number as usize / 20];
+            queue.reconfigure(Config { lanes, batch_items: 1, ..Config::default() }).unwrap();
+            advance(Duration::from_millis(7)).await;
+        }
+    }
+    assert_eq!(queue.drain(Duration::from_secs(100)).await.sent.records, 60);
+    for (key, expected) in expected.into_iter().enumerate() {
+        let mut sent: Vec<String> =
+            script.bodies().into_iter().filter(|body| body.starts_with(&format!("{key}:"))).collect();
+        sent.dedup();
+        assert_eq!(sent, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_memory_cannot_hold_is_read_back_from_disk_in_order() {
+    let script = Script::new([retry()]);
+    let config = on_disk(Config { memory_items: 3, ..one_lane() });
+    let queue = open(&config, script.clone()).await;
+    let bodies: Vec<String> = (0..20).map(|number| format!("record {number}")).collect();
+    for body in &bodies {
+        queue.append(text(body)).await.unwrap();
+    }
+    let stats = queue.stats();
+    assert_eq!((stats.in_memory.records, stats.queued.records), (3, 20));
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(script.bodies()[1..], bodies);
+    assert_eq!(queue.stats().in_memory, crate::Amount::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_stops_at_its_deadline_and_the_rest_is_sent_by_the_next_process() {
+    let disk = FakeFs::new(1);
+    let script = Script::new([Answer::Now(Outcome::Delivered), Answer::Never]);
+    let config = on_disk(one_lane());
+    let (queue, _) = open_on(&disk, &config, script).await;
+    for body in ["a", "b", "c"] {
+        queue.append(text(body)).await.unwrap();
+    }
+    let began = Instant::now();
+    let drained = queue.drain(Duration::from_secs(3)).await;
+    assert_eq!((drained.sent.records, drained.left.records, began.elapsed().as_secs()), (1, 2, 3));
+    assert_eq!(queue.drain(Duration::from_secs(3)).await, drained);
+    assert!(matches!(queue.append(text("d")).await, Err(AppendError::Closed)));
+    let next = Script::new([]);
+    let (queue, _) = open_on(&disk, &config, next.clone()).await;
+    settle().await;
+    assert_eq!(next.bodies(), ["b", "c"]);
+    assert_eq!(queue.stats().recovered.records, 2);
+    queue.drain(Duration::ZERO).await;
+    assert_eq!(disk.names(), ["cursor"], "a queue that is empty leaves no segments");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_disk_a_drain_counts_what_it_could_not_send() {
+    let queue = open(&one_lane(), Script::new([Answer::Never])).await;
+    queue.append(text("a")).await.unwrap();
+    let drained = queue.drain(Duration::from_secs(1)).await;
+    assert_eq!((drained.dropped.records, queue.stats().dropped["shutdown"].records), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closing_queue_turns_waiting_appends_away() {
+    let config = Config { memory_items: 1, ..one_lane() };
+    let queue = open(&config, Script::new([Answer::Never])).await;
+    queue.append(text("a")).await.unwrap();
+    let waiting = [queue.clone(), queue.clone()]
+        .map(|queue| tokio::spawn(async move { queue.append(text("b")).await }));
+    settle().await;
+    queue.drain(Duration::from_secs(1)).await;
+    for append in waiting {
+        assert!(matches!(append.await.unwrap(), Err(AppendError::Closed)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_device_blocks_with_an_error_to_see_and_heals() {
+    let disk = FakeFs::new(1);
+    disk.set_capacity(Some(150));
+    let script = Script::new((0..3).map(|_| retry()));
+    let config = on_disk(one_lane());
+    let (queue, _) = open_on(&disk, &config, script.clone()).await;
+    queue.append(text("a")).await.unwrap();
+    assert!(timeout(Duration::from_secs(5), queue.append(text(&"b".repeat(100)))).await.is_err());
+    let stats = queue.stats();
+    assert_eq!((stats.last_error.unwrap().reason, stats.appended.records), ("disk", 1));
+    disk.set_capacity(None);
+    queue.append(text("c")).await.unwrap();
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(script.bodies().last().unwrap(), "c");
+    assert_eq!(queue.stats().damaged_records, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_disk_budget_holds_under_every_policy() {
+    for on_full in [OnFull::Block, OnFull::DropOldest, OnFull::Reject] {
+        let disk = FakeFs::new(1);
+        let script = Script::new((0..10_000).map(|_| retry()));
+        let (queue, _) = open_on(&disk, &on_disk(Config { on_full, ..one_lane() }), script).await;
+        let mut accepted = 0;
+        for _ in 0..100 {
+            let append = timeout(Duration::from_millis(50), queue.append(text(&"x".repeat(50)))).await;
+            accepted += u64::from(matches!(append, Ok(Ok(()))));
+            assert!(queue.stats().disk_bytes <= 4_000);
+        }
+        let stats = queue.stats();
+        let dropped = stats.dropped_total().records;
+        assert_eq!(accepted, stats.queued.records + dropped);
+        assert!(stats.queued.records >= 28, "the budget is used: {stats:?}");
+        assert_eq!(dropped > 0, on_full == OnFull::DropOldest);
+        assert_eq!(stats.rejected.records > 0, on_full == OnFull::Reject);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_can_never_fit_is_refused_at_once() {
+    let queue = open(&on_disk(one_lane()), Script::new([])).await;
+    let refused = queue.append(text(&"x".repeat(4_000))).await;
+    assert!(matches!(refused, Err(AppendError::TooLarge { bytes: 4_000, limit: 3_916 })));
+    queue.append(text(&"x".repeat(3_900))).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn fsync_always_answers_after_the_sync_and_interval_syncs_in_the_background() {
+    let disk = FakeFs::new(1);
+    let mut config = on_disk(one_lane());
+    for (fsync, at_once, later) in
+        [(Fsync::Always, 1, 1), (Fsync::Interval(Duration::from_secs(2)), 0, 1), (Fsync::Never, 0, 0)]
+    {
+        config.disk.as_mut().unwrap().fsync = fsync;
+        let (queue, process) = open_on(&disk, &config, Script::new([])).await;
+        queue.append(text("a")).await.unwrap();
+        assert_eq!(process.syncs(), at_once, "{fsync:?}");
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(process.syncs(), later, "{fsync:?}");
+        queue.drain(Duration::from_secs(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_costs_only_itself_and_is_set_aside() {
+    let disk = FakeFs::new(1);
+    let config = on_disk(one_lane());
+    let (queue, _) = open_on(&disk, &config, Script::new([Answer::Never])).await;
+    for number in 0..12 {
+        queue.append(text(&format!("{number:-^80}"))).await.unwrap();
+    }
+    drop(queue);
+    settle().await;
+    disk.restart();
+    let segments: Vec<String> = disk.names().into_iter().filter(|name| name.ends_with(".seg")).collect();
+    disk.damage(&segments[0], |bytes| bytes[3] ^= 1);
+    disk.damage(&segments[1], |bytes| bytes[100] ^= 1);
+    let script = Script::new([]);
+    let (queue, _) = open_on(&disk, &config, script.clone()).await;
+    settle().await;
+    let stats = queue.stats();
+    assert_eq!((stats.damaged_records, stats.sent.records), (2, 9), "two of 12 in each segment");
+    let aside: Vec<String> = disk.names().into_iter().filter(|name| name.ends_with(".damaged")).collect();
+    assert_eq!(aside, [format!("{}.damaged", segments[0]), format!("{}.damaged", segments[1])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_that_appears_while_running_is_counted_and_the_rest_goes_on() {
+    let disk = FakeFs::new(1);
+    let config = on_disk(Config { memory_items: 1, batch_items: 10, ..one_lane() });
+    let script = Script::new([Answer::Never]);
+    let (queue, _) =
+        open_on(&disk, &Config { attempt_timeout: Duration::from_secs(5), ..config }, script.clone()).await;
+    queue.append(text("a")).await.unwrap();
+    settle().await;
+    for body in ["b", "c", "d"] {
+        queue.append(text(body)).await.unwrap();
+    }
+    // The header is 28 bytes and a frame of one byte 57: this is the body of c.
+    disk.damage("0000000000000000.seg", |bytes| bytes[28 + 57 * 2 + 56] ^= 1);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(script.bodies(), ["a", "a", "b+d"]);
+    let stats = queue.stats();
+    assert_eq!((stats.dropped["damaged"].records, stats.damaged_records, stats.queued.records), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn a_real_folder_survives_is_locked_and_can_be_inspected() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Some(DiskConfig::new(folder.path().join("q")));
+    let config = Config { disk, max_age: Duration::from_secs(1 << 40), ..one_lane() };
+    let never = Script::new([Answer::Never]);
+    let queue = Queue::open(config.clone(), never).await.unwrap();
+    for body in ["a", "bb"] {
+        queue.append(text(body)).await.unwrap();
+    }
+    let second = Queue::open(config.clone(), Script::new([])).await;
+    assert!(matches!(second, Err(OpenError::InUse { .. })));
+    assert_eq!(queue.drain(Duration::ZERO).await.left.records, 2);
+    let inspection = inspect(folder.path().join("q")).unwrap();
+    assert_eq!((inspection.queued.records, inspection.queued.bytes, inspection.damaged_records), (2, 3, 0));
+    let records: Vec<_> = inspection.records().map(|stored| stored.unwrap()).collect();
+    assert_eq!(
+        records.iter().map(|stored| (&stored.record.body[..], stored.done)).collect::<Vec<_>>(),
+        [(&b"a"[..], false), (b"bb", false)]
+    );
+    assert_eq!(records[1].record, text("bb"));
+    let script = Script::new([]);
+    let queue = Queue::open(config, script.clone()).await.unwrap();
+    assert_eq!(queue.drain(Duration::from_secs(60)).await.sent.records, 2);
+    assert_eq!(script.bodies(), ["a", "bb"]);
+}
