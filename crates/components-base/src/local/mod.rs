@@ -1,0 +1,5 @@
+//! `local.*`: what is on this machine.
+
+mod file;
+
+pub use file::File;

@@ -1,0 +1,5 @@
+//! `remote.*`: what is somewhere else.
+
+mod http;
+
+pub use http::Http;
