@@ -1,1 +1,63 @@
-fn main() {}
+//! The program: `ferroalloy run | validate | fmt | components | schema | tools | completion`.
+
+mod args;
+mod commands;
+mod identity;
+mod load;
+mod logging;
+mod resources;
+mod run;
+mod systemd;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use syntax::Diagnostic;
+
+use args::{Cli, Command};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The program's version; `0.0.0` for builds that are no release.
+pub const VERSION: &str = match option_env!("FERROALLOY_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    component::eval::stdlib::set_version(&format!("v{VERSION}"));
+    let result = match cli.command {
+        Command::Run(args) => run::run(*args),
+        Command::Fmt(args) => commands::fmt::run(&args),
+        Command::Validate(args) => commands::validate::run(&args),
+        Command::Components => commands::schema::components(),
+        Command::Schema { name } => commands::schema::schema(name.as_deref()),
+        Command::Tools { tool } => commands::tools::run(&tool),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "ferroalloy", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    result.unwrap_or_else(|error| fail(&error))
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of a command")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("ferroalloy: {error:#}");
+    ExitCode::FAILURE
+}
+
+/// Diagnostics as text, in colour for a terminal.
+pub fn rendered(diagnostics: &[Diagnostic]) -> String {
+    let color = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    syntax::render(diagnostics, color)
+}
+
+/// Prints diagnostics and fails.
+#[expect(clippy::print_stderr, reason = "a command's answer")]
+pub fn report(diagnostics: &[Diagnostic]) -> ExitCode {
+    eprint!("{}", rendered(diagnostics));
+    ExitCode::FAILURE
+}

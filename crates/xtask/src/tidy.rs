@@ -25,7 +25,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("components-exporters", &["component", "net", "signal"]),
     ("runtime", &["syntax", "eval", "component"]),
     ("catalog", &["component", "components-base", "components-discovery", "components-exporters", "components-prometheus"]),
-    ("web", &["runtime", "component"]),
+    ("web", &["component"]),
     (
         "cli",
         &["syntax", "eval", "signal", "wire", "delivery", "component", "net", "runtime", "catalog", "web"],

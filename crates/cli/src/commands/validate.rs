@@ -1,0 +1,103 @@
+//! `ferroalloy validate`: the whole static pass, as text or as a JSON array of diagnostics.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::json;
+use syntax::{Diagnostic, Source};
+
+use crate::args::{Output, ValidateArgs};
+
+/// Exit code 0: valid (warnings are printed); 1: not.
+pub fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
+    crate::load::supported(args.load.format)?;
+    let diagnostics = match sources(&args.path) {
+        Ok(sources) => crate::load::validate(sources, &args.load),
+        Err(diagnostics) => diagnostics,
+    };
+    match args.format {
+        Output::Text => {
+            if !diagnostics.is_empty() {
+                eprint_diagnostics(&diagnostics);
+            }
+        }
+        Output::Json => {
+            let array: Vec<_> = diagnostics.iter().map(to_json).collect();
+            super::print(&format!("{}\n", serde_json::to_string_pretty(&array)?))?;
+        }
+    }
+    let valid = !diagnostics.iter().any(Diagnostic::is_error);
+    Ok(if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[expect(clippy::print_stderr, reason = "the command's answer")]
+fn eprint_diagnostics(diagnostics: &[Diagnostic]) {
+    eprint!("{}", crate::rendered(diagnostics));
+}
+
+/// The texts of a file, or of the `*.alloy` files of a directory, sorted by path.
+pub fn sources(path: &Path) -> Result<Vec<Source>, Vec<Diagnostic>> {
+    let unreadable = |path: &Path, error: std::io::Error| {
+        Diagnostic::plain("unreadable", format!("{}: {error}", path.display()))
+            .with_help("name a configuration file, or a directory that holds *.alloy files")
+    };
+    let mut files = vec![path.to_path_buf()];
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path).map_err(|e| vec![unreadable(path, e)])?;
+        files = entries.filter_map(|e| Some(e.ok()?.path())).collect();
+        files.retain(|f| f.extension().is_some_and(|e| e == "alloy") && f.is_file());
+        files.sort();
+    }
+    let mut sources = Vec::new();
+    let mut problems = Vec::new();
+    for file in &files {
+        match std::fs::read(file) {
+            Ok(bytes) => match syntax::decode(&bytes, &file.display().to_string()) {
+                Ok(source) => sources.push(source),
+                Err(problem) => problems.push(problem),
+            },
+            Err(error) => problems.push(unreadable(file, error)),
+        }
+    }
+    if problems.is_empty() { Ok(sources) } else { Err(problems) }
+}
+
+fn to_json(diagnostic: &Diagnostic) -> serde_json::Value {
+    let place = diagnostic.location.as_ref().map(|l| (l.source.name().to_string(), l.line_column()));
+    json!({
+        "severity": if diagnostic.is_error() { "error" } else { "warning" },
+        "code": diagnostic.code,
+        "message": diagnostic.message,
+        "file": place.as_ref().map(|(file, _)| file),
+        "line": place.as_ref().map(|(_, at)| at.line),
+        "column": place.as_ref().map(|(_, at)| at.column),
+        "help": diagnostic.help,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_gives_its_alloy_files_in_order() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        for name in ["b.alloy", "a.alloy", "c.txt"] {
+            std::fs::write(folder.path().join(name), "// nothing\n").expect("written");
+        }
+        let names: Vec<_> = sources(folder.path())
+            .expect("read")
+            .iter()
+            .map(|s| Path::new(s.name()).file_name().expect("a name").to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(names, ["a.alloy", "b.alloy"]);
+    }
+
+    #[test]
+    fn a_diagnostic_in_json_tells_severity_code_and_place() {
+        let source = Source::new("f.alloy", "a\nbc\n");
+        let json = to_json(&Diagnostic::error("syntax", "wrong", &source, syntax::Span::new(3, 4)));
+        assert_eq!((&json["line"], &json["column"]), (&json!(2), &json!(2)));
+        assert_eq!((&json["severity"], &json["code"]), (&json!("error"), &json!("syntax")));
+    }
+}
