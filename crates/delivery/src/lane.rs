@@ -46,6 +46,7 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(crate) fn push(&mut self, entry: Entry) {
+        debug_assert!(self.queue.back().is_none_or(|last| last.sequence < entry.sequence), "a lane ascends");
         self.total += entry.amount();
         self.queue.push_back(entry);
     }

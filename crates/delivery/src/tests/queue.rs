@@ -264,6 +264,44 @@ async fn a_full_queue_blocks_in_order_until_there_is_room() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_small_record_does_not_overtake_a_large_one_that_waits_for_room() {
+    let script = Script::new([Answer::Never]);
+    let config = Config { memory_bytes: 1_000, ..one_lane() };
+    let queue = open(&config, script.clone()).await;
+    queue.append(text(&"a".repeat(500))).await.unwrap();
+    let waiting = ["b".repeat(700), "c".to_owned()].map(|body| {
+        let queue = queue.clone();
+        tokio::spawn(async move { queue.append(text(&body)).await })
+    });
+    settle().await;
+    assert_eq!((queue.stats().queued.records, queue.stats().waiting_appends), (1, 2));
+    for append in waiting {
+        append.await.unwrap().unwrap();
+    }
+    settle().await;
+    let firsts: Vec<String> = script.bodies().iter().map(|body| body[..1].to_owned()).collect();
+    assert_eq!(firsts, ["a", "a", "b", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_in_flight_whose_segment_made_room_is_dropped_if_its_attempt_fails() {
+    let script = Script::new([Answer::Never]);
+    let config =
+        Config { on_full: OnFull::DropOldest, attempt_timeout: Duration::from_secs(9), ..one_lane() };
+    let disk = FakeFs::new(1);
+    let (queue, _) = open_on(&disk, &on_disk(config), script.clone()).await;
+    for number in 0..40 {
+        queue.append(text(&format!("{number:-<90}"))).await.unwrap();
+        settle().await;
+        assert!(queue.stats().disk_bytes <= 4_000);
+    }
+    let before = queue.stats().dropped["queue_full"].records;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(queue.stats().dropped["queue_full"].records, before + 1);
+    assert_eq!(script.bodies().iter().filter(|body| body.starts_with("0-")).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_queue_rejects_or_drops_the_oldest_if_told_to() {
     let script = Script::new([Answer::Never]);
     let reject = Config { memory_items: 2, on_full: OnFull::Reject, ..one_lane() };
@@ -277,9 +315,10 @@ async fn a_full_queue_rejects_or_drops_the_oldest_if_told_to() {
     queue.append(text("d")).await.unwrap();
     let stats = queue.stats();
     assert_eq!((stats.dropped["queue_full"].records, stats.queued.records), (1, 2));
-    queue.set_transport(Script::new([]));
-    let drained = queue.drain(Duration::from_secs(400)).await;
-    assert_eq!(drained.sent.records, 2, "a is left to its attempt, b made room, d follows");
+    let next = Script::new([]);
+    queue.set_transport(next.clone());
+    assert_eq!(queue.drain(Duration::from_secs(400)).await.sent.records, 2);
+    assert_eq!(next.bodies(), ["a", "d"], "a was left to its attempt and b made room");
 }
 
 #[tokio::test(start_paused = true)]

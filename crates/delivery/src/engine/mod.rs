@@ -3,10 +3,13 @@
 //! Data path: `append` → log (if there is a disk) → lane → `next_job` → an attempt elsewhere → `finish` → cursor.
 //! Invariant: `recovered + appended == sent + dropped + queued`, in every field.
 
+mod admit;
+mod settle;
+
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use crate::{
-    Config, OnFull, Outcome, Record, Stats, Transport,
+    Config, Outcome, Record, Stats, Transport,
     config::Fsync,
     fs::Fs,
     lane::{Entry, Lane, lane_of, millis},
@@ -16,7 +19,7 @@ use crate::{
 };
 
 /// What a queued record is taken to cost in memory beside its body.
-pub(crate) const RECORD_OVERHEAD: u64 = 160;
+const RECORD_OVERHEAD: u64 = 160;
 /// Longest silence between two log lines about the same kind of trouble.
 const LOG_EVERY_MS: i64 = 60_000;
 
@@ -162,133 +165,6 @@ impl Engine {
         }
     }
 
-    /// Accepts a record or says why not.
-    pub(crate) fn append(&mut self, record: &Record, now: Moment) -> Result<Accepted, Refused> {
-        if self.stats.closed {
-            return Err(Refused::Closed);
-        }
-        let limit = self.largest_body();
-        if record.body.len() as u64 > limit {
-            return Err(Refused::TooLarge { limit });
-        }
-        let on_full = self.config.on_full;
-        while !self.has_room(record) {
-            match on_full {
-                OnFull::DropOldest if self.evict(now) => {}
-                OnFull::Block | OnFull::DropOldest => return Err(Refused::Full { wait: true }),
-                OnFull::Reject => {
-                    self.stats.rejected += Amount::of(record.items, record.body.len());
-                    return Err(Refused::Full { wait: false });
-                }
-            }
-        }
-        let (sequence, offset) = self.write(record, now)?;
-        let age = now.unix_ms.saturating_sub(record.created_ms).max(0);
-        let hot = self.log.is_none() || self.memory_has_room(record);
-        let entry = Entry {
-            sequence,
-            key: record.key,
-            created_at: now.at.saturating_sub(age),
-            queued_at: now.at,
-            offset,
-            len: record.body.len() as u32,
-            items: record.items,
-            kind: record.kind,
-            record: hot.then(|| Box::new(record.clone())),
-        };
-        self.note_appended(&entry, record.newest_ms);
-        let lane = lane_of(record.key, self.lanes.len());
-        let lane = &mut self.lanes[lane];
-        let (was_empty, was_full) = (lane.is_empty(), lane.is_full(&self.config));
-        lane.push(entry);
-        let filled = !was_full && lane.is_full(&self.config);
-        let timer = self.schedule_sync(now);
-        let always = matches!(&self.config.disk, Some(disk) if disk.fsync == Fsync::Always);
-        Ok(Accepted { wake: was_empty || filled || timer, sync: always.then_some(sequence) })
-    }
-
-    fn note_appended(&mut self, entry: &Entry, newest_ms: i64) {
-        let amount = entry.amount();
-        self.stats.appended += amount;
-        self.stats.queued += amount;
-        self.stats.newest_appended_ms = self.stats.newest_appended_ms.max(Some(newest_ms));
-        self.scale.arrived(entry.items);
-        if entry.record.is_some() {
-            self.stats.in_memory += amount;
-            self.memory_cost += amount.bytes + RECORD_OVERHEAD;
-        }
-    }
-
-    fn write(&mut self, record: &Record, now: Moment) -> Result<(u64, u32), Refused> {
-        loop {
-            let (Some(log), Some(disk)) = (&mut self.log, &self.config.disk) else {
-                self.next_sequence += 1;
-                return Ok((self.next_sequence, 0));
-            };
-            let error = match log.append(record, disk.segment_bytes) {
-                Ok(position) => return Ok((position.sequence, position.offset)),
-                Err(error) => error,
-            };
-            self.note_error(now, "disk", &error.to_string());
-            let no_space = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-            if !(no_space && self.config.on_full == OnFull::DropOldest && self.evict(now)) {
-                return Err(Refused::Io { error, wait: self.config.on_full != OnFull::Reject });
-            }
-        }
-    }
-
-    fn largest_body(&self) -> u64 {
-        match &self.config.disk {
-            Some(disk) => Log::largest_body(disk.max_bytes),
-            None => {
-                self.config.memory_bytes.saturating_sub(RECORD_OVERHEAD).min(crate::format::MAX_BODY as u64)
-            }
-        }
-    }
-
-    fn has_room(&mut self, record: &Record) -> bool {
-        if self.stats.queued.records >= self.config.max_records as u64 {
-            return false;
-        }
-        match (&mut self.log, &self.config.disk) {
-            (Some(log), Some(disk)) => log.has_room(record.body.len(), disk.max_bytes),
-            _ => self.memory_has_room(record),
-        }
-    }
-
-    /// A record with more items than the bound alone is let into an empty memory.
-    fn memory_has_room(&self, record: &Record) -> bool {
-        let items = self.stats.in_memory.items + u64::from(record.items);
-        self.memory_cost + record.body.len() as u64 + RECORD_OVERHEAD <= self.config.memory_bytes
-            && (items <= self.config.memory_items || self.stats.in_memory.records == 0)
-    }
-
-    /// Drops the oldest: a record, or with a disk the oldest segment. `false` if all is in flight.
-    fn evict(&mut self, now: Moment) -> bool {
-        let Some(log) = &self.log else {
-            let oldest = self
-                .lanes
-                .iter_mut()
-                .filter_map(|lane| Some((lane.first_idle()?.sequence, lane)))
-                .min_by_key(|(sequence, _)| *sequence);
-            let dropped: Vec<Entry> =
-                oldest.and_then(|(_, lane)| lane.pop_idle_if(|_| true)).into_iter().collect();
-            let found = !dropped.is_empty();
-            self.drop_entries(dropped, "queue_full", now);
-            return found;
-        };
-        let Some(range) = log.oldest_segment() else { return false };
-        let mut dropped = Vec::new();
-        for lane in &mut self.lanes {
-            dropped.extend(std::iter::from_fn(|| lane.pop_idle_if(|entry| entry.sequence < range.end)));
-        }
-        self.drop_entries(dropped, "queue_full", now);
-        if let Some(log) = &mut self.log {
-            log.doom(range.start);
-        }
-        true
-    }
-
     /// The next attempt to make now, if one is due and a sender is free.
     pub(crate) fn next_job(&mut self, now: Moment) -> Option<Job> {
         self.senders = self.scale.tick(now.at, self.stats.queued.items, self.senders, self.bounds(now));
@@ -330,161 +206,6 @@ impl Engine {
         let sources = lane.batch_mut().map(source).collect();
         self.stats.attempts_in_flight += 1;
         Job { lane: index, sources, attempt: lane.failures + 1, transport: self.transport.clone() }
-    }
-
-    /// Takes in how an attempt ended.
-    pub(crate) fn finish(&mut self, index: usize, ended: Ended, now: Moment) {
-        self.stats.attempts_in_flight -= 1;
-        self.discard_damaged(index, &ended.damaged, now);
-        let lane = &mut self.lanes[index];
-        let Some(outcome) = ended.outcome.filter(|_| lane.batch_len() > 0) else {
-            lane.in_flight = false;
-            return;
-        };
-        self.stats.attempts += 1;
-        self.stats.send_seconds.observe(ended.seconds);
-        match outcome {
-            Outcome::Delivered => {
-                self.stats.newest_sent_ms = self.stats.newest_sent_ms.max(ended.newest_ms);
-                self.delivered(index, ended.seconds, now);
-            }
-            Outcome::Retry { reason, message, limited: true, .. } if !self.config.retry_limited => {
-                self.refuse(index, reason, &message, now);
-            }
-            Outcome::Retry { reason, message, after, limited } => {
-                self.note_error(now, reason, &message);
-                self.keep_loaded(index, ended.loaded);
-                self.retry(index, reason, after.map(millis), limited, now);
-            }
-            Outcome::Split { reason, message } if lane.batch_len() > 1 => {
-                self.note_error(now, reason, &message);
-                self.keep_loaded(index, ended.loaded);
-                self.lanes[index].split();
-            }
-            Outcome::Drop { reason, message } | Outcome::Split { reason, message } => {
-                self.refuse(index, reason, &message, now);
-            }
-        }
-    }
-
-    fn discard_damaged(&mut self, index: usize, damaged: &[u64], now: Moment) {
-        if damaged.is_empty() {
-            return;
-        }
-        let lost = self.lanes[index].remove_from_batch(|entry| damaged.contains(&entry.sequence));
-        for entry in &lost {
-            self.stats.damaged_records += 1;
-            self.stats.damaged_bytes += u64::from(entry.len);
-            if let Some(log) = &mut self.log {
-                log.note_damage(entry.sequence);
-            }
-        }
-        self.note_error(now, "damaged", "a queued record could not be read back from disk");
-        self.drop_entries(lost, "damaged", now);
-    }
-
-    fn delivered(&mut self, index: usize, seconds: f64, now: Moment) {
-        let entries = self.lanes[index].take_batch();
-        self.lanes[index].not_before = i64::MIN;
-        let mut sum = Amount::default();
-        entries.iter().for_each(|entry| sum += entry.amount());
-        self.stats.sent += sum;
-        self.stats.last_success_ms = Some(now.unix_ms);
-        self.scale.sent(sum.items, seconds);
-        self.release(&entries, now);
-    }
-
-    fn refuse(&mut self, index: usize, reason: &'static str, message: &str, now: Moment) {
-        self.note_error(now, reason, message);
-        let entries = self.lanes[index].take_batch();
-        self.drop_entries(entries, reason, now);
-    }
-
-    fn retry(&mut self, index: usize, reason: &'static str, after: Option<i64>, limited: bool, now: Moment) {
-        let lane = &mut self.lanes[index];
-        lane.in_flight = false;
-        lane.failures = lane.failures.saturating_add(1);
-        let delay = backoff(&self.config, lane.failures, &mut self.rng);
-        lane.not_before = now.at.saturating_add(delay);
-        if self.config.max_attempts.is_some_and(|max| lane.failures >= max) {
-            let entries = lane.take_batch();
-            return self.drop_entries(entries, reason, now);
-        }
-        if let Some(after) = after {
-            let pause = after.min(millis(self.config.retry_after_max));
-            self.paused_until = self.paused_until.max(now.at.saturating_add(pause));
-        }
-        if limited {
-            self.limited_until = self.limited_until.max(lane.not_before).max(self.paused_until);
-            self.senders = self.scale.tick(now.at, self.stats.queued.items, self.senders, self.bounds(now));
-        }
-        let log = self.log.as_ref();
-        let lane = &mut self.lanes[index];
-        let doomed = lane.remove_from_batch(|entry| log.is_some_and(|log| log.is_doomed(entry.sequence)));
-        self.drop_entries(doomed, "queue_full", now);
-        self.expire(index, now);
-        let lane = &mut self.lanes[index];
-        let mut again = Amount::default();
-        lane.batch_mut().for_each(|entry| again += entry.amount());
-        self.stats.retried += again;
-    }
-
-    /// Keeps records that were read back for the next attempt, as far as memory allows.
-    fn keep_loaded(&mut self, index: usize, loaded: Vec<(u64, Record)>) {
-        for (sequence, record) in loaded {
-            if !self.memory_has_room(&record) {
-                return;
-            }
-            if let Some(entry) = self.lanes[index].batch_mut().find(|entry| entry.sequence == sequence) {
-                self.stats.in_memory += entry.amount();
-                self.memory_cost += u64::from(entry.len) + RECORD_OVERHEAD;
-                entry.record = Some(Box::new(record));
-            }
-        }
-    }
-
-    /// Drops what is too old at the front of a lane.
-    fn expire(&mut self, index: usize, now: Moment) {
-        let oldest = now.at.saturating_sub(millis(self.config.max_age));
-        let lane = &mut self.lanes[index];
-        let expired: Vec<Entry> =
-            std::iter::from_fn(|| lane.pop_idle_if(|entry| entry.created_at < oldest)).collect();
-        self.drop_entries(expired, "too_old", now);
-    }
-
-    /// Drops what is too old in every lane.
-    pub(crate) fn expire_all(&mut self, now: Moment) {
-        (0..self.lanes.len()).for_each(|lane| self.expire(lane, now));
-    }
-
-    fn drop_entries(&mut self, entries: Vec<Entry>, reason: &'static str, now: Moment) {
-        if entries.is_empty() {
-            return;
-        }
-        let mut sum = Amount::default();
-        entries.iter().for_each(|entry| sum += entry.amount());
-        *self.stats.dropped.entry(reason).or_default() += sum;
-        if self.may_log(now, reason) {
-            tracing::warn!(reason, records = sum.records, items = sum.items, "dropped queued data");
-        }
-        self.release(&entries, now);
-    }
-
-    /// Forgets entries that were delivered or dropped.
-    fn release(&mut self, entries: &[Entry], now: Moment) {
-        for entry in entries {
-            self.stats.queued -= entry.amount();
-            if entry.record.is_some() {
-                self.stats.in_memory -= entry.amount();
-                self.memory_cost -= u64::from(entry.len) + RECORD_OVERHEAD;
-            }
-        }
-        let mut sequences: Vec<u64> = entries.iter().map(|entry| entry.sequence).collect();
-        sequences.sort_unstable();
-        let marked = self.log.as_mut().map_or(Ok(()), |log| log.done(&sequences));
-        if let Err(error) = marked {
-            self.note_error(now, "disk", &error.to_string());
-        }
     }
 
     /// Drops everything, for a queue without a disk that is being closed.
@@ -671,13 +392,4 @@ fn sane(mut config: Config) -> Config {
 
 fn new_lanes(count: usize) -> Vec<Lane> {
     (0..count).map(|_| Lane::default()).collect()
-}
-
-/// Equal jitter: half of the exponential delay, plus a random part of the other half.
-fn backoff(config: &Config, failures: u32, rng: &mut fastrand::Rng) -> i64 {
-    let min = millis(config.backoff.min).max(1);
-    let max = millis(config.backoff.max).max(min);
-    let doubled = min.saturating_mul(1_i64 << failures.saturating_sub(1).min(40));
-    let delay = doubled.min(max);
-    delay / 2 + rng.i64(0..=delay - delay / 2)
 }
