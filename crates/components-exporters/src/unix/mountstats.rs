@@ -280,45 +280,37 @@ fn add<'a>(
     lines: impl Iterator<Item = (&'a str, &'a str)>,
     families: &mut Families,
 ) -> Outcome {
+    // Of several connections of one mount (`nconnect`) these labels can tell only one.
+    let mut connected = false;
     let mut in_operations = false;
     for (key, rest) in lines {
         let fields: Vec<_> = rest.split_whitespace().collect();
-        let numbers = |fields: &[&str]| -> Result<Vec<f64>, CollectorError> {
-            fields.iter().map(|field| read::parse(path, field)).collect()
-        };
         match key {
             "age" => families.age[0].add(labels, read::parse(path, rest.trim())?),
             "bytes" => {
-                for (family, value) in families.bytes.iter_mut().zip(numbers(&fields)?) {
-                    family.add(labels, value);
+                for (family, value) in families.bytes.iter_mut().zip(numbers(path, &fields)?) {
+                    family.add(labels, value as f64);
                 }
             }
             "events" => {
-                let values = numbers(&fields)?;
+                let values = numbers(path, &fields)?;
                 for ((position, ..), family) in EVENTS.iter().zip(&mut families.events) {
-                    family.add(labels, values.get(*position).copied().unwrap_or(0.0));
+                    family.add(labels, values.get(*position).copied().unwrap_or(0) as f64);
                 }
             }
-            "xprt" if fields.first() == Some(&labels[1].1) => {
-                let values = transport(fields[0], numbers(&fields[1..])?);
+            "xprt" if !connected && fields.first() == Some(&labels[1].1) => {
+                connected = true;
+                let values = transport(fields[0], numbers(path, &fields[1..])?);
                 for ((position, _), family) in TRANSPORT.iter().zip(&mut families.transport) {
-                    // Of several connections of one mount (`nconnect`) only the first can be
-                    // told apart by these labels.
-                    if !family
-                        .metrics
-                        .iter()
-                        .any(|m| m.labels.iter().map(|(_, v)| v.as_str()).eq(labels.iter().map(|l| l.1)))
-                    {
-                        family.add(labels, values.get(*position).copied().unwrap_or(0.0));
-                    }
+                    family.add(labels, exact(values.get(*position).copied().unwrap_or(0)));
                 }
             }
             "RPC iostats version" => in_operations = true,
             operation if in_operations && fields.len() >= OPERATIONS.len() && key != "xprt" => {
                 let labels = [labels[0], labels[1], labels[2], ("operation", operation)];
-                for (i, (family, value)) in families.operations.iter_mut().zip(numbers(&fields)?).enumerate()
-                {
-                    family.add(&labels, if i >= 5 { value / 1e3 } else { value });
+                let values = numbers(path, &fields)?;
+                for (i, (family, value)) in families.operations.iter_mut().zip(values).enumerate() {
+                    family.add(&labels, if i >= 5 { exact(value) / 1e3 } else { value as f64 });
                 }
             }
             _ => {}
@@ -327,11 +319,21 @@ fn add<'a>(
     Ok(())
 }
 
+fn numbers(path: &Path, fields: &[&str]) -> Result<Vec<u64>, CollectorError> {
+    fields.iter().map(|field| read::parse(path, field)).collect()
+}
+
+/// Times wrap where a float still counts them one by one, as node_exporter's do: the kernel has huge
+/// values here that would otherwise swallow every increment.
+fn exact(value: u64) -> f64 {
+    (value % (1 << f64::MANTISSA_DIGITS)) as f64
+}
+
 /// The numbers of a transport in the layout of TCP: UDP has no connections and so no
 /// connects, connect time and idle time.
-fn transport(protocol: &str, mut values: Vec<f64>) -> Vec<f64> {
+fn transport(protocol: &str, mut values: Vec<u64>) -> Vec<u64> {
     if protocol == "udp" && values.len() > 2 {
-        values.splice(2..2, [0.0; 3]);
+        values.splice(2..2, [0; 3]);
     }
     values
 }
@@ -382,7 +384,13 @@ device 10.0.0.1:/srv mounted on /mnt with fstype nfs4 statvers=1.1
 
     #[test]
     fn udp_is_read_in_its_own_layout() {
-        let values = transport("udp", vec![832.0, 1.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0]);
-        assert_eq!(values, [832.0, 1.0, 0.0, 0.0, 0.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0]);
+        let values = transport("udp", vec![832, 1, 7, 8, 9, 10, 11, 12, 13, 14]);
+        assert_eq!(values, [832, 1, 0, 0, 0, 7, 8, 9, 10, 11, 12, 13, 14]);
+    }
+
+    #[test]
+    fn huge_times_wrap_where_a_float_is_exact() {
+        assert_eq!(exact(79_407), 79_407.0);
+        assert_eq!(exact((1 << 53) + 5), 5.0);
     }
 }

@@ -15,8 +15,9 @@ pub(super) fn build(config: &Config) -> Result<Collect, ConfigError> {
 }
 
 fn collect(fields: &Pattern, paths: &Paths, out: &mut Vec<Family>) -> Outcome {
+    let mut wanted = Wanted { fields, key: String::new(), out };
     for file in ["net/netstat", "net/snmp"] {
-        pairs_of_lines(fields, &paths.proc(file), out)?;
+        wanted.pairs_of_lines(&paths.proc(file))?;
     }
     // Not there where IPv6 is disabled.
     let path = paths.proc("net/snmp6");
@@ -24,46 +25,51 @@ fn collect(fields: &Pattern, paths: &Paths, out: &mut Vec<Family>) -> Outcome {
         let mut words = line.split_ascii_whitespace();
         let (Some(name), Some(value)) = (words.next(), words.next()) else { continue };
         if let Some(end) = name.find('6') {
-            add(fields, &path, &name[..=end], &name[end + 1..], value, out)?;
+            wanted.add(&path, &name[..=end], &name[end + 1..], value)?;
         }
     }
     Ok(())
 }
 
-/// Lines come in pairs: `Tcp: ActiveOpens …` and `Tcp: 3556 …`.
-fn pairs_of_lines(fields: &Pattern, path: &Path, out: &mut Vec<Family>) -> Outcome {
-    let text = read::text(path)?;
-    let mut lines = text.lines();
-    while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
-        let (mut names, mut values) = (names.split_ascii_whitespace(), values.split_ascii_whitespace());
-        let protocol = names.next().unwrap_or_default();
-        if values.next() != Some(protocol) || names.clone().count() != values.clone().count() {
-            return Err(CollectorError::parse(
-                path,
-                format!("names and values of {protocol:?} do not match"),
-            ));
-        }
-        for (name, value) in names.zip(values) {
-            add(fields, path, protocol.trim_end_matches(':'), name, value, out)?;
-        }
-    }
-    Ok(())
+/// Where wanted fields go.
+struct Wanted<'a> {
+    fields: &'a Pattern,
+    /// `Protocol_Field`, kept because most of the hundreds of fields are not wanted.
+    key: String,
+    out: &'a mut Vec<Family>,
 }
 
-fn add(
-    fields: &Pattern,
-    path: &Path,
-    protocol: &str,
-    name: &str,
-    value: &str,
-    out: &mut Vec<Family>,
-) -> Outcome {
-    let metric = format!("node_netstat_{protocol}_{name}");
-    if fields.is_match(&metric["node_netstat_".len()..]) {
-        let help = format!("Statistic {protocol}{name}.");
-        out.push(Family::new(metric, help, Unknown).with(&[], read::parse(path, value)?));
+impl Wanted<'_> {
+    /// Lines come in pairs: `Tcp: ActiveOpens …` and `Tcp: 3556 …`.
+    fn pairs_of_lines(&mut self, path: &Path) -> Outcome {
+        let text = read::text(path)?;
+        let mut lines = text.lines();
+        while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
+            let (mut names, mut values) = (names.split_ascii_whitespace(), values.split_ascii_whitespace());
+            let protocol = names.next().unwrap_or_default();
+            if values.next() != Some(protocol) || names.clone().count() != values.clone().count() {
+                return Err(CollectorError::parse(
+                    path,
+                    format!("names and values of {protocol:?} do not match"),
+                ));
+            }
+            for (name, value) in names.zip(values) {
+                self.add(path, protocol.trim_end_matches(':'), name, value)?;
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn add(&mut self, path: &Path, protocol: &str, name: &str, value: &str) -> Outcome {
+        self.key.clear();
+        self.key.extend([protocol, "_", name]);
+        if self.fields.is_match(&self.key) {
+            let help = format!("Statistic {protocol}{name}.");
+            let family = Family::new(format!("node_netstat_{}", self.key), help, Unknown);
+            self.out.push(family.with(&[], read::parse(path, value)?));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

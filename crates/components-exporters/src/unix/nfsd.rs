@@ -55,6 +55,7 @@ pub(super) fn collect(paths: &Paths, out: &mut Vec<Family>) -> Outcome {
     let text: String = text.lines().map(without_histogram).collect();
     let lines = Lines::new(&path, &text)?;
     totals(&lines, out)?;
+    by_kind(&lines, out)?;
     let mut requests =
         Family::counter("node_nfsd_requests_total", "Total number NFSd Requests by method and protocol.");
     // The server leaves out the empty procedure, number 0.
@@ -83,8 +84,8 @@ fn totals(lines: &Lines<'_>, out: &mut Vec<Family>) -> Outcome {
     let [read, written] = lines.numbers("io")?;
     let [threads, _] = lines.numbers("th")?;
     let read_ahead: [f64; 12] = lines.numbers("ra")?;
-    let [_, udp, tcp, connections] = lines.numbers("net")?;
-    let [calls, _, bad_format, bad_auth, bad_client] = lines.numbers("rpc")?;
+    let [_, _, _, connections] = lines.numbers("net")?;
+    let [calls] = lines.numbers("rpc")?;
     let singles: [(&'static str, &'static str, MetricKind, f64); 11] = [
         (
             "node_nfsd_reply_cache_hits_total",
@@ -126,13 +127,17 @@ fn totals(lines: &Lines<'_>, out: &mut Vec<Family>) -> Outcome {
     for (name, help, kind, value) in singles {
         out.push(Family::new(name, help, kind).with(&[], value));
     }
+    Ok(())
+}
+
+fn by_kind(lines: &Lines<'_>, out: &mut Vec<Family>) -> Outcome {
+    let [_, udp, tcp, _] = lines.numbers("net")?;
+    let [_, _, bad_format, bad_auth, bad_client] = lines.numbers("rpc")?;
+    let help = "Total NFSd network packets (sent+received) by protocol type.";
     out.push(
-        Family::counter(
-            "node_nfsd_packets_total",
-            "Total NFSd network packets (sent+received) by protocol type.",
-        )
-        .with(&[("proto", "udp")], udp)
-        .with(&[("proto", "tcp")], tcp),
+        Family::counter("node_nfsd_packets_total", help)
+            .with(&[("proto", "udp")], udp)
+            .with(&[("proto", "tcp")], tcp),
     );
     out.push(
         Family::counter("node_nfsd_rpc_errors_total", "Total number of NFSd RPC errors by error type.")

@@ -185,6 +185,21 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_page_lists_every_collector_where_it_belongs() {
+        let docs = include_str!("docs.md");
+        let listed = |heading: &str| -> Vec<&str> {
+            let (_, list) = docs.split_once(heading).unwrap();
+            list.split('.').next().unwrap().split('`').skip(1).step_by(2).collect()
+        };
+        let of = |default: bool| -> Vec<&str> {
+            ENTRIES.iter().filter(|entry| entry.default == default).map(|entry| entry.name).collect()
+        };
+        assert_eq!(listed("Default collectors: "), of(true));
+        assert_eq!(listed("On request: "), of(false));
+        assert_eq!(listed("Not available: "), NOT_CARRIED);
+    }
+
+    #[test]
     fn set_replaces_the_defaults_disable_takes_away_and_enable_wins() {
         assert_eq!(names(&["zfs", "arp"], &[], &[]).unwrap(), ["arp", "zfs"]);
         assert_eq!(names(&["zfs", "arp"], &["drm"], &["arp"]).unwrap(), ["drm", "zfs"]);

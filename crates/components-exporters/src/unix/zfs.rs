@@ -86,18 +86,12 @@ fn pool(dir: &Path, pool: &str, families: &mut Families) -> Outcome {
         let path = dir.join(file);
         // A pool that is being exported takes its files away while they are read.
         let Some(text) = read::optional(&path)? else { continue };
-        let dataset = text.lines().find(|line| line.starts_with("dataset_name")).unwrap_or_default();
-        let dataset = dataset.split_whitespace().skip(2).collect::<Vec<_>>().join(" ");
+        let dataset = text.lines().find_map(|line| line.strip_prefix("dataset_name")).unwrap_or_default();
+        // The name follows the type and may hold spaces itself.
+        let dataset = dataset.trim_start().split_once(' ').map_or("", |(_, name)| name.trim());
         for (field, value) in kstat(&path, &text)? {
             let help = format!("kstat.zfs.misc.objset.{field}");
-            add(
-                families,
-                "zfs_zpool_dataset",
-                field,
-                &help,
-                &[("zpool", pool), ("dataset", &dataset)],
-                value,
-            );
+            add(families, "zfs_zpool_dataset", field, &help, &[("zpool", pool), ("dataset", dataset)], value);
         }
     }
     if let Some(state) = read::optional(dir.join("state"))? {
@@ -144,7 +138,7 @@ mod tests {
             ),
             (
                 &format!("{dir}/tank/objset-0x36"),
-                "41 1 0x01 7 2160 1 2\nname                            type data\ndataset_name                    7    tank/my data\nwrites                          4    4\n",
+                "41 1 0x01 7 2160 1 2\nname                            type data\ndataset_name                    7    tank/my  data\nwrites                          4    4\n",
             ),
             (&format!("{dir}/tank/state"), "ONLINE\n"),
         ]);
@@ -153,7 +147,7 @@ mod tests {
             "node_zfs_arc_hits 8772612",
             "node_zfs_arc_arc_need_free -1",
             "node_zfs_zpool_nread{zpool=\"tank\"} 1884160",
-            "node_zfs_zpool_dataset_writes{dataset=\"tank/my data\",zpool=\"tank\"} 4",
+            "node_zfs_zpool_dataset_writes{dataset=\"tank/my  data\",zpool=\"tank\"} 4",
             "node_zfs_zpool_state{state=\"online\",zpool=\"tank\"} 1",
             "node_zfs_zpool_state{state=\"degraded\",zpool=\"tank\"} 0",
         ] {
