@@ -1,6 +1,8 @@
 //! Lines of the scrape and remote write paths, in time per page of 2,000 series: parsing a page that is as
 //! predicted and one that is not, taking series apart, encoding both versions, compressing.
 
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a bench that fails may panic; it tells sizes")]
+
 use std::fmt::Write;
 use std::hint::black_box;
 

@@ -5,6 +5,7 @@
 //! it expects and calls [`parse_series`] only for text that it has not seen. Told what to expect, the text
 //! parser does not even look for the end of the series.
 
+pub mod lint;
 pub mod negotiate;
 pub mod number;
 
@@ -81,7 +82,7 @@ pub enum Event<'a> {
     /// A float sample.
     Sample(Sample<'a>),
     /// A native histogram sample (protobuf only).
-    Histogram(HistogramSample<'a>),
+    Histogram(Box<HistogramSample<'a>>),
     /// The type of a family.
     Type {
         /// Family name.

@@ -153,13 +153,13 @@ impl<'a> ProtoParser<'a> {
                 let mut histogram = native.histogram.into_native();
                 native::validate(&histogram).map_err(|message| self.nonsense(message))?;
                 native::compact(&mut histogram);
-                Event::Histogram(HistogramSample {
+                Event::Histogram(Box::new(HistogramSample {
                     raw: &self.key,
                     histogram,
                     timestamp_ms: self.timestamp_ms,
                     start_ms: self.start_ms,
                     exemplars,
-                })
+                }))
             }
         }))
     }

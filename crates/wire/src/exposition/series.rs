@@ -61,15 +61,27 @@ pub(super) fn unescape(text: &str, quotes: bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Bytes of an unquoted metric name.
+const NAME_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        table[byte] = b.is_ascii_alphanumeric() || b == b'_' || b == b':';
+        byte += 1;
+    }
+    table
+};
+
 pub(super) fn is_name_start(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_' || byte == b':'
+    NAME_BYTES[usize::from(byte)] && !byte.is_ascii_digit()
 }
 
 /// Length of the unquoted metric name that `text` begins with; 0 if there is none.
 pub(super) fn name_len(text: &[u8]) -> usize {
     match text.first() {
         Some(first) if is_name_start(*first) => {
-            text.iter().take_while(|b| is_name_start(**b) || b.is_ascii_digit()).count()
+            text.iter().position(|b| !NAME_BYTES[usize::from(*b)]).unwrap_or(text.len())
         }
         _ => 0,
     }

@@ -70,7 +70,6 @@ impl V2Encoder {
             sample: SampleField::new(),
             exemplars: Vec::new(),
             known: Vec::new(),
-            known_before: Vec::new(),
             encoder: self,
         }
     }
@@ -83,7 +82,6 @@ pub struct V2Requests<'a> {
     sample: SampleField,
     exemplars: Vec<&'a ExemplarPoint>,
     known: Vec<Known<'a>>,
-    known_before: Vec<Known<'a>>,
     encoder: &'a mut V2Encoder,
 }
 
@@ -122,18 +120,41 @@ impl<'a> V2Requests<'a> {
 
     /// Puts the packed references of a label set into `refs`.
     fn write_refs(&mut self, labels: &'a [u8]) {
-        std::mem::swap(&mut self.known, &mut self.known_before);
-        self.known.clear();
-        let encoder = &mut *self.encoder;
-        encoder.refs.clear();
-        let mut before = self.known_before.iter().peekable();
+        let V2Encoder { refs, symbols, .. } = &mut *self.encoder;
+        let known = &mut self.known;
+        refs.clear();
         let mut rest = labels;
+        let mut i = 0;
         while !rest.is_empty() {
-            let known = next_label(&mut rest, &mut before, &mut encoder.symbols);
-            push_varint(&mut encoder.refs, u64::from(known.name_ref));
-            push_varint(&mut encoder.refs, u64::from(known.value_ref));
-            self.known.push(known);
+            // The field begins with its length, so equal bytes are an equal label.
+            if let Some(label) = known.get(i)
+                && starts_with(rest, label.field)
+            {
+                rest = &rest[label.field.len()..];
+            } else {
+                let (name, value, field) = split_label(rest);
+                rest = &rest[field.len()..];
+                // Labels that this series lacks stand before its next one, for names are sorted.
+                let gone = known[i..].iter().take_while(|k| k.name < name).count();
+                known.drain(i..i + gone);
+                match known.get_mut(i) {
+                    Some(label) if label.name == name => {
+                        if label.field != field {
+                            label.value_ref = symbols.of(value);
+                        }
+                        (label.name, label.field) = (name, field);
+                    }
+                    _ => {
+                        let (name_ref, value_ref) = (symbols.of(name), symbols.of(value));
+                        known.insert(i, Known { field, name, name_ref, value_ref });
+                    }
+                }
+            }
+            push_varint(refs, u64::from(known[i].name_ref));
+            push_varint(refs, u64::from(known[i].value_ref));
+            i += 1;
         }
+        known.truncate(i);
     }
 
     fn metadata_of(&mut self, family: u32) -> Metadata {
@@ -202,48 +223,27 @@ impl Metadata {
     }
 }
 
-/// Takes the first label off `rest` and finds its references, from the series before if it can.
+/// `text.starts_with(prefix)` in place: a call of `memcmp` for each short label costs more than comparing it.
 #[inline]
-fn next_label<'a>(
-    rest: &mut &'a [u8],
-    before: &mut std::iter::Peekable<std::slice::Iter<'_, Known<'a>>>,
-    symbols: &mut Symbols,
-) -> Known<'a> {
-    while let Some(known) = before.peek() {
-        // The field begins with its length, so equal bytes are an equal label.
-        if let Some(after) = rest.strip_prefix(known.field) {
-            *rest = after;
-            let Known { field, name, name_ref, value_ref } = **known;
-            before.next();
-            return Known { field, name, name_ref, value_ref };
-        }
-        let (name, value, field) = split_label(rest);
-        match known.name.cmp(name) {
-            std::cmp::Ordering::Less => {
-                before.next();
-            }
-            std::cmp::Ordering::Equal => {
-                let name_ref = known.name_ref;
-                before.next();
-                *rest = &rest[field.len()..];
-                return Known { field, name, name_ref, value_ref: symbols.of(value) };
-            }
-            std::cmp::Ordering::Greater => break,
-        }
-    }
-    let (name, value, field) = split_label(rest);
-    *rest = &rest[field.len()..];
-    Known { field, name, name_ref: symbols.of(name), value_ref: symbols.of(value) }
+fn starts_with(text: &[u8], prefix: &[u8]) -> bool {
+    let Some(text) = text.get(..prefix.len()) else { return false };
+    let ((a, a_rest), (b, b_rest)) = (text.as_chunks::<8>(), prefix.as_chunks::<8>());
+    a.iter().zip(b).all(|(a, b)| u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b))
+        && a_rest.iter().zip(b_rest).all(|(a, b)| a == b)
 }
 
-/// Name, value and all bytes of the first `Label` field.
+/// Name, value and all bytes of the first `Label` field of [`Labels::wire_bytes`]:
+/// `0x0A len { 0x0A len name 0x12 len value }`.
+#[inline]
 fn split_label(labels: &[u8]) -> (&[u8], &[u8], &[u8]) {
     const OURS: &str = "label sets are built by us in exactly this form";
     let mut outer = Reader::new(&labels[1..]);
-    let mut label = Reader::new(outer.delimited().expect(OURS));
+    let label = outer.delimited().expect(OURS);
     let field = &labels[..labels.len() - outer.rest().len()];
-    let name = label.next_field().expect(OURS).expect(OURS).bytes().expect(OURS);
-    let value = label.next_field().expect(OURS).expect(OURS).bytes().expect(OURS);
+    let mut reader = Reader::new(&label[1..]);
+    let name = reader.delimited().expect(OURS);
+    let mut reader = Reader::new(&reader.rest()[1..]);
+    let value = reader.delimited().expect(OURS);
     (name, value, field)
 }
 

@@ -471,7 +471,7 @@ proptest! {
             let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
             write!(body, "{label}=\"{text}\",").unwrap();
         }
-        write!(body, "}} {value:?}\n").unwrap();
+        writeln!(body, "}} {value:?}").unwrap();
         let expected: Vec<(&str, &str)> = std::iter::once(("__name__", name.as_str())).chain(pairs.iter().map(|(n, v)| (n.as_str(), v.as_str()))).collect();
         prop_assume!(!pairs.contains_key("__name__"));
         let expected = signal::Labels::from_pairs(expected);
