@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use component::eval::{Invalid, Size};
 use component::{ArgEnum, Arguments, RelabelRule};
+use http::{HeaderName, HeaderValue};
+use net::Url;
 use net::args::HttpClientArgs;
 
 /// `prometheus.remote_write`
@@ -24,6 +26,7 @@ pub struct Args {
 
 /// One back end.
 #[derive(Clone, Debug, PartialEq, Arguments)]
+#[arguments(validate = Endpoint::validate)]
 pub struct Endpoint {
     /// Name in metrics and on disk; made from the URL and settings where it is absent.
     #[arg(default)]
@@ -194,13 +197,17 @@ impl Args {
         if names.windows(2).any(|w| w[0] == w[1]) {
             return invalid("endpoint", "two endpoints have the same name: names must differ");
         }
-        self.endpoint.iter().try_for_each(Endpoint::validate)
+        Ok(())
     }
 }
 
 impl Endpoint {
     fn validate(&self) -> Result<(), Invalid> {
         self.client.validate()?;
+        url(&self.url).map_err(|message| Invalid::field("url", message))?;
+        if self.remote_timeout.is_zero() {
+            return invalid("remote_timeout", "must be above 0");
+        }
         let client = &self.client;
         let own = client.basic_auth.is_some()
             || client.authorization.is_some()
@@ -211,27 +218,56 @@ impl Endpoint {
         if methods.into_iter().filter(|m| *m).count() > 1 {
             let message = "at most one of sigv4, azuread, google_iam, basic_auth, authorization, oauth2, \
                            bearer_token and bearer_token_file may be used";
-            return invalid("endpoint", message);
+            return Err(Invalid::body(message));
         }
-        if let Some(header) = self.headers.keys().find(|h| is_reserved(h)) {
-            let message = format!("header {header:?} is set by the protocol and cannot be changed");
-            return Err(Invalid::field("headers", message));
+        let authenticated = methods.contains(&true);
+        for (name, value) in &self.headers {
+            check_header(name, value, authenticated).map_err(|m| Invalid::field("headers", m))?;
         }
         Ok(())
     }
 }
 
-/// As the specification: senders must not let users set the protocol's own headers.
-fn is_reserved(header: &str) -> bool {
-    const RESERVED: [&str; 6] = [
-        "authorization",
+/// The URL to post to.
+pub(super) fn url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|e| format!("{text:?} is not a URL: {e}"))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        scheme => Err(format!("scheme {scheme:?} cannot be posted to: use http or https")),
+    }
+}
+
+fn check_header(name: &str, value: &str, authenticated: bool) -> Result<(), String> {
+    // As the specifications: senders must not let users change the protocol's own headers; the others are
+    // those of the connection and of sigv4. As prometheus/config: `reservedHeaders`.
+    const RESERVED: [&str; 16] = [
+        "accept-encoding",
+        "connection",
         "content-encoding",
-        "content-type",
         "content-length",
-        "x-prometheus-remote-write-version",
+        "content-type",
+        "host",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "transfer-encoding",
         "user-agent",
+        "www-authenticate",
+        "x-amz-content-sha256",
+        "x-amz-date",
+        "x-amz-security-token",
+        "x-prometheus-remote-write-version",
     ];
-    RESERVED.iter().any(|r| header.eq_ignore_ascii_case(r))
+    let parsed = HeaderName::try_from(name).map_err(|_| format!("{name:?} cannot be the name of a header"))?;
+    HeaderValue::try_from(value)
+        .map_err(|_| format!("header {name:?} has a value that a header cannot have"))?;
+    if RESERVED.contains(&parsed.as_str()) {
+        return Err(format!("header {name:?} is set by the protocol and cannot be changed"));
+    }
+    if parsed == http::header::AUTHORIZATION && authenticated {
+        return Err(format!("header {name:?} is set by the endpoint's authentication: use one of the two"));
+    }
+    Ok(())
 }
 
 impl QueueConfig {

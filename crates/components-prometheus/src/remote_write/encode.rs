@@ -1,22 +1,25 @@
 //! From a batch to the records of one endpoint: age limit, external labels and relabelling, message,
 //! compression. The buffers are kept; what is kept of a batch is its compressed bytes.
 
+use std::sync::OnceLock;
 use std::time::Instant;
 
+use bytes::Bytes;
 use delivery::Record;
 use parking_lot::Mutex;
 use signal::names::NameScheme;
 use signal::re2::Regex;
 use signal::relabel::{Action, CacheBound, RelabelCache, Rule, Rules};
-use signal::samples::{HistogramPoint, Point};
-use signal::{SampleBatch, Series};
+use signal::samples::{ExemplarPoint, HistogramPoint, Point};
+use signal::{Labels, SampleBatch, Series};
 use wire::compress::SnappyEncoder;
 use wire::remote_write::{Counts, Message, Options, V1Encoder, V2Encoder};
 
+use super::memo::{Memo, Memos};
 use super::record::{KIND_V1, KIND_V2, put_head};
 
-/// Series whose relabelling result is remembered, an endpoint.
-const CACHED_SERIES: usize = 1_000_000;
+/// Series whose relabelling result is remembered where batches have no origin, an endpoint.
+const CACHED_SERIES: usize = 200_000;
 /// Batches without an origin are spread over this many order keys by series.
 const KEYS: u64 = 8;
 /// Buffers kept for the next batch.
@@ -26,8 +29,13 @@ const SPARE_BUFFERS: usize = 4;
 pub(super) struct Encoder {
     options: Options,
     rules: Rules,
-    cache: RelabelCache,
+    /// For batches with an origin.
+    memos: Memos,
+    /// For batches without one, and for exemplars; made when it is needed.
+    cache: OnceLock<RelabelCache>,
     age_limit_ms: Option<i64>,
+    /// The series without labels: what relabelling drops, and what no receiver takes.
+    nameless: Series,
     spare: Mutex<Vec<Buffers>>,
 }
 
@@ -35,14 +43,12 @@ pub(super) struct Encoder {
 #[derive(Default)]
 pub(super) struct Encoded {
     pub records: Vec<Record>,
-    /// Taken in, before anything was left out.
-    pub taken: Counts,
     /// Left out: older than `sample_age_limit`.
-    pub too_old: u64,
-    /// Left out by `write_relabel_config`.
-    pub relabeled: u64,
+    pub too_old: Counts,
+    /// Left out by `write_relabel_config`, or without any label.
+    pub relabeled: Counts,
     /// Left out: the endpoint does not take native histograms.
-    pub histograms_off: u64,
+    pub histograms_off: Counts,
 }
 
 #[derive(Default)]
@@ -51,6 +57,7 @@ struct Buffers {
     v2: V2Encoder,
     snappy: SnappyEncoder,
     message: Vec<u8>,
+    packed: Vec<u8>,
     batch: SampleBatch,
 }
 
@@ -78,8 +85,15 @@ pub(super) fn rules<'a>(
 
 impl Encoder {
     pub(super) fn new(options: Options, rules: Rules, age_limit_ms: Option<i64>) -> Self {
-        let cache = RelabelCache::new(CacheBound::Entries(CACHED_SERIES));
-        Self { options, rules, cache, age_limit_ms, spare: Mutex::default() }
+        Self {
+            options,
+            rules,
+            memos: Memos::default(),
+            cache: OnceLock::new(),
+            age_limit_ms,
+            nameless: Series::intern(Labels::empty()),
+            spare: Mutex::default(),
+        }
     }
 
     /// Whether another encoder would make the same of every series.
@@ -87,35 +101,34 @@ impl Encoder {
         self.rules == *rules
     }
 
+    /// Forgets origins that are silent.
+    pub(super) fn sweep(&self) {
+        self.memos.sweep(Instant::now());
+    }
+
     /// `now_ms` is Unix time in milliseconds.
     pub(super) fn encode(&self, batch: &SampleBatch, message: Message, now_ms: i64) -> Encoded {
         let mut buffers = self.spare.lock().pop().unwrap_or_default();
-        let mut encoded = Encoded {
-            taken: Counts {
-                samples: batch.points.len(),
-                histograms: batch.histograms.len(),
-                exemplars: batch.exemplars.len(),
-                metadata: 0,
-            },
-            ..Encoded::default()
-        };
+        let mut encoded = Encoded::default();
         if !self.options.histograms {
-            encoded.histograms_off = batch.histograms.len() as u64;
+            encoded.histograms_off.histograms = batch.histograms.len();
         }
         let mut scratch = std::mem::take(&mut buffers.batch);
-        let batch = if self.rules.is_empty() && self.age_limit_ms.is_none() {
-            batch
+        if self.has_too_old(batch, now_ms) || self.has_nameless(batch) {
+            self.select(batch, now_ms, &mut scratch, &mut encoded);
+            self.write_parts(&scratch, message, now_ms, &mut buffers, &mut encoded.records);
+        } else if self.rules.is_empty() {
+            self.write_parts(batch, message, now_ms, &mut buffers, &mut encoded.records);
+        } else if let Some(origin) = batch.origin {
+            let mut memo = self.memos.take(origin);
+            self.lend(&mut memo, batch, &mut scratch, &mut encoded.relabeled);
+            self.write_parts(&scratch, message, now_ms, &mut buffers, &mut encoded.records);
+            memo.points.give_back(scratch.points.drain(..).map(|p| p.series));
+            memo.histograms.give_back(scratch.histograms.drain(..).map(|p| p.series));
+            self.memos.put(origin, memo, Instant::now());
         } else {
             self.select(batch, now_ms, &mut scratch, &mut encoded);
-            &scratch
-        };
-        match batch.origin {
-            Some(key) => self.write(batch, key, message, now_ms, &mut buffers, &mut encoded.records),
-            None => {
-                for (key, part) in split(batch) {
-                    self.write(&part, key, message, now_ms, &mut buffers, &mut encoded.records);
-                }
-            }
+            self.write_parts(&scratch, message, now_ms, &mut buffers, &mut encoded.records);
         }
         scratch.points.clear();
         scratch.histograms.clear();
@@ -129,40 +142,113 @@ impl Encoder {
         encoded
     }
 
+    /// The oldest time that is still taken.
+    fn oldest(&self, now_ms: i64) -> i64 {
+        self.age_limit_ms.map_or(i64::MIN, |limit| now_ms - limit)
+    }
+
+    fn has_too_old(&self, batch: &SampleBatch, now_ms: i64) -> bool {
+        let oldest = self.oldest(now_ms);
+        self.age_limit_ms.is_some()
+            && (batch.points.iter().any(|p| p.timestamp_ms < oldest)
+                || batch.histograms.iter().any(|p| p.timestamp_ms < oldest)
+                || batch.exemplars.iter().any(|e| e.timestamp_ms < oldest && e.timestamp_ms != 0))
+    }
+
+    /// Whether there is a series without labels, for which a receiver would refuse the whole request.
+    fn has_nameless(&self, batch: &SampleBatch) -> bool {
+        let nameless = |series: &Series| series.ptr_eq(&self.nameless);
+        batch.points.iter().any(|p| nameless(&p.series))
+            || batch.histograms.iter().any(|p| nameless(&p.series))
+            || batch.exemplars.iter().any(|e| nameless(&e.series))
+    }
+
+    fn relabel(&self, series: &Series, now: Instant) -> Option<Series> {
+        let cache = self.cache.get_or_init(|| RelabelCache::new(CacheBound::Entries(CACHED_SERIES)));
+        let answer =
+            if self.rules.is_empty() { Some(series.clone()) } else { cache.relabel(&self.rules, series, now) };
+        answer.filter(|series| !series.ptr_eq(&self.nameless))
+    }
+
+    /// Copies what survives, with the series that the memo of its origin tells.
+    fn lend(&self, memo: &mut Memo, from: &SampleBatch, into: &mut SampleBatch, left_out: &mut Counts) {
+        let relabel = |series: &Series| self.rules.relabel_series(series).unwrap_or(self.nameless.clone());
+        memo.points.fit(from.points.iter().map(|p| &p.series), relabel);
+        memo.histograms.fit(from.histograms.iter().map(|p| &p.series), relabel);
+        into.origin = from.origin;
+        into.families.extend(from.families.iter().cloned());
+        into.points.extend(from.points.iter().zip(memo.points.lend(&self.nameless)).filter_map(
+            |(p, series)| {
+                let series = series?;
+                Some(Point { series, ..*p })
+            },
+        ));
+        into.histograms.extend(from.histograms.iter().zip(memo.histograms.lend(&self.nameless)).filter_map(
+            |(p, series)| {
+                let HistogramPoint { timestamp_ms, start_ms, family, .. } = *p;
+                let histogram = p.histogram.clone();
+                Some(HistogramPoint { series: series?, timestamp_ms, histogram, start_ms, family })
+            },
+        ));
+        let now = Instant::now();
+        into.exemplars.extend(from.exemplars.iter().filter_map(|e| {
+            let series = self.relabel(&e.series, now)?;
+            Some(ExemplarPoint { series, ..e.clone() })
+        }));
+        left_out.samples = from.points.len() - into.points.len();
+        left_out.histograms = from.histograms.len() - into.histograms.len();
+        left_out.exemplars = from.exemplars.len() - into.exemplars.len();
+    }
+
     /// Copies what survives age limit and rules.
     fn select(&self, from: &SampleBatch, now_ms: i64, into: &mut SampleBatch, encoded: &mut Encoded) {
-        let oldest = self.age_limit_ms.map_or(i64::MIN, |limit| now_ms - limit);
-        let now = Instant::now();
-        let (mut too_old, mut relabeled) = (0, 0);
-        let mut survives = |series: &Series, timestamp_ms: i64| {
+        let (oldest, now) = (self.oldest(now_ms), Instant::now());
+        let survives = |series: &Series, timestamp_ms: i64, too_old: &mut usize, relabeled: &mut usize| {
             if timestamp_ms < oldest {
-                too_old += 1;
+                *too_old += 1;
                 return None;
             }
-            if self.rules.is_empty() {
-                return Some(series.clone());
-            }
-            let answer = self.cache.relabel(&self.rules, series, now);
-            relabeled += u64::from(answer.is_none());
+            let answer = self.relabel(series, now);
+            *relabeled += usize::from(answer.is_none());
             answer
         };
+        let Encoded { too_old, relabeled, .. } = encoded;
         into.origin = from.origin;
         into.families.extend(from.families.iter().cloned());
         into.points.extend(from.points.iter().filter_map(|p| {
-            let series = survives(&p.series, p.timestamp_ms)?;
+            let series =
+                survives(&p.series, p.timestamp_ms, &mut too_old.samples, &mut relabeled.samples)?;
             Some(Point { series, ..*p })
         }));
         into.histograms.extend(from.histograms.iter().filter_map(|p| {
-            let series = survives(&p.series, p.timestamp_ms)?;
+            let series =
+                survives(&p.series, p.timestamp_ms, &mut too_old.histograms, &mut relabeled.histograms)?;
             Some(HistogramPoint { series, ..p.clone() })
         }));
         into.exemplars.extend(from.exemplars.iter().filter_map(|e| {
             let timestamp_ms = if e.timestamp_ms == 0 { now_ms } else { e.timestamp_ms };
-            let series = survives(&e.series, timestamp_ms)?;
-            Some(signal::samples::ExemplarPoint { series, ..e.clone() })
+            let series =
+                survives(&e.series, timestamp_ms, &mut too_old.exemplars, &mut relabeled.exemplars)?;
+            Some(ExemplarPoint { series, ..e.clone() })
         }));
-        encoded.too_old = too_old;
-        encoded.relabeled = relabeled;
+    }
+
+    fn write_parts(
+        &self,
+        batch: &SampleBatch,
+        message: Message,
+        now_ms: i64,
+        buffers: &mut Buffers,
+        records: &mut Vec<Record>,
+    ) {
+        match batch.origin {
+            Some(key) => self.write(batch, key, message, now_ms, buffers, records),
+            None => {
+                for (key, part) in split(batch) {
+                    self.write(&part, key, message, now_ms, buffers, records);
+                }
+            }
+        }
     }
 
     fn write(
@@ -175,15 +261,15 @@ impl Encoder {
         records: &mut Vec<Record>,
     ) {
         let newest_ms = newest(batch).unwrap_or(now_ms);
-        let Buffers { v1, v2, snappy, message: buffer, .. } = buffers;
+        let Buffers { v1, v2, snappy, message: buffer, packed, .. } = buffers;
         let mut put = |buffer: &mut Vec<u8>, counts: Counts, kind: u8| {
-            let mut body = Vec::with_capacity(super::record::HEAD + buffer.len() / 4);
-            put_head(counts, &mut body);
-            snappy.compress(buffer, &mut body).expect("a request is far smaller than snappy's 4 GiB");
-            body.shrink_to_fit();
+            packed.clear();
+            put_head(counts, packed);
+            snappy.compress(buffer, packed).expect("a request is far smaller than snappy's 4 GiB");
             buffer.clear();
             let items = u32::try_from(counts.items()).unwrap_or(u32::MAX);
-            records.push(Record { body: body.into(), items, key, created_ms: now_ms, newest_ms, kind });
+            let body = Bytes::copy_from_slice(packed);
+            records.push(Record { body, items, key, created_ms: now_ms, newest_ms, kind });
         };
         match message {
             Message::V1 => {
@@ -229,8 +315,6 @@ fn split(batch: &SampleBatch) -> Vec<(u64, SampleBatch)> {
 
 #[cfg(test)]
 mod tests {
-    use signal::Labels;
-
     use super::*;
     use crate::remote_write::record;
 
@@ -259,11 +343,63 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_with_an_origin_is_relabelled_like_one_without() {
+        let drop_b = Rule {
+            source_labels: vec!["__name__".into()],
+            regex: Regex::anchored("b.*").expect("a pattern"),
+            action: Action::Drop,
+            ..Rule::default()
+        };
+        let write_relabel = Rules::new(vec![drop_b], NameScheme::Utf8).expect("rules");
+        let external = [("zone".to_string(), "z".to_string())];
+        let rules = rules(external.iter().map(|(n, v)| (n, v)), &write_relabel).expect("rules");
+        let encoder = Encoder::new(Options { max_samples: 100, ..Options::default() }, rules, None);
+        for names in [&["a", "b1", "c"][..], &["a", "b1", "c"], &["b2", "c", "a", "d"], &["d"]] {
+            let points: Vec<_> = names.iter().map(|n| point(n, 5)).collect();
+            let sent = |origin| {
+                let batch = SampleBatch { points: points.clone(), origin, ..SampleBatch::default() };
+                let encoded = encoder.encode(&batch, Message::V2, 10);
+                let mut series: Vec<_> = encoded.records.iter().flat_map(read).collect();
+                series.sort();
+                (series, encoded.relabeled)
+            };
+            let (with, without) = (sent(Some(3)), sent(None));
+            assert_eq!(with, without, "{names:?}");
+            assert_eq!(with.1.samples, names.iter().filter(|n| n.starts_with('b')).count());
+            assert!(with.0.iter().all(|s| s.contains(r#"zone="z""#)), "{with:?}");
+        }
+    }
+
+    #[test]
+    fn a_series_without_labels_is_left_out_and_not_sent_to_spoil_its_request() {
+        let keep_nothing = Rule {
+            regex: Regex::anchored(".*").expect("a pattern"),
+            action: Action::LabelDrop,
+            ..Rule::default()
+        };
+        let drops = Rules::new(vec![keep_nothing], NameScheme::Utf8).expect("rules");
+        let nameless = Point { series: Series::intern(Labels::empty()), ..point("x", 5) };
+        for (rules, points, left) in [
+            (Rules::none(), vec![nameless.clone(), point("up", 5)], 1),
+            (drops.clone(), vec![nameless, point("up", 5)], 0),
+            (drops, vec![point("down", 5), point("up", 5)], 0),
+        ] {
+            for origin in [Some(1), None] {
+                let encoder = Encoder::new(Options::default(), rules.clone(), None);
+                let batch = SampleBatch { points: points.clone(), origin, ..SampleBatch::default() };
+                let encoded = encoder.encode(&batch, Message::V1, 10);
+                assert_eq!(record::total(&encoded.records).samples, left);
+                assert_eq!(encoded.relabeled.samples, 2 - left);
+            }
+        }
+    }
+
+    #[test]
     fn samples_past_the_age_limit_are_left_out_and_counted() {
         let points = vec![point("old", 1_000), point("new", 9_500)];
         let batch = SampleBatch { points, origin: Some(1), ..SampleBatch::default() };
         let encoded = encoder(&[], Some(5_000)).encode(&batch, Message::V1, 10_000);
-        assert_eq!(encoded.too_old, 1);
+        assert_eq!(encoded.too_old.samples, 1);
         assert_eq!(encoded.records.len(), 1);
         assert_eq!(encoded.records[0].newest_ms, 9_500);
     }

@@ -1,209 +1,75 @@
-//! One endpoint of the component: its queue, its encoder, its way out.
+//! One endpoint of the component: its queue, its encoder, its way in and out.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use component::{BuildCx, Error, Rejected, compile_rules};
-use delivery::{AppendError, Backoff, Config, DiskConfig, Queue, Record};
-use http::{HeaderMap, HeaderName, HeaderValue};
-use net::sign::{AzureAd, GoogleIam, SigV4};
-use net::{Client, ClientOptions, Url, shown_url};
+use component::{Error, Rejected};
+use delivery::{AppendError, Queue, Record};
+use futures_util::FutureExt;
 use signal::SampleBatch;
-use wire::remote_write::{Counts, Message, Options};
-use xxhash_rust::xxh64::xxh64;
+use tokio::time::Instant;
+use wire::remote_write::{Counts, Message};
 
-use super::args::{self, Args, Fsync, MetadataConfig, OnFull, QueueConfig};
-use super::encode::{Encoder, rules};
-use super::metrics::{Counters, Metrics};
+use super::args;
+use super::encode::Encoder;
+use super::handover::Handover;
+use super::metrics::{Counters, Metrics, Shown};
+use super::plan::Plan;
 use super::record::{KIND_METADATA, put_head};
 use super::transport::{HttpTransport, Learned};
-
-/// Bytes of records that an endpoint keeps in memory; the rest waits on disk.
-const MEMORY_BYTES: u64 = 32 << 20;
-/// Bytes that one request may have before compression is undone; far above what 2,000 samples make.
-const REQUEST_BYTES: u64 = 8 << 20;
-/// Samples wait no longer than this for company, whatever `batch_send_deadline` allows.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
-
-/// Everything about an endpoint that follows from the configuration, without I/O.
-#[derive(Clone)]
-pub(super) struct Plan {
-    /// Tells endpoints apart across reloads; names the queue's folder.
-    pub key: String,
-    pub name: String,
-    pub shown_url: String,
-    pub config: Config,
-    pub metadata: MetadataConfig,
-    message: args::Message,
-    options: Options,
-    rules: signal::Rules,
-    age_limit_ms: Option<i64>,
-    client: Client,
-    url: Url,
-    headers: HeaderMap,
-    timeout: Duration,
-}
-
-/// Plans for all endpoints, or what is wrong with the arguments.
-pub(super) fn plans(args: &Args, cx: &BuildCx) -> Result<Vec<Plan>, Error> {
-    let mut plans: Vec<Plan> = Vec::with_capacity(args.endpoint.len());
-    for endpoint in &args.endpoint {
-        let mut plan = plan(args, endpoint, cx)?;
-        let twins = plans.iter().filter(|p| p.key == plan.key || p.key.starts_with(&format!("{}-", plan.key))).count();
-        if twins > 0 {
-            plan.key = format!("{}-{twins}", plan.key);
-            plan.config.disk = disk(args, cx, &plan.key);
-        }
-        plans.push(plan);
-    }
-    Ok(plans)
-}
-
-fn plan(args: &Args, endpoint: &args::Endpoint, cx: &BuildCx) -> Result<Plan, Error> {
-    let url = Url::parse(&endpoint.url)
-        .map_err(|e| Error::argument("url", format!("{:?} is not a URL: {e}", endpoint.url)))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(Error::argument("url", format!("scheme {:?} cannot be posted to: use http or https", url.scheme())));
-    }
-    let key = key(endpoint);
-    let name = if endpoint.name.is_empty() { key.clone() } else { endpoint.name.clone() };
-    let queue = endpoint.queue_config.clone().unwrap_or_else(component::eval::Arguments::defaults);
-    let metadata = endpoint.metadata_config.clone().unwrap_or_else(component::eval::Arguments::defaults);
-    let write_relabel = compile_rules("write_relabel_config", &endpoint.write_relabel_config)?;
-    let rules = rules(&args.external_labels, &write_relabel).map_err(|e| Error::argument("external_labels", e))?;
-    Ok(Plan {
-        config: config(args, &queue, disk(args, cx, &key)),
-        shown_url: shown_url(&url),
-        message: endpoint.protobuf_message,
-        options: Options {
-            max_samples: queue.max_samples_per_send,
-            exemplars: endpoint.send_exemplars,
-            histograms: endpoint.send_native_histograms,
-        },
-        rules,
-        age_limit_ms: (!queue.sample_age_limit.is_zero()).then_some(queue.sample_age_limit.as_millis() as i64),
-        client: client(endpoint, cx)?,
-        headers: headers(endpoint, cx)?,
-        timeout: endpoint.remote_timeout,
-        key,
-        name,
-        metadata,
-        url,
-    })
-}
-
-/// A name that stays the same while the endpoint is the same back end.
-fn key(endpoint: &args::Endpoint) -> String {
-    let identity = if endpoint.name.is_empty() { &endpoint.url } else { &endpoint.name };
-    format!("{:016x}", xxh64(identity.as_bytes(), 0))
-}
-
-fn disk(args: &Args, cx: &BuildCx, key: &str) -> Option<DiskConfig> {
-    args.wal.enabled.then(|| DiskConfig {
-        max_bytes: args.wal.max_size.0,
-        fsync: match args.wal.fsync {
-            Fsync::Interval => delivery::Fsync::Interval(Duration::from_secs(1)),
-            Fsync::Never => delivery::Fsync::Never,
-            Fsync::Always => delivery::Fsync::Always,
-        },
-        ..DiskConfig::new(folder(&cx.data_path(), key))
-    })
-}
-
-/// Where an endpoint's queue lives below the component's data path.
-pub(super) fn folder(data_path: &Path, key: &str) -> PathBuf {
-    data_path.join("queue").join(key)
-}
-
-fn config(args: &Args, queue: &QueueConfig, disk: Option<DiskConfig>) -> Config {
-    Config {
-        memory_bytes: MEMORY_BYTES,
-        memory_items: queue.capacity.saturating_mul(queue.max_shards as u64),
-        disk,
-        max_age: match queue.sample_age_limit {
-            Duration::ZERO => args.wal.max_keepalive_time,
-            limit => limit.min(args.wal.max_keepalive_time),
-        },
-        on_full: match args.wal.on_full {
-            OnFull::DropOldest => delivery::OnFull::DropOldest,
-            OnFull::Block => delivery::OnFull::Block,
-            OnFull::Reject => delivery::OnFull::Reject,
-        },
-        min_senders: queue.min_shards,
-        max_senders: queue.max_shards,
-        lanes: queue.max_shards,
-        batch_items: queue.max_samples_per_send as u64,
-        batch_bytes: REQUEST_BYTES,
-        batch_wait: queue.batch_send_deadline.min(LONGEST_WAIT),
-        backoff: Backoff { min: queue.min_backoff, max: queue.max_backoff },
-        retry_limited: queue.retry_on_http_429,
-        max_attempts: None,
-        ..Config::default()
-    }
-}
-
-fn client(endpoint: &args::Endpoint, cx: &BuildCx) -> Result<Client, Error> {
-    let agent = cx.services().user_agent();
-    let mut options = ClientOptions::new(agent.as_str()).round_robin_dns(endpoint.round_robin_dns);
-    let failed = |e: net::Error| Error::argument("endpoint", e.to_string());
-    if let Some(args) = &endpoint.sigv4 {
-        options = options.signer(Arc::new(SigV4::new(args, &agent).map_err(failed)?));
-    } else if let Some(args) = &endpoint.azuread {
-        options = options.signer(Arc::new(AzureAd::new(args, &agent).map_err(failed)?));
-    } else if let Some(args) = &endpoint.google_iam {
-        options = options.signer(Arc::new(GoogleIam::new(args, &agent).map_err(failed)?));
-    }
-    Client::new(&endpoint.client, options).map_err(failed)
-}
-
-fn headers(endpoint: &args::Endpoint, cx: &BuildCx) -> Result<HeaderMap, Error> {
-    let mut headers = HeaderMap::new();
-    let id = HeaderValue::try_from(cx.services().instance_id.as_str()).expect("an ID is plain text");
-    headers.insert("x-agent-id", id.clone());
-    headers.insert("x-alloy-id", id);
-    for (name, value) in &endpoint.headers {
-        let bad = |what: &str| Error::argument("headers", format!("{name:?} {what}"));
-        let value = HeaderValue::try_from(value).map_err(|_| bad("has a value that a header cannot have"))?;
-        let name = HeaderName::try_from(name).map_err(|_| bad("cannot be the name of a header"))?;
-        headers.insert(name, value);
-    }
-    Ok(headers)
-}
 
 /// A running endpoint.
 pub(super) struct Endpoint {
     pub plan: Plan,
     pub queue: Queue,
-    pub counters: Arc<Counters>,
+    /// When metadata was last sent, or the endpoint opened.
+    pub metadata_sent: Instant,
+    /// Tells queues apart on `/metrics`.
+    id: u64,
+    counters: Arc<Counters>,
     encoder: Arc<Encoder>,
     learned: Arc<Learned>,
+    handover: Arc<Handover>,
 }
 
 impl Endpoint {
     /// Opens the queue and starts its senders.
     pub(super) async fn open(plan: Plan, metrics: &Metrics) -> Result<Self, Error> {
-        let learned = Arc::new(Learned::default());
-        let counters = Arc::new(metrics.endpoint(&plan.name, &plan.shown_url));
-        let transport = transport(&plan, &learned, &counters);
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        let (learned, handover) = (Arc::<Learned>::default(), Arc::<Handover>::default());
+        let counters = metrics.endpoint(&plan.name, &plan.shown_url);
+        let transport = transport(&plan, &learned, &counters, &handover);
         let opened = Queue::open(plan.config.clone(), Arc::new(transport)).await;
         let queue = opened.map_err(|e| Error::other(e.to_string()))?;
         let encoder = Arc::new(encoder(&plan));
-        Ok(Self { plan, queue, counters, encoder, learned })
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
+        let metadata_sent = Instant::now();
+        let endpoint = Self { plan, queue, metadata_sent, id, counters, encoder, learned, handover };
+        metrics.show(id, endpoint.shown());
+        Ok(endpoint)
+    }
+
+    fn shown(&self) -> Shown {
+        Shown {
+            name: self.plan.name.clone(),
+            url: self.plan.shown_url.clone(),
+            queue: self.queue.clone(),
+            capacity: self.plan.capacity,
+            max_samples: self.plan.options.max_samples,
+        }
     }
 
     /// Takes a new plan for the same endpoint. `Err` gives the plan back when the queue cannot change into
-    /// it (its folder comes or goes): the owner drains this one and opens another.
-    pub(super) fn change(&mut self, plan: Plan, metrics: &Metrics) -> Result<(), Plan> {
+    /// it because its folder comes or goes.
+    pub(super) fn change(&mut self, plan: Plan, metrics: &Metrics) -> Result<(), Box<Plan>> {
         if self.queue.reconfigure(plan.config.clone()).is_err() {
-            return Err(plan);
+            return Err(Box::new(plan));
         }
-        if plan.message != self.plan.message {
-            self.learned = Arc::new(Learned::default());
+        if plan.message != self.plan.message || plan.url != self.plan.url {
+            self.learned = Arc::default();
         }
-        self.counters = Arc::new(metrics.endpoint(&plan.name, &plan.shown_url));
-        self.queue.set_transport(Arc::new(transport(&plan, &self.learned, &self.counters)));
+        self.counters = metrics.endpoint(&plan.name, &plan.shown_url);
+        self.queue.set_transport(Arc::new(transport(&plan, &self.learned, &self.counters, &self.handover)));
         let same = self.encoder.same_rules(&plan.rules)
             && plan.options == self.plan.options
             && plan.age_limit_ms == self.plan.age_limit_ms;
@@ -211,7 +77,27 @@ impl Endpoint {
             self.encoder = Arc::new(encoder(&plan));
         }
         self.plan = plan;
+        metrics.show(self.id, self.shown());
         Ok(())
+    }
+
+    /// Moves everything that is queued to another endpoint's queue, what is in flight included.
+    pub(super) fn hand_over(&self, to: &Endpoint) {
+        self.handover.begin(to.queue.clone());
+        // The same transport again: what waits for the end of a back-off goes at once.
+        let transport = transport(&self.plan, &self.learned, &self.counters, &self.handover);
+        self.queue.set_transport(Arc::new(transport));
+    }
+
+    /// Sends what is queued until the deadline, then closes the queue.
+    pub(super) async fn drain(&self, metrics: &Metrics) {
+        let drained = self.queue.drain(self.plan.drain_deadline()).await;
+        if drained.dropped.items > 0 {
+            tracing::error!(remote_name = %self.plan.name, samples = drained.dropped.items, "samples were lost: the queue is not kept on disk");
+        } else if drained.left.items > 0 {
+            tracing::warn!(remote_name = %self.plan.name, samples = drained.left.items, "samples stay on disk until the endpoint is started again");
+        }
+        metrics.close(self.id);
     }
 
     /// What a writer needs to put batches in.
@@ -222,12 +108,19 @@ impl Endpoint {
             counters: self.counters.clone(),
             learned: self.learned.clone(),
             message: self.plan.message,
+            waits_for_disk: self.plan.waits_for_disk(),
         }
     }
 
-    /// Whether metadata has to be sent apart from samples.
-    pub(super) fn wants_metadata(&self) -> bool {
-        self.plan.metadata.send && self.inlet().message() == Message::V1
+    /// Frees what is only kept for speed and was not used for a while.
+    pub(super) fn sweep(&self) {
+        self.encoder.sweep();
+    }
+
+    /// When metadata has to be sent apart from samples, if it has to.
+    pub(super) fn metadata_due(&self) -> Option<Instant> {
+        let wanted = self.plan.metadata.send && message(self.plan.message, &self.learned) == Message::V1;
+        wanted.then(|| self.metadata_sent + self.plan.metadata.send_interval)
     }
 }
 
@@ -235,15 +128,31 @@ fn encoder(plan: &Plan) -> Encoder {
     Encoder::new(plan.options, plan.rules.clone(), plan.age_limit_ms)
 }
 
-fn transport(plan: &Plan, learned: &Arc<Learned>, counters: &Arc<Counters>) -> HttpTransport {
+fn transport(
+    plan: &Plan,
+    learned: &Arc<Learned>,
+    counters: &Arc<Counters>,
+    handover: &Arc<Handover>,
+) -> HttpTransport {
     HttpTransport {
         client: plan.client.clone(),
+        following: plan.following.clone(),
         url: plan.url.clone(),
         headers: plan.headers.clone(),
         timeout: plan.timeout,
+        retry_limited: plan.config.retry_limited,
         learned: learned.clone(),
         counters: counters.clone(),
+        handover: handover.clone(),
         name: plan.name.clone(),
+    }
+}
+
+/// The message that new records get.
+fn message(wanted: args::Message, learned: &Learned) -> Message {
+    match wanted {
+        args::Message::V2 if !learned.v1_only.load(Ordering::Relaxed) => Message::V2,
+        _ => Message::V1,
     }
 }
 
@@ -254,40 +163,47 @@ pub(super) struct Inlet {
     counters: Arc<Counters>,
     learned: Arc<Learned>,
     message: args::Message,
+    /// An append waits for the device even where there is room.
+    waits_for_disk: bool,
 }
 
 impl Inlet {
-    /// The message that new records get.
-    fn message(&self) -> Message {
-        match self.message {
-            args::Message::V2 if !self.learned.v1_only.load(Ordering::Relaxed) => Message::V2,
-            _ => Message::V1,
-        }
-    }
-
     /// Encodes a batch and queues it; `Ok` when the queue has all of it.
     pub(super) async fn put(&self, batch: &SampleBatch, now_ms: i64) -> Result<(), Rejected> {
-        let encoded = self.encoder.encode(batch, self.message(), now_ms);
-        self.counters.taken.add(encoded.taken);
+        let encoded = self.encoder.encode(batch, message(self.message, &self.learned), now_ms);
         self.counters.dropped("too_old", encoded.too_old);
         self.counters.dropped("dropped_series", encoded.relabeled);
         self.counters.dropped("native_histograms_off", encoded.histograms_off);
         for record in encoded.records {
-            let items = u64::from(record.items);
-            if let Err(error) = self.queue.append(record).await {
-                return self.refused(&error, items);
-            }
+            let counts = super::record::counts(&record);
+            self.append(record).await.map_err(|error| self.refused(&error, counts))?;
         }
         Ok(())
     }
 
-    fn refused(&self, error: &AppendError, items: u64) -> Result<(), Rejected> {
+    async fn append(&self, record: Record) -> Result<(), AppendError> {
+        let mut append = std::pin::pin!(self.queue.append(record));
+        if let Some(answer) = append.as_mut().now_or_never() {
+            if matches!(answer, Err(AppendError::Full)) {
+                self.counters.queue_was_full();
+            }
+            return answer;
+        }
+        if !self.waits_for_disk {
+            self.counters.queue_was_full();
+        }
+        append.await
+    }
+
+    fn refused(&self, error: &AppendError, counts: Counts) -> Rejected {
         match error {
-            AppendError::Closed => Err(Rejected::Stopped),
-            e if e.is_retryable() => Err(Rejected::Retryable(e.to_string())),
+            // Only this endpoint's queue: the component goes on without it, or has stopped, which the next
+            // attempt will tell.
+            AppendError::Closed => Rejected::Retryable("the endpoint is being replaced".into()),
+            e if e.is_retryable() => Rejected::Retryable(e.to_string()),
             e => {
-                self.counters.dropped("too_large", items);
-                Err(Rejected::Permanent(e.to_string()))
+                self.counters.dropped("too_large", counts);
+                Rejected::Permanent(e.to_string())
             }
         }
     }

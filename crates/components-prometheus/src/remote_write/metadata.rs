@@ -1,4 +1,6 @@
 //! Metadata of families for remote write 1, which sends it apart from samples and at its own pace.
+//!
+//! Invariant: an endpoint gets, once an interval, what has been seen since it got metadata last.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,74 +10,76 @@ use parking_lot::Mutex;
 use signal::{FamilyMetadata, SampleBatch};
 use tokio::time::Instant;
 
-use super::endpoint::{Endpoint, metadata_record};
-use super::metrics::Metrics;
-
-/// Families remembered between two sends.
+/// Families remembered.
 const MOST_FAMILIES: usize = 100_000;
 
-/// Families seen since metadata was last sent. Scrapers share one `Arc` a family, so its address tells
-/// whether it is known without a look at the name.
+/// Families seen, and when last. Scrapers share one `Arc` a family, so its address tells whether it is known
+/// without a look at the name.
 #[derive(Default)]
-pub(super) struct Families(Mutex<HashMap<usize, Arc<FamilyMetadata>, foldhash::fast::FixedState>>);
+pub(super) struct Families(Mutex<HashMap<usize, Seen, foldhash::fast::FixedState>>);
+
+struct Seen {
+    /// Held, so that the address stays its own.
+    family: Arc<FamilyMetadata>,
+    at: Instant,
+}
 
 impl Families {
-    pub(super) fn note(&self, batch: &SampleBatch) {
+    pub(super) fn note(&self, batch: &SampleBatch, now: Instant) {
         if batch.families.is_empty() {
             return;
         }
         let mut seen = self.0.lock();
         for family in &batch.families {
             let address = Arc::as_ptr(family) as usize;
-            if seen.len() < MOST_FAMILIES && !seen.contains_key(&address) {
-                seen.insert(address, family.clone());
+            if let Some(known) = seen.get_mut(&address) {
+                known.at = now;
+            } else if seen.len() < MOST_FAMILIES {
+                seen.insert(address, Seen { family: family.clone(), at: now });
             }
         }
     }
 
-    /// What has been seen, one entry a name.
-    fn take(&self) -> Vec<Arc<FamilyMetadata>> {
-        let seen = std::mem::take(&mut *self.0.lock());
-        let by_name: BTreeMap<_, _> = seen.into_values().map(|f| (f.name.clone(), f)).collect();
-        by_name.into_values().collect()
+    /// What has been seen at `since` or later, one entry a name.
+    pub(super) fn since(&self, since: Instant) -> Vec<Arc<FamilyMetadata>> {
+        let seen = self.0.lock();
+        let recent = seen.values().filter(|s| s.at >= since);
+        let by_name: BTreeMap<_, _> = recent.map(|s| (s.family.name.as_str(), &s.family)).collect();
+        by_name.into_values().cloned().collect()
+    }
+
+    /// Forgets what nobody has shown since.
+    pub(super) fn forget(&self, before: Instant) {
+        self.0.lock().retain(|_, seen| seen.at >= before);
     }
 }
 
-/// When metadata is due.
-#[derive(Default)]
-pub(super) struct Ticker {
-    last: Option<Instant>,
-}
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
 
-impl Ticker {
-    /// Waits until the endpoint with the shortest interval is due; for ever if none wants metadata.
-    pub(super) async fn due(&mut self, endpoints: &[Endpoint]) {
-        let interval = endpoints.iter().filter(|e| e.wants_metadata()).map(|e| e.plan.metadata.send_interval).min();
-        match interval {
-            None => std::future::pending().await,
-            Some(interval) => {
-                let last = *self.last.get_or_insert_with(Instant::now);
-                tokio::time::sleep_until(last + interval).await;
-            }
-        }
+    use super::*;
+
+    fn family(name: &str) -> Arc<FamilyMetadata> {
+        let (name, help, unit) = (name.to_string(), String::new(), String::new());
+        Arc::new(FamilyMetadata { name, kind: signal::MetricKind::Gauge, help, unit })
     }
 
-    /// Queues what has been seen for every endpoint that wants it.
-    pub(super) async fn send(&mut self, endpoints: &[Endpoint], families: &Families, metrics: &Metrics) {
-        self.last = Some(Instant::now());
-        let families = families.take();
-        let now_ms = jiff::Timestamp::now().as_millisecond();
-        for endpoint in endpoints.iter().filter(|e| e.wants_metadata()) {
-            for part in families.chunks(endpoint.plan.metadata.max_samples_per_send) {
-                let record = metadata_record(part.iter().map(|f| &**f), now_ms);
-                // Metadata comes again with the next interval: a full queue is no place for it.
-                let appended = tokio::time::timeout(std::time::Duration::from_secs(1), endpoint.queue.append(record)).await;
-                match appended {
-                    Ok(Ok(())) => metrics.metadata_updates(part.len()),
-                    Ok(Err(error)) => tracing::debug!(%error, "metadata was not queued"),
-                    Err(_) => tracing::debug!("metadata was not queued: the queue is full"),
-                }
-            }
-        }
+    #[test]
+    fn a_family_is_due_again_only_after_it_was_seen_again() {
+        let (families, start) = (Families::default(), Instant::now());
+        let at = |s| start + Duration::from_secs(s);
+        let (a, b, twin) = (family("a"), family("b"), family("a"));
+        let batch = |families: &[&Arc<FamilyMetadata>]| SampleBatch {
+            families: families.iter().map(|f| (*f).clone()).collect(),
+            ..SampleBatch::default()
+        };
+        families.note(&batch(&[&b, &a, &twin]), at(1));
+        families.note(&batch(&[&b]), at(5));
+        let names = |since| families.since(at(since)).iter().map(|f| f.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(1), ["a", "b"]);
+        assert_eq!(names(2), ["b"]);
+        families.forget(at(2));
+        assert_eq!(names(0), ["b"]);
     }
 }

@@ -8,39 +8,46 @@
 mod args;
 mod encode;
 mod endpoint;
+mod gauges;
+mod handover;
+mod memo;
 mod metadata;
 mod metrics;
+mod plan;
 mod record;
+#[cfg(test)]
+mod tests;
 mod transport;
-
-
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use component::eval::{Item, Value};
 use component::{
-    BoxFuture, BuildCx, Component, Consumer, Error, Event, Exports, Health, Port, Receiver, Rejected, RunCx, Stability,
+    BoxFuture, BuildCx, Component, Consumer, Draining, Error, Event, Exports, Health, Port, Receiver,
+    Rejected, RunCx, Stability,
 };
 use futures_util::future::join_all;
 use signal::Samples;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
 
 pub use args::Args;
-use endpoint::{Endpoint, Inlet, Plan, plans};
+use endpoint::{Endpoint, Inlet, metadata_record};
 use metadata::Families;
 use metrics::Metrics;
+use plan::{Plan, plans};
 
 /// How often health is looked at.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
 /// A back end that has taken nothing for this long, while something waits, makes the node unhealthy.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a removed or stopping endpoint may go on sending what it keeps on disk anyway.
-const DRAIN_DISK: Duration = Duration::from_secs(10);
-/// The same where what is not sent is lost. As Alloy's flush deadline.
-const DRAIN_MEMORY: Duration = Duration::from_secs(60);
 /// Between attempts to open a queue.
-const REOPEN: Duration = Duration::from_secs(5);
+const REOPEN: Duration = Duration::from_secs(1);
+/// How long batches that are on their way into a queue are waited for before it is closed. They take
+/// microseconds, unless the queue is full and blocks.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long metadata may wait for a place in a queue.
+const METADATA_WAIT: Duration = Duration::from_secs(1);
 
 /// What others may refer to.
 #[derive(Clone, Debug, PartialEq, Exports)]
@@ -71,30 +78,32 @@ impl Component for RemoteWrite {
     }
 
     async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {
-        let mut running = Running { endpoints: Vec::new(), port: self.port, metrics: self.metrics, families: Arc::default() };
-        let mut waiting = running.open(self.plans, &cx).await;
-        running.attach(&waiting);
+        let mut running = Running::new(self.port, self.metrics);
+        running.open(self.plans.into_iter().map(Waiting::new).collect(), &cx).await;
+        let _ = running.attach();
         let mut health = tokio::time::interval(HEALTH_INTERVAL);
         health.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut metadata = metadata::Ticker::default();
         loop {
             tokio::select! {
                 event = cx.event() => match event {
                     Event::Stop => break,
-                    Event::Update(update) => match plans(update.args(), &cx) {
-                        Ok(new) => {
-                            waiting = running.change(new, &cx).await;
-                            running.attach(&waiting);
-                            update.answer(Ok(()));
-                        }
-                        Err(error) => update.answer(Err(error)),
-                    },
+                    Event::Update(update) => {
+                        let changed = match plans(update.args(), &cx) {
+                            Ok(new) => {
+                                running.change(new, &cx).await;
+                                Ok(())
+                            }
+                            Err(error) => Err(error),
+                        };
+                        update.answer(changed);
+                    }
                 },
-                _ = health.tick() => running.report(&waiting, &cx),
-                () = metadata.due(&running.endpoints) => metadata.send(&running.endpoints, &running.families, &running.metrics).await,
-                () = tokio::time::sleep(REOPEN), if !waiting.is_empty() => {
-                    waiting = running.open(std::mem::take(&mut waiting), &cx).await;
-                    running.attach(&waiting);
+                _ = health.tick() => running.report(&cx),
+                () = at(running.metadata_due()) => running.send_metadata().await,
+                () = at(running.reopen_at) => {
+                    let waiting = std::mem::take(&mut running.waiting);
+                    running.open(waiting, &cx).await;
+                    let _ = running.attach();
                 }
             }
         }
@@ -103,111 +112,195 @@ impl Component for RemoteWrite {
     }
 }
 
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An endpoint that is to be opened.
+struct Waiting {
+    plan: Plan,
+    /// The endpoint in memory whose queue it takes over.
+    before: Option<Endpoint>,
+}
+
+impl Waiting {
+    fn new(plan: Plan) -> Self {
+        Self { plan, before: None }
+    }
+}
+
 struct Running {
     endpoints: Vec<Endpoint>,
+    /// Those whose queue could not be opened yet.
+    waiting: Vec<Waiting>,
+    reopen_at: Option<Instant>,
     port: Port<Samples>,
     metrics: Arc<Metrics>,
     families: Arc<Families>,
 }
 
 impl Running {
-    /// Opens endpoints; gives back those that could not be opened now.
-    async fn open(&mut self, plans: Vec<Plan>, cx: &RunCx<RemoteWrite>) -> Vec<Plan> {
-        let mut waiting = Vec::new();
-        for plan in plans {
-            let again = plan.clone();
-            match Endpoint::open(plan, &self.metrics).await {
-                Ok(endpoint) => self.endpoints.push(endpoint),
+    fn new(port: Port<Samples>, metrics: Arc<Metrics>) -> Self {
+        let (endpoints, waiting, families) = (Vec::new(), Vec::new(), Arc::default());
+        Self { endpoints, waiting, reopen_at: None, port, metrics, families }
+    }
+
+    /// Opens endpoints; those that cannot be opened now stay in `waiting`.
+    async fn open(&mut self, waiting: Vec<Waiting>, cx: &RunCx<RemoteWrite>) {
+        for Waiting { plan, before } in waiting {
+            match Endpoint::open(plan.clone(), &self.metrics).await {
+                Ok(endpoint) => {
+                    if let Some(before) = before {
+                        before.hand_over(&endpoint);
+                        before.drain(&self.metrics).await;
+                    }
+                    self.endpoints.push(endpoint);
+                }
                 Err(error) => {
-                    tracing::error!(%error, remote_name = %again.name, "the endpoint's queue cannot be opened; trying again");
+                    tracing::error!(%error, remote_name = %plan.name, "the endpoint's queue cannot be opened; trying again");
                     cx.report(Health::unhealthy(error.to_string()));
-                    waiting.push(again);
+                    self.waiting.push(Waiting { plan, before });
                 }
             }
         }
-        let shown = self.endpoints.iter().map(|e| (e.plan.name.clone(), e.plan.shown_url.clone(), e.queue.clone()));
-        self.metrics.show(shown.collect());
+        self.reopen_at = (!self.waiting.is_empty()).then(|| Instant::now() + REOPEN);
         let queues: Vec<_> = self.endpoints.iter().map(|e| (e.plan.name.clone(), e.queue.clone())).collect();
         cx.set_debug_info(move || queues.iter().map(|(name, queue)| debug_item(name, &queue.stats())).collect());
-        waiting
     }
 
     /// New plans: endpoints that stay are changed in place, new ones opened, others drained in the
     /// background.
-    async fn change(&mut self, plans: Vec<Plan>, cx: &RunCx<RemoteWrite>) -> Vec<Plan> {
+    async fn change(&mut self, plans: Vec<Plan>, cx: &RunCx<RemoteWrite>) {
         let mut old = std::mem::take(&mut self.endpoints);
-        let mut new = Vec::new();
+        let mut held: Vec<_> = std::mem::take(&mut self.waiting).into_iter().filter_map(|w| w.before).collect();
+        let (mut new, mut moving) = (Vec::new(), Vec::new());
         for plan in plans {
+            if let Some(at) = held.iter().position(|e| e.plan.key == plan.key) {
+                new.push(Waiting { plan, before: Some(held.swap_remove(at)) });
+                continue;
+            }
             let Some(at) = old.iter().position(|e| e.plan.key == plan.key) else {
-                new.push(plan);
+                new.push(Waiting::new(plan));
                 continue;
             };
             let mut endpoint = old.swap_remove(at);
             match endpoint.change(plan, &self.metrics) {
                 Ok(()) => self.endpoints.push(endpoint),
-                Err(plan) => {
-                    // The folder comes or goes: nothing may be in flight while the queue moves.
-                    self.port.suspend().finished().await;
-                    endpoint.queue.drain(DRAIN_DISK).await;
-                    new.push(plan);
-                }
+                Err(plan) => moving.push((endpoint, *plan)),
             }
         }
-        for endpoint in old {
-            cx.spawn(async move { drain(&endpoint).await });
+        if !moving.is_empty() {
+            // A queue moves: nothing may be on its way into it.
+            settle(self.port.suspend()).await;
         }
-        self.open(new, cx).await
+        for (endpoint, plan) in moving {
+            if plan.config.disk.is_some() {
+                new.push(Waiting { plan, before: Some(endpoint) });
+            } else {
+                // Memory may be too small for what is on disk: that is sent, or stays for the next time.
+                endpoint.drain(&self.metrics).await;
+                new.push(Waiting::new(plan));
+            }
+        }
+        self.open(new, cx).await;
+        let replaced = self.attach();
+        old.append(&mut held);
+        let metrics = self.metrics.clone();
+        cx.spawn(async move {
+            // The generation before may still put batches into endpoints that are removed.
+            settle(replaced).await;
+            join_all(old.iter().map(|endpoint| endpoint.drain(&metrics))).await;
+            metrics.forget_gone();
+        });
     }
 
     /// Puts the endpoints behind the receiver. While an endpoint cannot be opened senders wait: what they
     /// have is not acknowledged, so it is not lost.
-    fn attach(&self, waiting: &[Plan]) {
-        if !waiting.is_empty() {
-            let _ = self.port.suspend();
-            return;
+    fn attach(&self) -> Draining {
+        if !self.waiting.is_empty() {
+            return self.port.suspend();
         }
-        let _ = self.port.attach(Writer {
+        self.port.attach(Writer {
             inlets: self.endpoints.iter().map(Endpoint::inlet).collect(),
             metrics: self.metrics.clone(),
             families: self.families.clone(),
-        });
+        })
     }
 
-    fn report(&self, waiting: &[Plan], cx: &RunCx<RemoteWrite>) {
-        if !waiting.is_empty() {
+    fn report(&self, cx: &RunCx<RemoteWrite>) {
+        self.endpoints.iter().for_each(Endpoint::sweep);
+        if !self.waiting.is_empty() {
             return;
         }
-        let troubles: Vec<_> = self.endpoints.iter().filter_map(|e| trouble(&e.plan.name, &e.queue.stats())).collect();
+        let troubles: Vec<_> =
+            self.endpoints.iter().filter_map(|e| trouble(&e.plan.name, &e.queue.stats())).collect();
         cx.report(match troubles.is_empty() {
             true => Health::healthy("all endpoints take what is sent"),
             false => Health::unhealthy(troubles.join("; ")),
         });
     }
 
+    fn metadata_due(&self) -> Option<Instant> {
+        self.endpoints.iter().filter_map(Endpoint::metadata_due).min()
+    }
+
+    /// Queues metadata for every endpoint that is due.
+    async fn send_metadata(&mut self) {
+        let now = Instant::now();
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        for endpoint in &mut self.endpoints {
+            if endpoint.metadata_due().is_none_or(|due| due > now) {
+                continue;
+            }
+            let families = self.families.since(endpoint.metadata_sent);
+            endpoint.metadata_sent = now;
+            for part in families.chunks(endpoint.plan.metadata.max_samples_per_send) {
+                let record = metadata_record(part.iter().map(|f| &**f), now_ms);
+                // It comes again with the next interval: a full queue is no place for it.
+                match timeout(METADATA_WAIT, endpoint.queue.append(record)).await {
+                    Ok(Ok(())) => self.metrics.metadata_queued(part.len()),
+                    Ok(Err(error)) => tracing::debug!(%error, "metadata was not queued"),
+                    Err(_) => {
+                        tracing::debug!("metadata was not queued: the queue is full");
+                        break;
+                    }
+                }
+            }
+        }
+        let longest = self.endpoints.iter().map(|e| e.plan.metadata.send_interval).max().unwrap_or_default();
+        if let Some(before) = now.checked_sub(longest.saturating_mul(2)) {
+            self.families.forget(before);
+        }
+    }
+
     async fn stop(&self) {
-        self.port.stop().finished().await;
-        join_all(self.endpoints.iter().map(drain)).await;
+        settle(self.port.stop()).await;
+        let held = self.waiting.iter().filter_map(|w| w.before.as_ref());
+        join_all(self.endpoints.iter().chain(held).map(|endpoint| endpoint.drain(&self.metrics))).await;
     }
 }
 
-async fn drain(endpoint: &Endpoint) {
-    let on_disk = endpoint.plan.config.disk.is_some();
-    let drained = endpoint.queue.drain(if on_disk { DRAIN_DISK } else { DRAIN_MEMORY }).await;
-    if drained.dropped.items > 0 {
-        endpoint.counters.dropped("shutdown", drained.dropped.items);
-        tracing::error!(remote_name = %endpoint.plan.name, samples = drained.dropped.items, "samples were lost: the queue is not kept on disk");
-    } else if drained.left.items > 0 {
-        tracing::info!(remote_name = %endpoint.plan.name, samples = drained.left.items, "samples stay on disk until the next start");
+/// Waits until no batch is in a replaced generation, but not for those that a full queue holds up: closing
+/// the queue sends them back.
+async fn settle(replaced: Draining) {
+    if timeout(GRACE, replaced.finished()).await.is_err() {
+        tracing::debug!("batches still wait for a full queue that is to be closed");
     }
 }
 
-/// Why an endpoint is unwell: the last success against what was offered.
+/// Why an endpoint is unwell: the last success against what was offered since.
 fn trouble(name: &str, stats: &delivery::Stats) -> Option<String> {
     let error = stats.last_error.as_ref()?;
-    let since_success = stats.last_success_ms.is_none_or(|ms| ms < error.at_ms);
-    let waits = stats.oldest_age.is_some_and(|age| age > PATIENCE);
-    (since_success && (waits || stats.waiting_appends > 0))
-        .then(|| format!("endpoint {name}: {} ({})", error.text, error.reason))
+    if stats.last_success_ms.is_some_and(|ms| ms >= error.at_ms) {
+        return None;
+    }
+    let waits = stats.oldest_age.is_some_and(|age| age > PATIENCE) || stats.waiting_appends > 0;
+    // Nothing waits where everything is refused.
+    let refused = stats.dropped.contains_key(error.reason);
+    (waits || refused).then(|| format!("endpoint {name}: {} ({})", error.text, error.reason))
 }
 
 fn debug_item(name: &str, stats: &delivery::Stats) -> Item {
@@ -237,8 +330,8 @@ struct Writer {
 impl Consumer<Samples> for Writer {
     fn consume(&self, batch: Samples) -> BoxFuture<'_, Result<(), Rejected>> {
         Box::pin(async move {
-            self.metrics.appended(&batch);
-            self.families.note(&batch);
+            self.metrics.taken(&batch);
+            self.families.note(&batch, Instant::now());
             let now_ms = jiff::Timestamp::now().as_millisecond();
             match &self.inlets[..] {
                 [only] => only.put(&batch, now_ms).await,

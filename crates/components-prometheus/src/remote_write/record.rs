@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use delivery::Record;
 use wire::compress::{Encoding, SnappyEncoder, decompress};
-use wire::remote_write::{Counts, Message, V1Encoder, decode, merge_v1, merge_v2};
+use wire::remote_write::{Counts, Message, V1Encoder, decode, merge_v2};
 
 /// Bytes before the block.
 pub(super) const HEAD: usize = 12;
@@ -50,45 +50,131 @@ pub(super) fn message(kind: u8) -> Message {
     if kind == KIND_V2 { Message::V2 } else { Message::V1 }
 }
 
+/// The compressed message of a record.
+fn block(record: &Record) -> Result<&[u8], String> {
+    record.body.get(HEAD..).ok_or_else(|| "the record is shorter than its head".into())
+}
+
 /// The uncompressed message of a record.
 pub(super) fn open(record: &Record) -> Result<Vec<u8>, String> {
-    let block = record.body.get(HEAD..).ok_or("the record is shorter than its head")?;
     let mut out = Vec::new();
-    decompress(Encoding::Snappy, block, MOST_BYTES, &mut out).map_err(|e| e.to_string())?;
+    decompress(Encoding::Snappy, block(record)?, MOST_BYTES, &mut out).map_err(|e| e.to_string())?;
     Ok(out)
 }
 
 /// The compressed body of one request for records of one kind. `as_v1` turns version 2 into version 1, for
 /// an endpoint that has turned out not to know version 2.
 pub(super) fn body(records: &[Record], as_v1: bool) -> Result<Bytes, String> {
-    let convert = as_v1 && records.iter().any(|r| r.kind == KIND_V2);
-    if let [only] = records
-        && !convert
-    {
-        return only.body.get(HEAD..).map(|_| only.body.slice(HEAD..)).ok_or_else(|| "the record is empty".into());
+    let is_v2 = message(records[0].kind) == Message::V2;
+    match records {
+        [only] if !(is_v2 && as_v1) => Ok(only.body.slice(block(only).map(|_| HEAD..)?)),
+        several if !is_v2 => {
+            let blocks: Result<Vec<_>, _> = several.iter().map(block).collect();
+            join_blocks(&blocks?)
+        }
+        several => {
+            let opened: Result<Vec<_>, _> = several.iter().map(open).collect();
+            merge_opened(&opened?, as_v1)
+        }
     }
-    let mut opened = Vec::with_capacity(records.len());
-    for record in records {
-        opened.push(if convert { to_v1(&open(record)?)? } else { open(record)? });
-    }
-    let bodies: Vec<&[u8]> = opened.iter().map(Vec::as_slice).collect();
-    let mut merged = Vec::with_capacity(bodies.iter().map(|b| b.len()).sum());
-    if message(records[0].kind) == Message::V2 && !convert {
-        merge_v2(&bodies, &mut merged).map_err(|e| e.to_string())?;
+}
+
+fn merge_opened(opened: &[Vec<u8>], as_v1: bool) -> Result<Bytes, String> {
+    let mut merged = Vec::with_capacity(opened.iter().map(Vec::len).sum());
+    if as_v1 {
+        opened.iter().try_for_each(|body| to_v1(body, &mut merged))?;
     } else {
-        merge_v1(&bodies, &mut merged);
+        let bodies: Vec<&[u8]> = opened.iter().map(Vec::as_slice).collect();
+        merge_v2(&bodies, &mut merged).map_err(|e| e.to_string())?;
     }
     let mut out = Vec::new();
     SnappyEncoder::new().compress(&merged, &mut out).map_err(|e| e.to_string())?;
     Ok(out.into())
 }
 
-fn to_v1(v2: &[u8]) -> Result<Vec<u8>, String> {
+/// Several blocks of version 1 as one, without looking inside: the message of joined bodies is their
+/// concatenation, and so is the block. A snappy block is the length of what comes out, then elements that
+/// refer back only by distance (format_description.txt of google/snappy), so elements may follow others.
+fn join_blocks(blocks: &[&[u8]]) -> Result<Bytes, String> {
+    let mut length = 0;
+    let mut elements = Vec::with_capacity(blocks.len());
+    for block in blocks {
+        let (len, rest) = split_length(block).ok_or("a block does not tell its length")?;
+        length += len;
+        elements.push(rest);
+    }
+    let mut length = u32::try_from(length).map_err(|_| "the request would exceed 4 GiB")?;
+    let mut out = Vec::with_capacity(5 + elements.iter().map(|e| e.len()).sum::<usize>());
+    while length >= 0x80 {
+        out.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
+    elements.iter().for_each(|e| out.extend_from_slice(e));
+    Ok(out.into())
+}
+
+/// The varint that a snappy block begins with, and its elements.
+fn split_length(block: &[u8]) -> Option<(u64, &[u8])> {
+    let mut length = 0;
+    for (i, byte) in block.iter().enumerate().take(5) {
+        length |= u64::from(byte & 0x7f) << (7 * i);
+        if byte & 0x80 == 0 {
+            return Some((length, &block[i + 1..]));
+        }
+    }
+    None
+}
+
+fn to_v1(v2: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
     let received = decode(Message::V2, v2, MOST_BYTES).map_err(|e| e.to_string())?;
     let mut encoder = V1Encoder::new();
     let options = wire::remote_write::Options { max_samples: usize::MAX, ..Default::default() };
     let mut requests = encoder.requests(&received.batch, options);
-    let mut out = Vec::new();
-    while requests.next(&mut out).is_some() {}
-    Ok(out)
+    while requests.next(out).is_some() {}
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(kind: u8, message: &[u8]) -> Record {
+        let mut body = Vec::new();
+        put_head(Counts { samples: 1, ..Counts::default() }, &mut body);
+        SnappyEncoder::new().compress(message, &mut body).unwrap();
+        Record { body: body.into(), items: 1, key: 1, created_ms: 0, newest_ms: 0, kind }
+    }
+
+    fn decompressed(body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        decompress(Encoding::Snappy, body, MOST_BYTES, &mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn joined_blocks_decompress_to_the_joined_messages() {
+        let messages: Vec<Vec<u8>> = [0_usize, 1, 127, 128, 70_000, 200_000]
+            .map(|len| (0..len).map(|i| (i % 251) as u8 ^ (i / 977) as u8).collect())
+            .into();
+        for count in 1..=messages.len() {
+            let records: Vec<_> = messages[..count].iter().map(|m| record(KIND_V1, m)).collect();
+            assert_eq!(decompressed(&body(&records, false).unwrap()), messages[..count].concat());
+        }
+    }
+
+    #[test]
+    fn one_record_is_sent_as_it_is_stored() {
+        let stored = record(KIND_V1, b"message");
+        let sent = body(std::slice::from_ref(&stored), true).unwrap();
+        assert_eq!(sent.as_ptr(), stored.body[HEAD..].as_ptr());
+    }
+
+    #[test]
+    fn a_record_that_is_cut_is_an_error_and_not_a_request() {
+        let good = record(KIND_V1, b"message");
+        let cut = Record { body: good.body.slice(..5), ..good.clone() };
+        assert!(body(std::slice::from_ref(&cut), false).is_err());
+        assert!(body(&[good, cut], false).is_err());
+    }
 }

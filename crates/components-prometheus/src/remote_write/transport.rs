@@ -1,23 +1,31 @@
-//! One attempt at an endpoint: the request as the remote-write specification wants it, and what its answer
+//! One attempt at an endpoint: the request as the remote-write specifications want it, and what its answer
 //! means.
+//!
+//! Invariant: records are given up only where the endpoint itself refuses them (4xx); whatever goes wrong on
+//! the way there keeps them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use delivery::{BoxFuture, Outcome, Record, Transport};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use net::{Client, Request, Response, Url};
 use wire::remote_write::{
-    EXEMPLARS_WRITTEN_HEADER, HISTOGRAMS_WRITTEN_HEADER, Message, SAMPLES_WRITTEN_HEADER, VERSION_HEADER,
+    CONTENT_ENCODING as SNAPPY, Counts, EXEMPLARS_WRITTEN_HEADER, HISTOGRAMS_WRITTEN_HEADER, Message,
+    SAMPLES_WRITTEN_HEADER, VERSION_HEADER,
 };
 
+use super::handover::{Handover, pass};
 use super::metrics::Counters;
-use super::record::{body, message, total};
+use super::record::{KIND_METADATA, body, message, total};
 
 /// How much of an error answer is read for its message.
 const ERROR_BODY: usize = 512;
+/// How much of a success' body is read, and for how long, so that its connection can be used again.
+const SUCCESS_BODY: usize = 64 << 10;
+const SUCCESS_WAIT: Duration = Duration::from_secs(1);
 
 /// What outlives a change of the client: what has been learned about the endpoint.
 #[derive(Debug, Default)]
@@ -28,12 +36,19 @@ pub(super) struct Learned {
 
 /// Sends to one URL.
 pub(super) struct HttpTransport {
+    /// Follows no redirect.
     pub client: Client,
+    /// Follows redirects; `None` where they are not to be followed.
+    pub following: Option<Client>,
     pub url: Url,
+    /// User-Agent and the user's headers.
     pub headers: HeaderMap,
     pub timeout: Duration,
+    /// Whether records are kept when the endpoint answers 429.
+    pub retry_limited: bool,
     pub learned: Arc<Learned>,
     pub counters: Arc<Counters>,
+    pub handover: Arc<Handover>,
     /// For log lines; carries no credentials.
     pub name: String,
 }
@@ -41,46 +56,72 @@ pub(super) struct HttpTransport {
 impl Transport for HttpTransport {
     fn send<'a>(&'a self, records: &'a [Record], attempt: u32) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            let outcome = match self.attempt(records, attempt).await {
-                Attempt::Done(outcome) => outcome,
-                Attempt::FallBack => {
-                    if !self.learned.v1_only.swap(true, Ordering::Relaxed) {
-                        tracing::warn!(remote_name = %self.name, "the endpoint does not know remote write 2.0: using 1.0 from now on");
-                    }
-                    match self.attempt(records, attempt).await {
-                        Attempt::Done(outcome) => outcome,
-                        Attempt::FallBack => Outcome::Drop {
-                            reason: "http_415",
-                            message: "the endpoint refuses both versions of the protocol".into(),
-                        },
-                    }
-                }
-            };
-            self.counters.tell(&outcome, total(records));
-            outcome
+            tokio::select! {
+                biased;
+                to = self.handover.begun() => pass(records, to).await,
+                outcome = self.deliver(records, attempt) => outcome,
+            }
         })
     }
 }
 
+/// What an attempt came to.
+struct Done {
+    outcome: Outcome,
+    /// What the endpoint says it has written of a request that it refuses.
+    written: Counts,
+    /// Bytes of the body.
+    bytes: usize,
+}
+
 enum Attempt {
-    Done(Outcome),
+    Done(Done),
     /// Again as version 1.
     FallBack,
 }
 
+impl From<Outcome> for Done {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, written: Counts::default(), bytes: 0 }
+    }
+}
+
 impl HttpTransport {
+    async fn deliver(&self, records: &[Record], attempt: u32) -> Outcome {
+        let done = match self.attempt(records, attempt).await {
+            Attempt::Done(done) => done,
+            Attempt::FallBack => {
+                if !self.learned.v1_only.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(remote_name = %self.name, "the endpoint does not know remote write 2.0: using 1.0 from now on");
+                }
+                match self.attempt(records, attempt).await {
+                    Attempt::Done(done) => done,
+                    Attempt::FallBack => Done::from(Outcome::Drop {
+                        reason: "http_415",
+                        message: "the endpoint refuses both versions of the protocol".into(),
+                    }),
+                }
+            }
+        };
+        self.counters.tell(&done.outcome, total(records), done.written);
+        if done.outcome == Outcome::Delivered {
+            self.counters.sent_bytes(records[0].kind == KIND_METADATA, done.bytes);
+        }
+        done.outcome
+    }
+
     async fn attempt(&self, records: &[Record], attempt: u32) -> Attempt {
         let as_v1 = self.learned.v1_only.load(Ordering::Relaxed);
         let version = if as_v1 { Message::V1 } else { message(records[0].kind) };
         let body = match body(records, as_v1) {
             Ok(body) => body,
-            Err(message) if records.len() > 1 => return Attempt::Done(Outcome::Split { reason: "damaged", message }),
-            Err(message) => return Attempt::Done(Outcome::Drop { reason: "damaged", message }),
+            Err(message) => return Attempt::Done(Outcome::Split { reason: "damaged", message }.into()),
         };
+        let bytes = body.len();
         let mut request = Request::post(self.url.clone(), body).timeout(self.timeout);
         request.headers.clone_from(&self.headers);
         request.headers.insert(CONTENT_TYPE, HeaderValue::from_static(version.content_type()));
-        request.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("snappy"));
+        request.headers.insert(CONTENT_ENCODING, HeaderValue::from_static(SNAPPY));
         request.headers.insert(
             HeaderName::from_bytes(VERSION_HEADER.as_bytes()).expect("a header of the specification"),
             HeaderValue::from_static(version.version()),
@@ -89,37 +130,57 @@ impl HttpTransport {
             // As Prometheus' sender, so that receivers can tell first attempts from repeated ones.
             request.headers.insert("retry-attempt", HeaderValue::from(attempt - 1));
         }
-        match self.client.send(request).await {
-            Ok(response) => self.judge(response, version, records.len()).await,
-            Err(error) if error.is_retryable() => Attempt::Done(retry(error.kind().as_str(), error.to_string())),
-            Err(error) => {
-                Attempt::Done(Outcome::Drop { reason: error.kind().as_str(), message: error.to_string() })
-            }
+        match self.post(request).await {
+            Ok(response) => match self.judge(response, version, records.len()).await {
+                Attempt::Done(done) => Attempt::Done(Done { bytes, ..done }),
+                Attempt::FallBack => Attempt::FallBack,
+            },
+            // A name, certificate or token that does not work says nothing about the records, and the next
+            // configuration may mend it: they are kept.
+            Err(error) => Attempt::Done(retry(error.kind().as_str(), error.to_string()).into()),
+        }
+    }
+
+    /// Posts, and follows only redirects that keep method and body: after a 301, 302 or 303 a client goes on
+    /// with a GET, and the success of that would be taken for a delivery.
+    async fn post(&self, request: Request) -> Result<Response, net::Error> {
+        let Some(following) = &self.following else { return self.client.send(request).await };
+        let again = request.clone();
+        let response = self.client.send(request).await?;
+        match response.status() {
+            StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => following.send(again).await,
+            _ => Ok(response),
         }
     }
 
     async fn judge(&self, response: Response, version: Message, records: usize) -> Attempt {
         let status = response.status();
+        let written = written(response.headers());
         if status.is_success() {
-            // As the specification: a 2xx without any of these headers comes from a receiver that took a
-            // version 2 body for version 1 and found nothing in it.
-            if version == Message::V2 && !tells_written(response.headers()) {
+            // As the specification, "Required Written Response Headers": a 2xx without any of them comes from
+            // a receiver that took a version 2 body for version 1 and found nothing in it.
+            if version == Message::V2 && written.is_none() {
                 return Attempt::FallBack;
             }
-            return Attempt::Done(Outcome::Delivered);
+            read_to_end(response).await;
+            return Attempt::Done(Outcome::Delivered.into());
         }
         if status == StatusCode::UNSUPPORTED_MEDIA_TYPE && version == Message::V2 {
             return Attempt::FallBack;
         }
         let after = response.header(RETRY_AFTER).and_then(|v| retry_after(v, jiff::Timestamp::now()));
+        let redirect = response.header(LOCATION).map(str::to_owned);
         let message = describe(status, response).await;
-        Attempt::Done(match status.as_u16() {
-            429 => Outcome::Retry { reason: "http_429", message, after, limited: true },
+        let outcome = match status.as_u16() {
+            429 if self.retry_limited => Outcome::Retry { reason: "http_429", message, after, limited: true },
             500..=599 => Outcome::Retry { reason: "http_5xx", message, after, limited: false },
+            // The endpoint has moved; that it would refuse the records has not been said.
+            300..=399 => retry("http_3xx", moved(&message, redirect.as_deref())),
             // One bad sample makes a receiver refuse a request: the others must not go with it.
             400 | 413 | 422 if records > 1 => Outcome::Split { reason: reason(status), message },
             _ => Outcome::Drop { reason: reason(status), message },
-        })
+        };
+        Attempt::Done(Done { outcome, written: written.unwrap_or_default(), bytes: 0 })
     }
 }
 
@@ -136,15 +197,49 @@ fn reason(status: StatusCode) -> &'static str {
         413 => "http_413",
         415 => "http_415",
         422 => "http_422",
-        300..=399 => "http_3xx",
+        429 => "http_429",
         _ => "http_4xx",
     }
 }
 
-fn tells_written(headers: &HeaderMap) -> bool {
-    [SAMPLES_WRITTEN_HEADER, HISTOGRAMS_WRITTEN_HEADER, EXEMPLARS_WRITTEN_HEADER]
-        .iter()
-        .any(|name| headers.contains_key(*name))
+fn moved(message: &str, to: Option<&str>) -> String {
+    match to {
+        Some(to) => format!("{message}; it redirects to {to}: set url to where it wants samples posted"),
+        None => message.to_owned(),
+    }
+}
+
+/// What the `…-Written` headers say; `None` without any of them.
+fn written(headers: &HeaderMap) -> Option<Counts> {
+    let number = |name: &str| headers.get(name).map(|v| v.to_str().ok().and_then(|v| v.trim().parse().ok()));
+    let [samples, histograms, exemplars] =
+        [SAMPLES_WRITTEN_HEADER, HISTOGRAMS_WRITTEN_HEADER, EXEMPLARS_WRITTEN_HEADER].map(number);
+    if [samples, histograms, exemplars].iter().all(Option::is_none) {
+        return None;
+    }
+    let count = |number: Option<Option<usize>>| number.flatten().unwrap_or(0);
+    Some(Counts {
+        samples: count(samples),
+        histograms: count(histograms),
+        exemplars: count(exemplars),
+        metadata: 0,
+    })
+}
+
+/// Reads what is left of a success, so that its connection can be used again; whether that works out does
+/// not matter to the outcome.
+async fn read_to_end(mut response: Response) {
+    let read = async {
+        let mut left = SUCCESS_BODY;
+        while let Ok(Some(chunk)) = response.chunk().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // After the wait the connection is given up instead.
+    let _ = tokio::time::timeout(SUCCESS_WAIT, read).await;
 }
 
 async fn describe(status: StatusCode, mut response: Response) -> String {
@@ -157,7 +252,10 @@ async fn describe(status: StatusCode, mut response: Response) -> String {
     }
     text.truncate(ERROR_BODY);
     let text = String::from_utf8_lossy(&text);
-    format!("server answered {status}: {}", text.lines().next().unwrap_or_default())
+    match text.lines().next().unwrap_or_default().trim() {
+        "" => format!("server answered {status}"),
+        line => format!("server answered {status}: {line}"),
+    }
 }
 
 /// RFC 9110, section 10.2.3: seconds, or a date.
@@ -168,6 +266,14 @@ fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
     }
     let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
     Duration::try_from(date.duration_since(now)).ok()
+}
+
+/// The headers that every request of an endpoint has.
+pub(super) fn fixed_headers(user_agent: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let agent = HeaderValue::try_from(user_agent).expect("name and version of the program are plain text");
+    headers.insert(USER_AGENT, agent);
+    headers
 }
 
 #[cfg(test)]
@@ -181,5 +287,14 @@ mod tests {
         assert_eq!(retry_after("Wed, 21 Oct 2015 07:28:00 GMT", now), Some(Duration::from_secs(60)));
         assert_eq!(retry_after("Wed, 21 Oct 2015 07:26:00 GMT", now), None);
         assert_eq!(retry_after("soon", now), None);
+    }
+
+    #[test]
+    fn written_headers_count_only_if_one_of_them_is_there() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(written(&headers), None);
+        headers.insert("x-prometheus-remote-write-histograms-written", HeaderValue::from_static("3"));
+        headers.insert("x-prometheus-remote-write-samples-written", HeaderValue::from_static("many"));
+        assert_eq!(written(&headers), Some(Counts { histograms: 3, ..Counts::default() }));
     }
 }

@@ -1,0 +1,193 @@
+//! Everything about an endpoint that follows from the configuration, without I/O.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use component::{BuildCx, Error, compile_rules};
+use delivery::{Backoff, Config, DiskConfig};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use net::args::HttpClientArgs;
+use net::sign::{AzureAd, GoogleIam, SigV4};
+use net::{Client, ClientOptions, Url, shown_url};
+use wire::remote_write::Options;
+use xxhash_rust::xxh64::xxh64;
+
+use super::args::{self, Args, Fsync, MetadataConfig, OnFull, QueueConfig};
+use super::encode::rules;
+use super::transport::fixed_headers;
+
+/// Bytes of records that an endpoint keeps in memory; the rest waits on disk.
+const MEMORY_BYTES: u64 = 32 << 20;
+/// Bytes that one request may have before compression is undone; far above what 2,000 samples make.
+const REQUEST_BYTES: u64 = 8 << 20;
+/// Samples wait no longer than this for company, whatever `batch_send_deadline` allows.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// How long a removed or stopping endpoint may go on sending what it keeps on disk anyway.
+const DRAIN_DISK: Duration = Duration::from_secs(10);
+/// The same where what is not sent is lost. As Alloy's flush deadline.
+const DRAIN_MEMORY: Duration = Duration::from_secs(60);
+
+/// Everything about an endpoint that follows from the configuration, without I/O.
+#[derive(Clone)]
+pub(super) struct Plan {
+    /// Tells endpoints apart across reloads; names the queue's folder.
+    pub key: String,
+    pub name: String,
+    pub shown_url: String,
+    pub config: Config,
+    pub metadata: MetadataConfig,
+    /// `queue_config > capacity`.
+    pub capacity: u64,
+    pub message: args::Message,
+    pub options: Options,
+    pub rules: signal::Rules,
+    pub age_limit_ms: Option<i64>,
+    /// Follows no redirect.
+    pub client: Client,
+    /// Follows redirects, if they are to be followed.
+    pub following: Option<Client>,
+    pub url: Url,
+    pub headers: HeaderMap,
+    pub timeout: Duration,
+}
+
+impl Plan {
+    /// How long the queue may go on sending when it is to end.
+    pub(super) fn drain_deadline(&self) -> Duration {
+        if self.config.disk.is_some() { DRAIN_DISK } else { DRAIN_MEMORY }
+    }
+
+    /// Whether an append waits for the device.
+    pub(super) fn waits_for_disk(&self) -> bool {
+        self.config.disk.as_ref().is_some_and(|disk| disk.fsync == delivery::Fsync::Always)
+    }
+}
+
+/// Plans for all endpoints, or what is wrong with the arguments.
+pub(super) fn plans(args: &Args, cx: &BuildCx) -> Result<Vec<Plan>, Error> {
+    let mut plans: Vec<Plan> = Vec::with_capacity(args.endpoint.len());
+    for endpoint in &args.endpoint {
+        let plain = key(endpoint);
+        let is_taken = |key: &String| plans.iter().any(|p| p.key == *key);
+        let twin = (1..).map(|n| format!("{plain}-{n}"));
+        let key = std::iter::once(plain.clone()).chain(twin).find(|key| !is_taken(key));
+        plans.push(plan(args, endpoint, key.expect("numbers do not end"), cx)?);
+    }
+    Ok(plans)
+}
+
+fn plan(args: &Args, endpoint: &args::Endpoint, key: String, cx: &BuildCx) -> Result<Plan, Error> {
+    let url = args::url(&endpoint.url).map_err(|message| Error::argument("url", message))?;
+    let name = if endpoint.name.is_empty() { key.clone() } else { endpoint.name.clone() };
+    let queue = endpoint.queue_config.clone().unwrap_or_else(component::eval::Arguments::defaults);
+    let metadata = endpoint.metadata_config.clone().unwrap_or_else(component::eval::Arguments::defaults);
+    let write_relabel = compile_rules("write_relabel_config", &endpoint.write_relabel_config)?;
+    let rules =
+        rules(&args.external_labels, &write_relabel).map_err(|e| Error::argument("external_labels", e))?;
+    let follow = endpoint.client.follow_redirects;
+    Ok(Plan {
+        config: config(args, endpoint, &queue, disk(args, cx, &key)),
+        shown_url: shown_url(&url),
+        capacity: queue.capacity,
+        message: endpoint.protobuf_message,
+        options: Options {
+            max_samples: queue.max_samples_per_send,
+            exemplars: endpoint.send_exemplars,
+            histograms: endpoint.send_native_histograms,
+        },
+        rules,
+        age_limit_ms: (!queue.sample_age_limit.is_zero())
+            .then(|| i64::try_from(queue.sample_age_limit.as_millis()).unwrap_or(i64::MAX / 2)),
+        client: client(endpoint, false, cx)?,
+        following: follow.then(|| client(endpoint, true, cx)).transpose()?,
+        headers: headers(endpoint, cx)?,
+        timeout: endpoint.remote_timeout,
+        key,
+        name,
+        metadata,
+        url,
+    })
+}
+
+/// A name that stays the same while the endpoint is the same back end.
+fn key(endpoint: &args::Endpoint) -> String {
+    let identity = if endpoint.name.is_empty() { &endpoint.url } else { &endpoint.name };
+    format!("{:016x}", xxh64(identity.as_bytes(), 0))
+}
+
+fn disk(args: &Args, cx: &BuildCx, key: &str) -> Option<DiskConfig> {
+    args.wal.enabled.then(|| DiskConfig {
+        max_bytes: args.wal.max_size.0,
+        fsync: match args.wal.fsync {
+            Fsync::Interval => delivery::Fsync::Interval(Duration::from_secs(1)),
+            Fsync::Never => delivery::Fsync::Never,
+            Fsync::Always => delivery::Fsync::Always,
+        },
+        ..DiskConfig::new(folder(&cx.data_path(), key))
+    })
+}
+
+/// Where an endpoint's queue lives below the component's data path.
+pub(super) fn folder(data_path: &Path, key: &str) -> PathBuf {
+    data_path.join("queue").join(key)
+}
+
+fn config(args: &Args, endpoint: &args::Endpoint, queue: &QueueConfig, disk: Option<DiskConfig>) -> Config {
+    Config {
+        memory_bytes: MEMORY_BYTES,
+        memory_items: queue.capacity.saturating_mul(queue.max_shards as u64),
+        disk,
+        max_age: match queue.sample_age_limit {
+            Duration::ZERO => args.wal.max_keepalive_time,
+            limit => limit.min(args.wal.max_keepalive_time),
+        },
+        on_full: match args.wal.on_full {
+            OnFull::DropOldest => delivery::OnFull::DropOldest,
+            OnFull::Block => delivery::OnFull::Block,
+            OnFull::Reject => delivery::OnFull::Reject,
+        },
+        min_senders: queue.min_shards,
+        max_senders: queue.max_shards,
+        lanes: queue.max_shards,
+        batch_items: queue.max_samples_per_send as u64,
+        batch_bytes: REQUEST_BYTES,
+        batch_wait: queue.batch_send_deadline.min(LONGEST_WAIT),
+        backoff: Backoff { min: queue.min_backoff, max: queue.max_backoff },
+        retry_limited: queue.retry_on_http_429,
+        max_attempts: None,
+        // Above what an attempt may take by itself: two requests where version 2 is refused, two more where
+        // each is redirected.
+        attempt_timeout: endpoint.remote_timeout.saturating_mul(4).saturating_add(Duration::from_secs(10)),
+        ..Config::default()
+    }
+}
+
+fn client(endpoint: &args::Endpoint, follow_redirects: bool, cx: &BuildCx) -> Result<Client, Error> {
+    let agent = cx.services().user_agent();
+    let mut options = ClientOptions::new(agent.as_str()).round_robin_dns(endpoint.round_robin_dns);
+    let failed = |e: net::Error| Error::argument("endpoint", e.to_string());
+    if let Some(args) = &endpoint.sigv4 {
+        options = options.signer(Arc::new(SigV4::new(args, &agent).map_err(failed)?));
+    } else if let Some(args) = &endpoint.azuread {
+        options = options.signer(Arc::new(AzureAd::new(args, &agent).map_err(failed)?));
+    } else if let Some(args) = &endpoint.google_iam {
+        options = options.signer(Arc::new(GoogleIam::new(args, &agent).map_err(failed)?));
+    }
+    let args = HttpClientArgs { follow_redirects, ..endpoint.client.clone() };
+    Client::new(&args, options).map_err(failed)
+}
+
+fn headers(endpoint: &args::Endpoint, cx: &BuildCx) -> Result<HeaderMap, Error> {
+    let mut headers = fixed_headers(&cx.services().user_agent());
+    let id = HeaderValue::try_from(cx.services().instance_id.as_str()).expect("an ID is plain text");
+    headers.insert("x-agent-id", id.clone());
+    headers.insert("x-alloy-id", id);
+    for (name, value) in &endpoint.headers {
+        let bad = |what: &str| Error::argument("headers", format!("{name:?} {what}"));
+        let value = HeaderValue::try_from(value).map_err(|_| bad("has a value that a header cannot have"))?;
+        let name = HeaderName::try_from(name).map_err(|_| bad("cannot be the name of a header"))?;
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}
