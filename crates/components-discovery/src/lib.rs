@@ -1,1 +1,28 @@
-//! components-discovery
+//! Components that find targets, and the one that rewrites them.
+//!
+//! Data path: a discoverer looks around ([`discovery::Look`]) → [`discovery::run`] decides when its targets
+//! are published → `targets` of the component's exports.
+
+mod discovery;
+mod dns;
+mod file;
+mod groups;
+mod http;
+mod process;
+mod relabel;
+
+use component::ComponentDef;
+pub use dns::Dns;
+pub use file::File;
+pub use http::Http;
+pub use process::Process;
+pub use relabel::Relabel;
+
+/// The family.
+pub const COMPONENTS: &[ComponentDef] = &[
+    ComponentDef::of::<Dns>(),
+    ComponentDef::of::<File>(),
+    ComponentDef::of::<Http>(),
+    ComponentDef::of::<Process>(),
+    ComponentDef::pure::<Relabel>(),
+];
