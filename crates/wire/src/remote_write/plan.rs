@@ -183,14 +183,21 @@ impl SampleField {
 
     #[inline]
     pub(super) fn bytes(&mut self, timestamp_ms: i64, value: f64) -> &[u8] {
+        let (bytes, len) = self.padded(timestamp_ms, value);
+        &bytes[..len]
+    }
+
+    /// The field at the start of a longer array, and its length.
+    #[inline]
+    pub(super) fn padded(&mut self, timestamp_ms: i64, value: f64) -> (&[u8; 24], usize) {
         if timestamp_ms != self.timestamp_ms {
             self.set(timestamp_ms);
         }
         if value.to_bits() == 0 {
-            return &self.zero.0[..self.zero.1];
+            return (&self.zero.0, self.zero.1);
         }
         self.with_value.0[3..11].copy_from_slice(&value.to_le_bytes());
-        &self.with_value.0[..self.with_value.1]
+        (&self.with_value.0, self.with_value.1)
     }
 }
 

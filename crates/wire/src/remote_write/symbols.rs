@@ -1,6 +1,6 @@
 //! The symbol table of a remote write 2 request, already in wire form.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -50,7 +50,7 @@ impl Symbols {
         if text.is_empty() {
             return 0;
         }
-        let hash = self.hasher.hash_one(text);
+        let hash = hash_text(&self.hasher, text);
         let (bytes, spans) = (&self.bytes, &self.spans);
         if let Some(known) = self.table.find(hash, |i| symbol(bytes, spans, *i) == text) {
             return *known;
@@ -65,11 +65,20 @@ impl Symbols {
         self.spans.push((self.bytes.len() as u32, text.len() as u32));
         self.bytes.extend_from_slice(text);
         let (bytes, spans, hasher) = (&self.bytes, &self.spans, &self.hasher);
-        self.table.insert_unique(hash, index, |i| hasher.hash_one(symbol(bytes, spans, *i)));
+        self.table.insert_unique(hash, index, |i| hash_text(hasher, symbol(bytes, spans, *i)));
         index
     }
 }
 
+/// The bytes alone, without the length that `hash_one` mixes in.
+#[inline]
+fn hash_text(hasher: &FixedState, text: &[u8]) -> u64 {
+    let mut state = hasher.build_hasher();
+    state.write(text);
+    state.finish()
+}
+
+#[inline]
 fn symbol<'a>(bytes: &'a [u8], spans: &[(u32, u32)], index: u32) -> &'a [u8] {
     let (start, len) = spans[index as usize];
     &bytes[start as usize..(start + len) as usize]

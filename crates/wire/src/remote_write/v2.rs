@@ -42,6 +42,8 @@ struct Known<'a> {
     name: &'a [u8],
     name_ref: u32,
     value_ref: u32,
+    /// Where the packed references of this label end in `refs`.
+    refs_end: usize,
 }
 
 impl Default for V2Encoder {
@@ -102,8 +104,12 @@ impl<'a> V2Requests<'a> {
             let metadata = self.metadata_of(group.family);
             match group.data {
                 Data::Points([point]) if self.exemplars.is_empty() && point.start_ms == 0 => {
-                    let sample = self.sample.bytes(point.timestamp_ms, point.value);
-                    push_series(&mut self.encoder.series, &self.encoder.refs, &[sample, metadata.bytes()]);
+                    let (sample, len) = self.sample.padded(point.timestamp_ms, point.value);
+                    let parts = len + usize::from(metadata.len);
+                    let out = &mut self.encoder.series;
+                    push_series_start(out, &self.encoder.refs, parts);
+                    push_padded(out, sample, len);
+                    push_padded(out, &metadata.bytes, metadata.len.into());
                 }
                 _ => self.write_other(&group, metadata),
             }
@@ -122,9 +128,16 @@ impl<'a> V2Requests<'a> {
     fn write_refs(&mut self, labels: &'a [u8]) {
         let V2Encoder { refs, symbols, .. } = &mut *self.encoder;
         let known = &mut self.known;
-        refs.clear();
         let mut rest = labels;
         let mut i = 0;
+        // Labels up to the first that differs keep also the bytes of their references.
+        while let Some(label) = known.get(i)
+            && starts_with(rest, label.field)
+        {
+            rest = &rest[label.field.len()..];
+            i += 1;
+        }
+        refs.truncate(if i == 0 { 0 } else { known[i - 1].refs_end });
         while !rest.is_empty() {
             // The field begins with its length, so equal bytes are an equal label.
             if let Some(label) = known.get(i)
@@ -134,24 +147,28 @@ impl<'a> V2Requests<'a> {
             } else {
                 let (name, value, field) = split_label(rest);
                 rest = &rest[field.len()..];
-                // Labels that this series lacks stand before its next one, for names are sorted.
-                let gone = known[i..].iter().take_while(|k| k.name < name).count();
-                known.drain(i..i + gone);
-                match known.get_mut(i) {
-                    Some(label) if label.name == name => {
-                        if label.field != field {
-                            label.value_ref = symbols.of(value);
-                        }
-                        (label.name, label.field) = (name, field);
+                let same_name = |known: &[Known<'_>]| known.get(i).is_some_and(|k| k.name == name);
+                let mut same = same_name(known);
+                if !same {
+                    // Labels that this series lacks stand before its next one, for names are sorted.
+                    let gone = known[i..].iter().take_while(|k| k.name < name).count();
+                    known.drain(i..i + gone);
+                    same = same_name(known);
+                }
+                if same {
+                    let label = &mut known[i];
+                    if label.field != field {
+                        label.value_ref = symbols.of(value);
                     }
-                    _ => {
-                        let (name_ref, value_ref) = (symbols.of(name), symbols.of(value));
-                        known.insert(i, Known { field, name, name_ref, value_ref });
-                    }
+                    (label.name, label.field) = (name, field);
+                } else {
+                    let (name_ref, value_ref) = (symbols.of(name), symbols.of(value));
+                    known.insert(i, Known { field, name, name_ref, value_ref, refs_end: 0 });
                 }
             }
-            push_varint(refs, u64::from(known[i].name_ref));
-            push_varint(refs, u64::from(known[i].value_ref));
+            let label = &mut known[i];
+            push_refs(refs, label.name_ref, label.value_ref);
+            label.refs_end = refs.len();
             i += 1;
         }
         known.truncate(i);
@@ -212,24 +229,37 @@ impl<'a> V2Requests<'a> {
         for exemplar in &self.exemplars {
             push_exemplar(exemplar, &mut self.encoder.symbols, &mut body);
         }
-        push_series(&mut self.encoder.series, &self.encoder.refs, &[&body, metadata.bytes()]);
+        let out = &mut self.encoder.series;
+        push_series_start(out, &self.encoder.refs, body.len() + usize::from(metadata.len));
+        out.extend_from_slice(&body);
+        push_padded(out, &metadata.bytes, metadata.len.into());
         self.encoder.scratch = body;
     }
 }
 
-impl Metadata {
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
+/// Appends two references, mostly of one or two bytes each.
+#[inline]
+fn push_refs(out: &mut Vec<u8>, name: u32, value: u32) {
+    if name < 0x80 && value < 0x80 {
+        out.extend_from_slice(&[name as u8, value as u8]);
+    } else {
+        push_varint(out, name.into());
+        push_varint(out, value.into());
     }
 }
 
 /// `text.starts_with(prefix)` in place: a call of `memcmp` for each short label costs more than comparing it.
+/// The last bytes go first, for values differ there.
 #[inline]
 fn starts_with(text: &[u8], prefix: &[u8]) -> bool {
     let Some(text) = text.get(..prefix.len()) else { return false };
-    let ((a, a_rest), (b, b_rest)) = (text.as_chunks::<8>(), prefix.as_chunks::<8>());
-    a.iter().zip(b).all(|(a, b)| u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b))
-        && a_rest.iter().zip(b_rest).all(|(a, b)| a == b)
+    match (text.last_chunk::<8>(), prefix.last_chunk::<8>()) {
+        (Some(a), Some(b)) => {
+            u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b)
+                && text.as_chunks::<8>().0.iter().zip(prefix.as_chunks::<8>().0).all(|(a, b)| a == b)
+        }
+        _ => text == prefix,
+    }
 }
 
 /// Name, value and all bytes of the first `Label` field of [`Labels::wire_bytes`]:
@@ -237,6 +267,12 @@ fn starts_with(text: &[u8], prefix: &[u8]) -> bool {
 #[inline]
 fn split_label(labels: &[u8]) -> (&[u8], &[u8], &[u8]) {
     const OURS: &str = "label sets are built by us in exactly this form";
+    if let [_, len @ ..=0x7f, _, name_len, ..] = labels {
+        // All lengths inside are shorter still: one byte each.
+        let field = &labels[..2 + usize::from(*len)];
+        let (name, value) = field[4..].split_at(usize::from(*name_len));
+        return (name, &value[2..], field);
+    }
     let mut outer = Reader::new(&labels[1..]);
     let label = outer.delimited().expect(OURS);
     let field = &labels[..labels.len() - outer.rest().len()];
@@ -247,19 +283,24 @@ fn split_label(labels: &[u8]) -> (&[u8], &[u8], &[u8]) {
     (name, value, field)
 }
 
-/// Appends a `timeseries` field.
+/// Begins a `timeseries` field: its labels, and `parts` bytes that follow.
 #[inline]
-fn push_series(out: &mut Vec<u8>, refs: &[u8], parts: &[&[u8]; 2]) {
-    let labels = 1 + varint_len(refs.len() as u64) + refs.len();
-    let len = labels + parts[0].len() + parts[1].len();
-    out.reserve(len + 11);
+fn push_series_start(out: &mut Vec<u8>, refs: &[u8], parts: usize) {
+    let len = 1 + varint_len(refs.len() as u64) + refs.len() + parts;
+    out.reserve(len + 64);
     out.push(0x2a);
     push_varint(out, len as u64);
     out.push(0x0a);
     push_varint(out, refs.len() as u64);
     out.extend_from_slice(refs);
-    out.extend_from_slice(parts[0]);
-    out.extend_from_slice(parts[1]);
+}
+
+/// Appends the first `len` bytes of an array: copying all of it takes no call.
+#[inline]
+fn push_padded<const N: usize>(out: &mut Vec<u8>, bytes: &[u8; N], len: usize) {
+    let end = out.len() + len;
+    out.extend_from_slice(bytes);
+    out.truncate(end);
 }
 
 fn push_exemplar(exemplar: &ExemplarPoint, symbols: &mut Symbols, out: &mut Vec<u8>) {
