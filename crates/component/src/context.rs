@@ -41,7 +41,11 @@ struct ErasedPort {
 }
 
 impl NodeShared {
-    pub(crate) fn new(global_id: String, services: Arc<Services>, on_exports: Arc<dyn Fn() + Send + Sync>) -> Arc<Self> {
+    pub(crate) fn new(
+        global_id: String,
+        services: Arc<Services>,
+        on_exports: Arc<dyn Fn() + Send + Sync>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             global_id,
             services,

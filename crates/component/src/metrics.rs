@@ -3,22 +3,25 @@
 //! A node's metrics carry `component_path` and `component_id`; they vanish with the node. Names are
 //! Alloy's, so they are registered verbatim (`prometheus` keeps them as they are written).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-pub use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    core::{Collector, Desc}, proto,
-};
 use prometheus::Registry;
 use prometheus::proto::MetricFamily;
+pub use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts,
+    core::{Collector, Desc},
+    proto,
+};
 
 /// All registries of the process.
 #[derive(Default)]
 pub struct Metrics {
     process: Registry,
-    nodes: Mutex<Vec<Weak<Registry>>>,
+    nodes: Mutex<Vec<(String, Weak<Registry>)>>,
+    hidden: Mutex<BTreeSet<String>>,
 }
 
 /// The metrics of one node; dropping the last clone takes them off `/metrics`.
@@ -45,14 +48,32 @@ impl Metrics {
         let registry = Registry::new_custom(None, Some(labels)).expect("constant labels are valid");
         let registry = Arc::new(registry);
         let mut nodes = self.nodes.lock();
-        nodes.retain(|n| n.strong_count() > 0);
-        nodes.push(Arc::downgrade(&registry));
+        nodes.retain(|(_, n)| n.strong_count() > 0);
+        nodes.push((global_id.to_string(), Arc::downgrade(&registry)));
         NodeMetrics(registry)
+    }
+
+    /// Keeps the metrics of everything inside a module off `/metrics`, or shows them again.
+    pub fn hide(&self, module: &str, hide: bool) {
+        let prefix = format!("{module}/");
+        let mut hidden = self.hidden.lock();
+        if hide {
+            hidden.insert(prefix);
+        } else {
+            hidden.remove(&prefix);
+        }
+    }
+
+    fn shown(&self) -> Vec<Arc<Registry>> {
+        let hidden = self.hidden.lock();
+        let nodes = self.nodes.lock();
+        let shown = nodes.iter().filter(|(id, _)| !hidden.iter().any(|prefix| id.starts_with(prefix)));
+        shown.filter_map(|(_, n)| n.upgrade()).collect()
     }
 
     /// Every family of every registry, merged by name and sorted.
     pub fn gather(&self) -> Vec<MetricFamily> {
-        let nodes: Vec<_> = self.nodes.lock().iter().filter_map(Weak::upgrade).collect();
+        let nodes = self.shown();
         let mut merged: BTreeMap<String, MetricFamily> = BTreeMap::new();
         let all = nodes.iter().flat_map(|n| n.gather()).chain(self.process.gather());
         for mut family in all {
@@ -149,7 +170,10 @@ mod tests {
         let text = metrics.text();
         assert_eq!(text.matches("# TYPE hits counter").count(), 1, "{text}");
         assert!(text.contains(r#"hits{component_id="prometheus.relabel.a",component_path="/"} 2"#), "{text}");
-        assert!(text.contains(r#"hits{component_id="prometheus.relabel.b",component_path="/mod.x"} 1"#), "{text}");
+        assert!(
+            text.contains(r#"hits{component_id="prometheus.relabel.b",component_path="/mod.x"} 1"#),
+            "{text}"
+        );
         drop((a, b));
         assert_eq!(metrics.text(), "");
     }

@@ -172,9 +172,9 @@ impl<C: Component> ComponentNode<C> {
                 updates.send(update).await.map_err(|_| gone())?;
                 answer.await.map_err(|_| gone())?
             };
-            tokio::time::timeout(UPDATE_DEADLINE, taken)
-                .await
-                .map_err(|_| Error::other(format!("did not take its new arguments within {UPDATE_DEADLINE:?}")))??;
+            tokio::time::timeout(UPDATE_DEADLINE, taken).await.map_err(|_| {
+                Error::other(format!("did not take its new arguments within {UPDATE_DEADLINE:?}"))
+            })??;
             self.state.lock().args = Some(args);
             return Ok(Evaluated::Updated);
         }
@@ -284,7 +284,12 @@ fn launch<C: Component>(shared: &Arc<NodeShared>, component: C) -> Running<C> {
     let stop = CancellationToken::new();
     let tasks = Tasks { tracker: TaskTracker::new(), kill: CancellationToken::new() };
     let guard = tasks.kill.clone().drop_guard();
-    let cx = RunCx::<C> { build: BuildCx(shared.clone()), updates: receiver, stop: stop.clone(), tasks: tasks.clone() };
+    let cx = RunCx::<C> {
+        build: BuildCx(shared.clone()),
+        updates: receiver,
+        stop: stop.clone(),
+        tasks: tasks.clone(),
+    };
     let (shared, asked) = (shared.clone(), stop.clone());
     shared.health.set(Part::Run, Health::healthy("started component"));
     let span = tracing::info_span!("node", component_id = %shared.global_id);

@@ -60,9 +60,13 @@ impl Harness {
     /// # Panics
     /// If the configuration is refused.
     pub async fn start(definition: ComponentDef, body: &str, names: Names) -> Self {
-        let folder = std::env::temp_dir().join(format!("ferroalloy-test-{}-{}", std::process::id(), unique()));
+        let folder =
+            std::env::temp_dir().join(format!("ferroalloy-test-{}-{}", std::process::id(), unique()));
         let harness = Self::new(definition, names, Services::for_tests(folder));
-        harness.update(body).await.unwrap_or_else(|refused| panic!("{} refused: {refused:?}", definition.name));
+        harness
+            .update(body)
+            .await
+            .unwrap_or_else(|refused| panic!("{} refused: {refused:?}", definition.name));
         harness.node.start();
         harness
     }
@@ -77,7 +81,8 @@ impl Harness {
                 exported.1.notify_waiters();
             })
         };
-        let cx = NodeCx { global_id: format!("{}.test", definition.name), services: services.clone(), on_exports };
+        let cx =
+            NodeCx { global_id: format!("{}.test", definition.name), services: services.clone(), on_exports };
         Self { node: (definition.node)(cx), services, names, exported }
     }
 

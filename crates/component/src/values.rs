@@ -85,8 +85,11 @@ impl ArgValue for Target {
                 Value::Bool(b) => b.to_string(),
                 Value::OptionalSecret(s) if !s.is_secret() => s.reveal().to_string(),
                 other => {
-                    return Err(ValueError::invalid(format!("a label of a target cannot be {}", other.describe()))
-                        .at_key(name.as_str()));
+                    return Err(ValueError::invalid(format!(
+                        "a label of a target cannot be {}",
+                        other.describe()
+                    ))
+                    .at_key(name.as_str()));
                 }
             };
             pairs.push((name.as_str(), text));

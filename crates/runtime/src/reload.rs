@@ -1,0 +1,153 @@
+//! Where the configuration comes from, and reloading it: on demand, and when its files change.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use syntax::{Diagnostic, Source};
+use tokio::sync::Mutex;
+
+use crate::modules::file::read_modules;
+use crate::runtime::{LoadError, Loaded, Runtime};
+use crate::watch::Watch;
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug)]
+pub enum ConfigSource {
+    /// A file, or a directory of `*.alloy` files.
+    Path(PathBuf),
+    /// A text that is part of the program.
+    Text {
+        /// What diagnostics call it.
+        name: String,
+        /// The configuration.
+        text: String,
+    },
+}
+
+impl ConfigSource {
+    /// The texts as they are now, files of a directory sorted by name.
+    pub fn read(&self) -> Result<Vec<Source>, LoadError> {
+        match self {
+            Self::Text { name, text } => Ok(vec![Source::new(name.as_str(), text.as_str())]),
+            Self::Path(path) => {
+                let texts = read_modules(path).map_err(|message| unreadable(&message))?;
+                if texts.is_empty() {
+                    return Err(unreadable(&format!("{} holds no *.alloy file", path.display())));
+                }
+                Ok(texts.into_iter().map(|t| Source::new(t.name, t.text)).collect())
+            }
+        }
+    }
+
+    /// The file or directory.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Path(path) => Some(path),
+            Self::Text { .. } => None,
+        }
+    }
+}
+
+fn unreadable(message: &str) -> LoadError {
+    let diagnostic =
+        Diagnostic::plain("unreadable", format!("the configuration could not be read: {message}"));
+    LoadError { diagnostics: vec![diagnostic], applied: false }
+}
+
+/// Reloads a runtime's configuration from where it comes from. Cheap to clone: signals, the HTTP API and
+/// the file watch each hold one.
+#[derive(Clone)]
+pub struct Reloader(Arc<Inner>);
+
+struct Inner {
+    runtime: Runtime,
+    source: ConfigSource,
+    asked: AtomicU64,
+    last: Mutex<Last>,
+}
+
+struct Last {
+    /// The highest request that the last load answers.
+    answers: u64,
+    result: Result<Loaded, LoadError>,
+    /// Of the texts that were loaded, or refused, last.
+    hash: Option<u64>,
+}
+
+impl Reloader {
+    /// Nothing is loaded yet.
+    pub fn new(runtime: Runtime, source: ConfigSource) -> Self {
+        let last = Last { answers: 0, result: Ok(Loaded::default()), hash: None };
+        Self(Arc::new(Inner { runtime, source, asked: AtomicU64::new(0), last: Mutex::new(last) }))
+    }
+
+    /// The runtime.
+    pub fn runtime(&self) -> &Runtime {
+        &self.0.runtime
+    }
+
+    /// Reads and loads the configuration. Requests that arrive while another load runs are answered by the
+    /// one load that follows it.
+    pub async fn reload(&self) -> Result<Loaded, LoadError> {
+        let me = self.0.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut last = self.0.last.lock().await;
+        if last.answers < me {
+            last.answers = self.0.asked.load(Ordering::Acquire);
+            let sources = self.read().await;
+            self.apply(&mut last, sources).await;
+        }
+        last.result.clone()
+    }
+
+    async fn read(&self) -> Result<Vec<Source>, LoadError> {
+        let source = self.0.source.clone();
+        let read = tokio::task::spawn_blocking(move || source.read()).await;
+        read.unwrap_or_else(|e| Err(unreadable(&e.to_string())))
+    }
+
+    async fn apply(&self, last: &mut Last, sources: Result<Vec<Source>, LoadError>) {
+        last.hash = sources.as_ref().ok().map(|s| hash(s));
+        last.result = match sources {
+            Ok(sources) => self.0.runtime.load(sources).await,
+            Err(error) => Err(error),
+        };
+    }
+
+    /// Reloads when the content of the files has changed: noticed by the operating system, and by looking
+    /// every `poll`. Runs until it is dropped; `report` is told of each load.
+    pub async fn watch(&self, poll: Duration, report: impl Fn(&Result<Loaded, LoadError>)) {
+        let Some(path) = self.0.source.path() else { return std::future::pending().await };
+        loop {
+            // Anew each time: links lead elsewhere after a change.
+            let mut watch = Watch::new(vec![path.to_path_buf()]);
+            let _ = tokio::time::timeout(poll, watch.changed()).await;
+            if let Some(result) = self.reload_if_changed().await {
+                report(&result);
+            }
+        }
+    }
+
+    /// Reloads if the texts are not those of the last load. A file that cannot be read just now is no
+    /// change: it is being replaced.
+    async fn reload_if_changed(&self) -> Option<Result<Loaded, LoadError>> {
+        let sources = self.read().await.ok()?;
+        let mut last = self.0.last.lock().await;
+        if last.hash == Some(hash(&sources)) {
+            return None;
+        }
+        self.apply(&mut last, Ok(sources)).await;
+        Some(last.result.clone())
+    }
+}
+
+fn hash(sources: &[Source]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for source in sources {
+        source.name().hash(&mut hasher);
+        source.text().hash(&mut hasher);
+    }
+    hasher.finish()
+}

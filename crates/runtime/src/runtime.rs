@@ -1,0 +1,291 @@
+//! The runtime: loads configurations, keeps their graph running, and shuts it down.
+//!
+//! Data path of a load: sources → static pass → plan of the whole tree → evaluation, dependencies first →
+//! start. Invariant: whatever the static pass refuses changes nothing that runs.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use component::{HealthState, Registry, Services};
+use syntax::{Diagnostic, Source};
+use tokio::time::Instant;
+
+use crate::block::{ConfigBlockDef, Refused};
+use crate::definitions::Definitions;
+use crate::loader::{BlockKind, Blueprint, Checker, Mode, join, read};
+use crate::modules::import::ImportDef;
+use crate::modules::instance::{Body, Module};
+use crate::node::Kind;
+use crate::own_metrics::OwnMetrics;
+use crate::scheduler::spawn_workers;
+use crate::scope::Content;
+use crate::shared::Shared;
+use crate::snapshot::Snapshot;
+
+/// What a runtime is made with.
+pub struct Options {
+    /// The components.
+    pub registry: Registry,
+    /// Blocks of the configuration's root.
+    pub blocks: Vec<ConfigBlockDef>,
+    /// Kinds of import blocks besides `import.file` and `import.string`.
+    pub imports: Vec<ImportDef>,
+    /// The process's services; their `stability` is the level from which on items may be used.
+    pub services: Arc<Services>,
+}
+
+/// A configuration that is in force.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// What works, but maybe not as somebody thinks.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Why a configuration is not, or not wholly, in force.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}", first_error(diagnostics))]
+pub struct LoadError {
+    /// All problems, warnings included.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The configuration is in force, but some of its components are not: they keep what they had, or
+    /// do not run.
+    pub applied: bool,
+}
+
+fn first_error(diagnostics: &[Diagnostic]) -> String {
+    let errors: Vec<_> = diagnostics.iter().filter(|d| d.is_error()).collect();
+    match errors[..] {
+        [] => "the configuration could not be loaded".to_string(),
+        [only] => only.message.clone(),
+        [first, ..] => format!("{} (and {} more)", first.message, errors.len() - 1),
+    }
+}
+
+/// A component of the root that does not do what it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unhealthy {
+    /// Its name in the configuration language.
+    pub name: String,
+    /// Name and label.
+    pub id: String,
+    /// Why.
+    pub message: String,
+}
+
+/// Runs configurations. Cheap to clone; dropping the last clone ends everything at once.
+#[derive(Clone)]
+pub struct Runtime(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    root: Arc<Module>,
+    loading: tokio::sync::Mutex<()>,
+    loaded: AtomicBool,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+impl Runtime {
+    /// A runtime without a configuration. Has to be called within a tokio runtime.
+    pub fn new(options: Options) -> Self {
+        let stability = options.services.stability;
+        let definitions = Definitions::new(options.registry, options.blocks, options.imports, stability);
+        let metrics = OwnMetrics::new(&options.services);
+        let shared = Shared::new(definitions, options.services, metrics);
+        let root = Module::new(String::new(), shared.clone(), Default::default(), Default::default());
+        shared.metrics.set_root(&root);
+        spawn_workers(&shared);
+        Self(Arc::new(Inner {
+            shared,
+            root,
+            loading: tokio::sync::Mutex::new(()),
+            loaded: AtomicBool::new(false),
+        }))
+    }
+
+    /// Loads a configuration, in place of the one in force. A first load is in force wholly or not at all;
+    /// later, a component that fails keeps what it had while the rest is applied.
+    pub async fn load(&self, sources: Vec<Source>) -> Result<Loaded, LoadError> {
+        let _one_at_a_time = self.0.loading.lock().await;
+        let result = self.load_locked(&sources).await;
+        self.0.shared.metrics.loaded(&sources, result.is_ok());
+        result
+    }
+
+    async fn load_locked(&self, sources: &[Source]) -> Result<Loaded, LoadError> {
+        let shared = &self.0.shared;
+        let module_path = module_path(sources);
+        let (blueprint, mut diagnostics) = self.static_pass(sources, &module_path);
+        if diagnostics.iter().any(Diagnostic::is_error) {
+            return Err(LoadError { diagnostics, applied: false });
+        }
+        let first = !self.0.loaded.load(Ordering::Acquire);
+        diagnostics.extend(defaults(&shared.definitions, &blueprint));
+        let body = Body { blueprint, around: None, module_path, vars: Vec::new(), inputs: BTreeMap::new() };
+        if let Err(found) = self.0.root.install(body) {
+            diagnostics.extend(found);
+            return Err(LoadError { diagnostics, applied: false });
+        }
+        diagnostics.extend(self.0.root.walk().await);
+        let failed = diagnostics.iter().any(Diagnostic::is_error);
+        if first && failed {
+            self.0.root.stop(Instant::now() + shared.services.shutdown_deadline).await;
+            return Err(LoadError { diagnostics, applied: false });
+        }
+        self.0.root.start(true);
+        self.0.loaded.store(true, Ordering::Release);
+        if failed {
+            return Err(LoadError { diagnostics, applied: true });
+        }
+        Ok(Loaded { warnings: diagnostics })
+    }
+
+    fn static_pass(&self, sources: &[Source], module_path: &str) -> (Arc<Blueprint>, Vec<Diagnostic>) {
+        let shared = &self.0.shared;
+        let root = &self.0.root;
+        let running = |global_id: &str| running_import(root, "", global_id);
+        check(&shared.definitions, &shared.services, Mode::Load, &running, sources, module_path)
+    }
+
+    /// Whether a configuration has been in force.
+    pub fn is_ready(&self) -> bool {
+        self.0.loaded.load(Ordering::Acquire)
+    }
+
+    /// The components of the root that do not do what they should; empty: all is well.
+    pub fn unhealthy(&self) -> Vec<Unhealthy> {
+        let graph = self.0.root.graph();
+        let nodes = graph.nodes.iter().zip(&graph.plan.nodes);
+        let sick = nodes.filter_map(|(node, planned)| {
+            let health = node.health();
+            (health.state == HealthState::Unhealthy).then(|| Unhealthy {
+                name: planned.block.name.clone(),
+                id: node.id.clone(),
+                message: health.message,
+            })
+        });
+        sick.collect()
+    }
+
+    /// What runs, for people to look at.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::of(&self.0.root)
+    }
+
+    /// The process's services.
+    pub fn services(&self) -> &Arc<Services> {
+        &self.0.shared.services
+    }
+
+    /// Returns when no component waits for evaluation because another's exports have changed.
+    pub async fn settled(&self) {
+        self.0.shared.scheduler.settled().await;
+    }
+
+    /// Returns when nothing that a reload has removed is on its way out any more.
+    pub async fn drained(&self) {
+        self.0.shared.drains.finished().await;
+    }
+
+    /// Stops everything, sources first; whatever has not ended at the deadline is aborted.
+    pub async fn shutdown(&self, deadline: Duration) {
+        let _one_at_a_time = self.0.loading.lock().await;
+        let at = Instant::now() + deadline;
+        self.0.root.stop(at).await;
+        // Of earlier reloads; their own deadlines may be later than ours.
+        if tokio::time::timeout_at(at, self.drained()).await.is_err() {
+            tracing::warn!("components that were removed earlier have not ended in time");
+        }
+        self.0.loaded.store(false, Ordering::Release);
+    }
+}
+
+/// The whole static pass, and beyond it a trial build of every component whose arguments are known.
+/// Nothing runs and nothing is changed.
+pub fn validate(options: Options, sources: &[Source]) -> Vec<Diagnostic> {
+    let stability = options.services.stability;
+    let mut definitions = Definitions::new(options.registry, options.blocks, options.imports, stability);
+    definitions.labels_required = true;
+    let scratch = scratch(&options.services);
+    check(&definitions, &scratch, Mode::Validate, &|_| None, sources, &module_path(sources)).1
+}
+
+fn check(
+    definitions: &Definitions,
+    services: &Arc<Services>,
+    mode: Mode,
+    running: &dyn Fn(&str) -> Option<Content>,
+    sources: &[Source],
+    module_path: &str,
+) -> (Arc<Blueprint>, Vec<Diagnostic>) {
+    let mut diagnostics = Vec::new();
+    let blueprint = Arc::new(read(sources, definitions, &mut diagnostics));
+    let mut checker = Checker::new(definitions, services, mode, running);
+    checker.diagnostics = diagnostics;
+    checker.root(&blueprint, module_path, "");
+    (blueprint, checker.diagnostics)
+}
+
+/// Services that nobody else sees: what a trial build registers is gone with it.
+fn scratch(services: &Services) -> Arc<Services> {
+    Arc::new(Services {
+        metrics: Default::default(),
+        handlers: Default::default(),
+        live_debug: Default::default(),
+        storage: services.storage.clone(),
+        memory_address: services.memory_address.clone(),
+        stability: services.stability,
+        shutdown_deadline: services.shutdown_deadline,
+        hostname: services.hostname.clone(),
+        version: services.version,
+        instance_id: services.instance_id.clone(),
+    })
+}
+
+/// Root blocks that are not written have the arguments of empty ones.
+fn defaults(definitions: &Definitions, blueprint: &Blueprint) -> Vec<Diagnostic> {
+    let written: Vec<&str> = blueprint.nodes_of(BlockKind::Config).map(|n| n.name.as_str()).collect();
+    let absent = definitions.blocks.iter().filter(|b| !written.contains(&b.name()));
+    let mut diagnostics = Vec::new();
+    for block in absent {
+        match block.set_defaults() {
+            Ok(()) => {}
+            Err(Refused::Diagnostics(found)) => diagnostics.extend(found),
+            Err(Refused::Error(error)) => {
+                let message = format!("the defaults of {:?} could not be applied: {error}", block.name());
+                diagnostics.push(Diagnostic::plain("build_failed", message));
+            }
+        }
+    }
+    diagnostics
+}
+
+/// The directory of the configuration; empty for a text that is no file.
+fn module_path(sources: &[Source]) -> String {
+    let file = sources.first().map(|s| Path::new(s.name()));
+    file.filter(|f| f.exists()).and_then(Path::parent).map(|p| p.display().to_string()).unwrap_or_default()
+}
+
+/// The content that an import block has at present.
+fn running_import(module: &Module, path: &str, global_id: &str) -> Option<Content> {
+    module.graph().nodes.iter().find_map(|node| {
+        let inside = match &node.kind {
+            Kind::Import(import) if node.global_id == global_id => return Some(import.slot.get()),
+            Kind::Custom(custom) => custom.modules(),
+            Kind::Foreach(foreach) => foreach.modules(),
+            _ => return None,
+        };
+        let prefix = join(path, &node.id);
+        if !global_id.starts_with(&prefix) {
+            return None;
+        }
+        inside.iter().find_map(|m| running_import(m, &prefix, global_id))
+    })
+}
