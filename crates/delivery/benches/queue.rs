@@ -1,4 +1,5 @@
-//! What a record costs on its way through the queue: `append` until the transport has it, with and without disk.
+//! What a record costs on its way through the queue: `append` until the transport has it, with and without disk, and when
+//! it has to be read back.
 
 use std::{
     hint::black_box,
@@ -51,14 +52,18 @@ fn benches(criterion: &mut Criterion) {
     let disk = |fsync| Some(DiskConfig { fsync, ..DiskConfig::new(folder.path().join("q")) });
     let mut group = criterion.benchmark_group("append_and_send");
     group.sample_size(20).throughput(Throughput::Elements(1));
-    for (name, disk) in [
-        ("memory", None),
-        ("disk", disk(Fsync::Never)),
-        ("disk_fsync_1s", disk(Fsync::Interval(Duration::from_secs(1)))),
-    ] {
+    let interval = Fsync::Interval(Duration::from_secs(1));
+    let cases = [
+        ("memory", None, 1 << 30),
+        ("disk", disk(Fsync::Never), 1 << 30),
+        ("disk_fsync_1s", disk(interval), 1 << 30),
+        ("disk_spilled", disk(Fsync::Never), 0),
+    ];
+    for (name, disk, memory_bytes) in cases {
         for bytes in [1_000, 50_000] {
             let body = Bytes::from(vec![7; bytes]);
-            let config = Config { disk: disk.clone(), batch_items: 1, ..Config::default() };
+            let config =
+                Config { disk: disk.clone(), memory_bytes, memory_items: u64::MAX, ..Config::default() };
             group.bench_with_input(BenchmarkId::new(name, bytes), &body, |bencher, body| {
                 bencher.iter_custom(|count| runtime.block_on(push(config.clone(), body, count)));
             });

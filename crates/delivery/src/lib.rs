@@ -28,3 +28,17 @@ pub use inspect::{Inspection, SegmentInspection, StoredRecord, inspect};
 pub use queue::{AppendError, FolderChanged, OpenError, Queue};
 pub use record::{BoxFuture, Outcome, Record, Transport};
 pub use stats::{Amount, Drained, Histogram, LastError, SEND_SECONDS_BOUNDS, Stats};
+
+/// Feeds arbitrary bytes to the readers of a queue folder; for `fuzz/fuzz_targets/queue_reader.rs` only.
+#[cfg(feature = "fuzzing")]
+pub fn read_arbitrary(cursor: &[u8], segment: &[u8]) {
+    let first = format::SegmentHeader::decode(segment).map_or(0, |header| header.first);
+    let found = recover::recover(Some(cursor), [(first, Ok(segment.to_vec()))]);
+    for frame in &found.frames {
+        let (start, len) = (frame.offset as usize, format::FRAME_HEADER + frame.header.len as usize);
+        let salt = found.segments[&first].salt;
+        let record = format::decode_frame(segment[start..start + len].to_vec(), salt, frame.header.sequence);
+        assert!(record.is_some(), "what recovery accepts can be read back");
+        assert!(!found.done.contains(frame.header.sequence) && frame.header.sequence < found.next_sequence);
+    }
+}

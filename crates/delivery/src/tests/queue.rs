@@ -334,9 +334,12 @@ async fn what_is_too_old_is_dropped_but_a_clock_jump_drops_nothing() {
     sleep(Duration::from_secs(30)).await;
     let stats = queue.stats();
     assert_eq!((stats.queued.records, stats.oldest_age), (2, Some(Duration::from_secs(30))));
+    queue.append(Record { created_ms: NOW + 86_430_000, ..text("made after the jump") }).await.unwrap();
     // A record behind a younger one waits for it: order comes first.
     sleep(Duration::from_secs(75)).await;
     assert_eq!(queue.stats().dropped["too_old"].records, 2);
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(queue.stats().dropped["too_old"].records, 3);
 }
 
 #[tokio::test(start_paused = true)]
