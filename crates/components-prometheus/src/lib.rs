@@ -3,16 +3,16 @@
 use component::ComponentDef;
 
 pub mod echo;
-// pub mod receive_http;
+pub mod receive_http;
 pub mod relabel;
 pub mod remote_write;
-// pub mod scrape;
+pub mod scrape;
 
 /// The components of this family.
 pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<echo::Echo>(),
-    //     ComponentDef::of::<receive_http::ReceiveHttp>(),
+    ComponentDef::of::<receive_http::ReceiveHttp>(),
     ComponentDef::of::<relabel::Relabel>(),
     ComponentDef::of::<remote_write::RemoteWrite>(),
-    //     ComponentDef::of::<scrape::Scrape>(),
+    ComponentDef::of::<scrape::Scrape>(),
 ];

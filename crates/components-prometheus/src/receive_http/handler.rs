@@ -1,0 +1,304 @@
+//! Answers `POST /api/v1/metrics/write`.
+//!
+//! Data path: body → snappy → message → one batch → `forward_to` → answer. Nothing is acknowledged before
+//! all of `forward_to` has it. Status codes are those of prometheus/storage/remote (`writeHandler`), and 503
+//! where Prometheus would wait.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use component::metrics::{GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, NodeMetrics};
+use component::{BoxFuture, BuildCx, Fanout, Rejected};
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use signal::samples::NO_FAMILY;
+use signal::{LabelsBuilder, SampleBatch, Samples, Series};
+use wire::compress::{self, Encoding, decompress};
+use wire::remote_write::{
+    Counts, EXEMPLARS_WRITTEN_HEADER, HISTOGRAMS_WRITTEN_HEADER, Message, Received, SAMPLES_WRITTEN_HEADER,
+    decode,
+};
+
+use super::args::Args;
+use crate::scrape::page::kind_word;
+
+/// The one path that is answered.
+pub(super) const PATH: &str = "/api/v1/metrics/write";
+/// Its name in metrics, as Alloy's.
+const ROUTE: &str = "api_v1_metrics_write";
+/// Bytes of a body as it comes.
+pub(super) const MAX_PACKED: usize = 64 << 20;
+/// Bytes of a body after decompression, and of the labels that it expands to.
+const MAX_UNPACKED: usize = 256 << 20;
+/// How long `forward_to` may take. Senders give up after 30 s and would not learn what became of the request.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What clients are told to wait for, in seconds.
+const RETRY_SECONDS: &str = "5";
+
+/// Own metrics of the component.
+pub(super) struct Metrics {
+    duration: HistogramVec,
+    request_bytes: HistogramVec,
+    response_bytes: HistogramVec,
+    connections: GaugeVec,
+    forwarded: IntCounter,
+    latency: Histogram,
+}
+
+impl Metrics {
+    pub(super) fn new(metrics: &NodeMetrics) -> Self {
+        const SECONDS: [f64; 14] =
+            [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0];
+        const MIB: [f64; 8] = [1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0];
+        let name = |what: &str| format!("prometheus_receive_http_{what}");
+        let vec = |what: &str, help: &str, buckets: Vec<f64>, labels: &[&str]| {
+            let opts = HistogramOpts::new(name(what), help).buckets(buckets);
+            metrics.register(
+                HistogramVec::new(opts, labels).expect("metric names are constants of this program"),
+            )
+        };
+        let bytes = || MIB.map(|mib| mib * 1_048_576.0).to_vec();
+        Self {
+            duration: vec(
+                "request_duration_seconds",
+                "Seconds that answering requests took.",
+                SECONDS.to_vec(),
+                &["method", "route", "status_code", "ws"],
+            ),
+            request_bytes: vec(
+                "request_message_bytes",
+                "Bytes of request bodies.",
+                bytes(),
+                &["method", "route"],
+            ),
+            response_bytes: vec(
+                "response_message_bytes",
+                "Bytes of response bodies.",
+                bytes(),
+                &["method", "route"],
+            ),
+            connections: metrics.gauge_vec(&name("tcp_connections"), "Connections open now.", &["protocol"]),
+            forwarded: metrics.counter(
+                "prometheus_forwarded_samples_total",
+                "Samples that were taken by all of forward_to.",
+            ),
+            latency: metrics.histogram(
+                "prometheus_fanout_latency",
+                "Seconds that handing a batch to all of forward_to took.",
+                &SECONDS[..11],
+            ),
+        }
+    }
+
+    pub(super) fn connections(&self, count: usize) {
+        self.connections.with_label_values(&["http"]).set(count as f64);
+    }
+
+    fn answered(&self, method: &Method, request: usize, response: &Response<Bytes>, took: Duration) {
+        let method = match *method {
+            Method::POST => "POST",
+            Method::GET => "GET",
+            _ => "other",
+        };
+        let (route, status) = (ROUTE, response.status());
+        self.duration
+            .with_label_values(&[method, route, status.as_str(), "false"])
+            .observe(took.as_secs_f64());
+        self.request_bytes.with_label_values(&[method, route]).observe(request as f64);
+        self.response_bytes.with_label_values(&[method, route]).observe(response.body().len() as f64);
+    }
+}
+
+/// What of the arguments can change while requests are under way.
+pub(super) struct Config {
+    pub(super) args: Args,
+    pub(super) forward_to: Fanout<Samples>,
+}
+
+impl Config {
+    pub(super) fn new(args: &Args) -> Self {
+        Self { forward_to: Fanout::new(args.forward_to.iter().cloned()), args: args.clone() }
+    }
+}
+
+/// What lives as long as the component.
+pub(super) struct Shared {
+    pub(super) config: ArcSwap<Config>,
+    pub(super) metrics: Metrics,
+    pub(super) cx: BuildCx,
+}
+
+/// The handler of one server; all of them share the state.
+pub(super) struct Write(pub(super) Arc<Shared>);
+
+impl net::server::Handler for Write {
+    fn handle(&self, request: Request<Bytes>) -> BoxFuture<'_, Response<Bytes>> {
+        Box::pin(async move {
+            let started = Instant::now();
+            let (method, size) = (request.method().clone(), request.body().len());
+            if request.uri().path() != PATH {
+                return text(StatusCode::NOT_FOUND, format!("nothing is here; post to {PATH}\n"));
+            }
+            let response = self.0.write(request).await;
+            self.0.metrics.answered(&method, size, &response, started.elapsed());
+            response
+        })
+    }
+}
+
+/// A refusal.
+struct Refusal(StatusCode, String);
+
+impl Shared {
+    async fn write(&self, request: Request<Bytes>) -> Response<Bytes> {
+        if request.method() != Method::POST {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only POST writes\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+            return response;
+        }
+        let config = self.config.load_full();
+        let message = match message(request.headers(), &config.args) {
+            Ok(message) => message,
+            Err(refusal) => return refusal.response(),
+        };
+        let written = match receive(message, request.body()) {
+            Ok(received) => self.forward(message, received, &config).await,
+            Err(refusal) => Err((Counts::default(), refusal)),
+        };
+        let (counts, mut response) = match written {
+            Ok(counts) => {
+                let mut response = Response::new(Bytes::new());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                (counts, response)
+            }
+            Err((counts, refusal)) => (counts, refusal.response()),
+        };
+        if message == Message::V2 {
+            for (name, count) in [
+                (SAMPLES_WRITTEN_HEADER, counts.samples),
+                (HISTOGRAMS_WRITTEN_HEADER, counts.histograms),
+                (EXEMPLARS_WRITTEN_HEADER, counts.exemplars),
+            ] {
+                if let Ok(name) = HeaderName::try_from(name) {
+                    response.headers_mut().insert(name, HeaderValue::from(count));
+                }
+            }
+        }
+        response
+    }
+
+    /// Hands over what is good of a request; says how much that was.
+    async fn forward(
+        &self,
+        message: Message,
+        received: Received,
+        config: &Config,
+    ) -> Result<Counts, (Counts, Refusal)> {
+        let Received { mut batch, counts, refused } = received;
+        if config.args.enable_type_and_unit_labels {
+            add_type_and_unit(&mut batch);
+        }
+        if !config.args.append_metadata {
+            forget_families(&mut batch);
+        }
+        let batch = Samples::from(batch);
+        if !batch.is_empty() {
+            let size = batch.len();
+            self.cx.live_debug(|| format!("{size} samples received"));
+            let started = Instant::now();
+            let answer = tokio::time::timeout(PATIENCE, config.forward_to.send(batch)).await;
+            self.metrics.latency.observe(started.elapsed().as_secs_f64());
+            let busy = |why: String| (Counts::default(), Refusal(StatusCode::SERVICE_UNAVAILABLE, why));
+            match answer {
+                Err(_) => return Err(busy("the samples were not taken in time".to_owned())),
+                Ok(Err(error @ (Rejected::Stopped | Rejected::Retryable(_)))) => {
+                    return Err(busy(error.to_string()));
+                }
+                Ok(Err(Rejected::Permanent(why))) => {
+                    tracing::warn!(error = why, samples = size, "samples of a request were refused");
+                    return Err((Counts::default(), Refusal(StatusCode::BAD_REQUEST, why)));
+                }
+                Ok(Ok(())) => self.metrics.forwarded.inc_by(size as u64),
+            }
+        }
+        if refused.is_empty() {
+            return Ok(counts);
+        }
+        tracing::warn!(%refused, samples = refused.samples, "a part of a request was refused");
+        if message == Message::V1 {
+            // As Prometheus, which tells only clients of version 2: those of version 1 do not expect it.
+            return Ok(counts);
+        }
+        Err((counts, Refusal(StatusCode::BAD_REQUEST, refused.to_string())))
+    }
+}
+
+impl Refusal {
+    fn response(self) -> Response<Bytes> {
+        let Self(status, why) = self;
+        let mut response = text(status, format!("{why}\n"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
+        }
+        response
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
+    component::http::text_response(status, body)
+}
+
+/// Which message the headers promise.
+fn message(headers: &HeaderMap, args: &Args) -> Result<Message, Refusal> {
+    let refuse = |why: String| Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
+    let header = |name| {
+        headers
+            .get(name)
+            .map_or(Ok(""), |v: &HeaderValue| v.to_str())
+            .map_err(|_| refuse("a header is not text".into()))
+    };
+    let message = Message::from_content_type(header(CONTENT_TYPE)?).map_err(refuse)?;
+    if !args.accepts(message) {
+        let why = format!("{} is not among the accepted_remote_write_protobuf_messages", message.name());
+        return Err(refuse(why));
+    }
+    match header(CONTENT_ENCODING)? {
+        // Old clients of version 1 do not say what they do.
+        "" | "snappy" => Ok(message),
+        other => Err(refuse(format!("expected the Content-Encoding snappy, got {other:?}"))),
+    }
+}
+
+fn receive(message: Message, body: &[u8]) -> Result<Received, Refusal> {
+    let mut unpacked = Vec::new();
+    decompress(Encoding::Snappy, body, MAX_UNPACKED, &mut unpacked).map_err(|error| {
+        let status = match error {
+            compress::Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            compress::Error::Corrupt { .. } => StatusCode::BAD_REQUEST,
+        };
+        Refusal(status, error.to_string())
+    })?;
+    decode(message, &unpacked, MAX_UNPACKED).map_err(|e| Refusal(StatusCode::BAD_REQUEST, e.to_string()))
+}
+
+fn forget_families(batch: &mut SampleBatch) {
+    batch.families.clear();
+    batch.points.iter_mut().for_each(|p| p.family = NO_FAMILY);
+    batch.histograms.iter_mut().for_each(|p| p.family = NO_FAMILY);
+}
+
+fn add_type_and_unit(batch: &mut SampleBatch) {
+    let mut builder = LabelsBuilder::new();
+    let families = &batch.families;
+    let mut label = |series: &mut Series, family: u32| {
+        let Some(family) = families.get(family as usize) else { return };
+        builder.reset(series);
+        builder.set("__type__", kind_word(family.kind));
+        builder.set("__unit__", &family.unit);
+        *series = builder.build_series();
+    };
+    batch.points.iter_mut().for_each(|p| label(&mut p.series, p.family));
+    batch.histograms.iter_mut().for_each(|p| label(&mut p.series, p.family));
+}

@@ -1,0 +1,712 @@
+//! From a page to a batch.
+//!
+//! Data path: page → parser, told what line to expect → the target's cache → series with the target's labels
+//! → points. A line that was on the last page costs a comparison and a point; only a new line is parsed,
+//! given the target's labels and interned. What the cache has and the page has not becomes stale markers.
+//! Invariant: a page counts as a whole or not at all, as in Prometheus.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use signal::histogram::{HistogramCounts, NativeHistogram, ResetHint};
+use signal::samples::{ExemplarPoint, HistogramPoint, NO_FAMILY, Point, STALE_NAN};
+use signal::{Labels, LabelsBuilder, METRIC_NAME, MetricKind, NameScheme, SampleBatch, Series};
+use wire::exposition::{
+    Event, Exemplar, Format, HistogramSample, NativeHistograms, Options, Parser, Sample, parse_series,
+};
+
+use super::cache::{FRESH, Found, HISTOGRAM, IN_FAMILY, Lines, Part, Role, STATED, Walk};
+use super::classic::{Collector, Line};
+use super::family::Families;
+
+/// Samples may claim to be from the future by this much. As prometheus/scrape: `maxAheadTime`.
+const MAX_AHEAD_MS: i64 = 10 * 60 * 1000;
+/// Characters of an exemplar's labels. As prometheus/model/exemplar: `ExemplarMaxLabelSetLength`.
+const MAX_EXEMPLAR_LABELS: usize = 128;
+
+/// What is made of the pages of one target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rules {
+    /// Labels given to every series.
+    pub labels: Labels,
+    /// Scraped labels win over those.
+    pub honor_labels: bool,
+    /// Times on the page are taken.
+    pub honor_timestamps: bool,
+    /// Series with times on the page become stale too.
+    pub track_timestamps_staleness: bool,
+    /// Which names are valid.
+    pub names: NameScheme,
+    /// Limits; 0 for none.
+    pub limits: Limits,
+    /// What becomes of native histograms.
+    pub native: NativeHistograms,
+    /// Classic histograms become native ones.
+    pub convert_classic: bool,
+    /// And stay beside them.
+    pub keep_classic: bool,
+    /// Buckets of a native histogram; 0 for no limit.
+    pub bucket_limit: usize,
+    /// Highest resolution of a native histogram.
+    pub max_schema: i32,
+    /// Batches carry the families' metadata.
+    pub metadata: bool,
+    /// Series carry `__type__` and `__unit__`.
+    pub type_and_unit: bool,
+    /// A zero is sent at the start of a counter.
+    pub start_zero: bool,
+}
+
+/// Limits of a page; 0 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// Samples.
+    pub samples: usize,
+    /// Labels of a series.
+    pub labels: usize,
+    /// Bytes of a label name.
+    pub name: usize,
+    /// Bytes of a label value.
+    pub value: usize,
+}
+
+impl Rules {
+    /// Rules that change as little as possible.
+    pub fn plain(labels: Labels) -> Self {
+        Self {
+            labels,
+            honor_labels: false,
+            honor_timestamps: true,
+            track_timestamps_staleness: false,
+            names: NameScheme::Legacy,
+            limits: Limits::default(),
+            native: NativeHistograms::Ignore,
+            convert_classic: false,
+            keep_classic: false,
+            bucket_limit: 0,
+            max_schema: 8,
+            metadata: false,
+            type_and_unit: false,
+            start_zero: false,
+        }
+    }
+
+    /// Whether a line gives the same series under both.
+    fn same_series(&self, other: &Self) -> bool {
+        let key = |r: &Self| {
+            let limits = Limits { samples: 0, ..r.limits };
+            (r.honor_labels, r.names, limits, r.convert_classic, r.keep_classic, r.type_and_unit, r.metadata)
+        };
+        key(self) == key(other) && self.labels == other.labels
+    }
+
+    fn needs_families(&self) -> bool {
+        self.metadata || self.type_and_unit || self.convert_classic
+    }
+}
+
+/// What is remembered of a target from one page to the next.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// What the lines were made with.
+    made_with: Option<(Format, Rules)>,
+    lines: Lines,
+    families: Families,
+    /// The series of `lines` have not been marked stale since.
+    live: bool,
+    /// Series of lines that cannot be compared any more.
+    leftover: Vec<(Series, u16)>,
+    /// By series, the last exemplar sent.
+    exemplars: HashMap<usize, u64, foldhash::fast::RandomState>,
+    /// Time of the last page.
+    last_ms: i64,
+}
+
+/// Buffers that all targets share.
+#[derive(Default)]
+pub struct Scratch {
+    builder: LabelsBuilder,
+    expected: Vec<u8>,
+    collector: Collector,
+}
+
+/// What a page held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Samples on the page.
+    pub scraped: usize,
+    /// Samples that are left after the target's labels were given: all of them, as scrapes have no rules.
+    pub added: usize,
+    /// Series that the last page did not have.
+    pub series_added: usize,
+    /// Samples left out: their series was on the page before.
+    pub repeated: usize,
+    /// Samples left out: their time is too far ahead.
+    pub ahead: usize,
+}
+
+/// Reads a page and appends its samples and the stale markers of what it has no more. On an error the batch
+/// has only stale markers: all series of the target have ended.
+pub fn read(
+    memory: &mut Memory,
+    scratch: &mut Scratch,
+    rules: &Rules,
+    (format, body): (Format, &[u8]),
+    now_ms: i64,
+    batch: &mut SampleBatch,
+) -> (Tally, Result<(), String>) {
+    if memory.made_with.as_ref().is_none_or(|(f, r)| *f != format || !r.same_series(rules)) {
+        memory.forget_lines(rules);
+    }
+    if memory.made_with.as_ref().is_none_or(|(f, r)| *f != format || r != rules) {
+        memory.made_with = Some((format, rules.clone()));
+    }
+    batch.points.reserve(memory.lines.len() + 8);
+    memory.families.begin();
+    scratch.collector.reset();
+    let mut reader = Reader {
+        rules,
+        format,
+        now_ms,
+        last_ms: memory.last_ms,
+        walk: Walk::new(&mut memory.lines, std::mem::take(&mut scratch.expected), rules.convert_classic),
+        families: &mut memory.families,
+        exemplars: &mut memory.exemplars,
+        builder: &mut scratch.builder,
+        collector: &mut scratch.collector,
+        batch,
+        kind: MetricKind::Unknown,
+        tally: Tally::default(),
+        accepted: 0,
+        too_many_buckets: false,
+    };
+    let result = reader.page(body);
+    let (tally, walk) = (reader.tally, reader.walk);
+    match result {
+        Ok(()) => {
+            let mut ended = std::mem::take(&mut memory.leftover);
+            let live = memory.live;
+            scratch.expected = walk.finish(|series, flags, part| {
+                if live {
+                    ended.extend(series.map(|s| (s, flags)));
+                    ended.extend(part.histogram.map(|s| (s, flags | HISTOGRAM)));
+                }
+            });
+            memory.families.end();
+            if !ended.is_empty() {
+                memory.mark_ended(ended, rules, now_ms, batch);
+            }
+            (memory.live, memory.last_ms) = (true, now_ms);
+            (tally, Ok(()))
+        }
+        Err(message) => {
+            scratch.expected = walk.abandon();
+            memory.fail(rules, now_ms, batch);
+            (tally, Err(message))
+        }
+    }
+}
+
+impl Memory {
+    /// The target's page could not be had: all its series have ended. What was read of a broken page is taken
+    /// out of the batch.
+    pub fn fail(&mut self, rules: &Rules, now_ms: i64, batch: &mut SampleBatch) {
+        batch.points.clear();
+        batch.histograms.clear();
+        batch.exemplars.clear();
+        batch.families.clear();
+        let mut ended = std::mem::take(&mut self.leftover);
+        if self.live {
+            for (entry, histogram) in self.lines.iter().filter(|(entry, _)| entry.flags & FRESH == 0) {
+                ended.extend(entry.series.clone().map(|s| (s, entry.flags)));
+                ended.extend(histogram.cloned().map(|s| (s, entry.flags | HISTOGRAM)));
+            }
+        }
+        self.lines.settle();
+        self.live = false;
+        self.exemplars.clear();
+        push_stale(ended, rules, now_ms, batch);
+    }
+
+    /// Series whose lines cannot be compared with those of the next page: they have ended unless it has them.
+    fn forget_lines(&mut self, rules: &Rules) {
+        let lines = std::mem::take(&mut self.lines);
+        if self.live {
+            for (entry, histogram) in lines.iter() {
+                self.leftover.extend(entry.series.clone().map(|s| (s, entry.flags)));
+                self.leftover.extend(histogram.cloned().map(|s| (s, entry.flags | HISTOGRAM)));
+            }
+        }
+        // What had times of its own stays untracked, whatever the new rules say.
+        self.leftover.retain(|(_, flags)| flags & STATED == 0 || rules.track_timestamps_staleness);
+    }
+
+    /// Lines have gone; their series have ended only where no other line has them.
+    fn mark_ended(&mut self, ended: Vec<(Series, u16)>, rules: &Rules, now_ms: i64, batch: &mut SampleBatch) {
+        let mut by_id: BTreeMap<usize, (Series, u16)> = ended.into_iter().map(|e| (e.0.id(), e)).collect();
+        for (entry, histogram) in self.lines.iter() {
+            for series in entry.series.iter().chain(histogram) {
+                by_id.remove(&series.id());
+            }
+        }
+        for id in by_id.keys() {
+            self.exemplars.remove(id);
+        }
+        push_stale(by_id.into_values(), rules, now_ms, batch);
+    }
+}
+
+fn push_stale(
+    ended: impl IntoIterator<Item = (Series, u16)>,
+    rules: &Rules,
+    now_ms: i64,
+    batch: &mut SampleBatch,
+) {
+    let mut told = hashbrown::HashSet::<usize, foldhash::fast::RandomState>::default();
+    let tracked = |flags: u16| flags & STATED == 0 || rules.track_timestamps_staleness;
+    for (series, flags) in ended.into_iter().filter(|(_, flags)| tracked(*flags)) {
+        if !told.insert(series.id()) {
+            continue;
+        }
+        if flags & HISTOGRAM != 0 {
+            let histogram = Arc::new(NativeHistogram::stale());
+            let point =
+                HistogramPoint { series, timestamp_ms: now_ms, histogram, start_ms: 0, family: NO_FAMILY };
+            batch.histograms.push(point);
+        } else {
+            let point =
+                Point { series, timestamp_ms: now_ms, value: STALE_NAN, start_ms: 0, family: NO_FAMILY };
+            batch.points.push(point);
+        }
+    }
+}
+
+struct Reader<'a> {
+    rules: &'a Rules,
+    format: Format,
+    now_ms: i64,
+    last_ms: i64,
+    walk: Walk<'a>,
+    families: &'a mut Families,
+    exemplars: &'a mut HashMap<usize, u64, foldhash::fast::RandomState>,
+    builder: &'a mut LabelsBuilder,
+    collector: &'a mut Collector,
+    batch: &'a mut SampleBatch,
+    /// Of the last TYPE line.
+    kind: MetricKind,
+    tally: Tally,
+    /// Samples that count towards the limit.
+    accepted: usize,
+    too_many_buckets: bool,
+}
+
+/// What a line is made into.
+struct Resolved {
+    series: Option<Series>,
+    flags: u16,
+    part: Part,
+    new: bool,
+}
+
+impl Reader<'_> {
+    fn page(&mut self, body: &[u8]) -> Result<(), String> {
+        let options =
+            Options { created_as_start: self.rules.start_zero, native_histograms: self.rules.native };
+        let mut parser = Parser::new(self.format, body, options);
+        let families = self.rules.needs_families();
+        while let Some(event) = parser.next(self.walk.expected()).map_err(|e| e.to_string())? {
+            match event {
+                Event::Sample(sample) => self.sample(&sample)?,
+                Event::Histogram(sample) => self.histogram(*sample)?,
+                Event::Type { name, kind } => {
+                    self.kind = kind;
+                    if families {
+                        self.families.set_kind(&name, kind);
+                    }
+                }
+                Event::Help { name, text } if families => self.families.set_help(&name, &text),
+                Event::Unit { name, unit } if families => self.families.set_unit(&name, &unit),
+                Event::Help { .. } | Event::Unit { .. } => {}
+            }
+        }
+        let last = self.collector.end();
+        self.push_histogram(last);
+        if self.rules.limits.samples > 0 && self.accepted > self.rules.limits.samples {
+            return Err(format!(
+                "sample_limit of {} exceeded: the page has {} samples",
+                self.rules.limits.samples, self.accepted
+            ));
+        }
+        if self.too_many_buckets {
+            return Err(format!("native_histogram_bucket_limit of {} exceeded", self.rules.bucket_limit));
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn sample(&mut self, sample: &Sample<'_>) -> Result<(), String> {
+        let stated = if self.rules.honor_timestamps { sample.timestamp_ms } else { None };
+        let time = stated.unwrap_or(self.now_ms);
+        let mark = if stated.is_some() { STATED } else { 0 };
+        let line = match self.walk.find(sample.raw) {
+            Found::Known(entry, part) => {
+                entry.flags = entry.flags & !(STATED | HISTOGRAM) | mark;
+                let part = part.filter(|p| p.histogram.is_some()).cloned().unwrap_or_default();
+                Resolved { series: entry.series.clone(), flags: entry.flags, part, new: false }
+            }
+            Found::Repeated => self.repeated(sample.raw, stated)?,
+            Found::New => self.add(sample.raw, mark)?,
+        };
+        self.tally.scraped += 1;
+        if let Some(histogram) = &line.part.histogram {
+            // Counted once, with the histogram.
+            if line.series.is_none() {
+                self.tally.scraped -= 1;
+            }
+            self.collect(histogram, &line, sample, time)?;
+        }
+        let Some(series) = line.series else { return Ok(()) };
+        self.tally.added += 1;
+        if !self.accept(stated) {
+            return Ok(());
+        }
+        let family = self.family(line.flags, sample.raw);
+        if let Some(exemplar) = &sample.exemplar {
+            self.exemplar(&series, exemplar, time)?;
+        }
+        if self.starts(sample.start_ms, time, line.new) {
+            let (series, start_ms) = (series.clone(), sample.start_ms);
+            self.batch.points.push(Point { series, timestamp_ms: start_ms, value: 0.0, start_ms, family });
+        }
+        let (value, start_ms) = (sample.value, sample.start_ms);
+        self.batch.points.push(Point { series, timestamp_ms: time, value, start_ms, family });
+        Ok(())
+    }
+
+    fn histogram(&mut self, sample: HistogramSample<'_>) -> Result<(), String> {
+        let stated = if self.rules.honor_timestamps { sample.timestamp_ms } else { None };
+        let time = stated.unwrap_or(self.now_ms);
+        let mark = HISTOGRAM | if stated.is_some() { STATED } else { 0 };
+        self.tally.scraped += 1;
+        let line = match self.walk.find(sample.raw) {
+            Found::Known(entry, _) => {
+                entry.flags = entry.flags & !(STATED | HISTOGRAM) | mark;
+                Resolved {
+                    series: entry.series.clone(),
+                    flags: entry.flags,
+                    part: Part::default(),
+                    new: false,
+                }
+            }
+            Found::Repeated => self.repeated(sample.raw, stated)?,
+            Found::New => self.add(sample.raw, mark)?,
+        };
+        let Some(series) = line.series else { return Ok(()) };
+        self.tally.added += 1;
+        if !self.accept(stated) {
+            return Ok(());
+        }
+        if self.rules.convert_classic {
+            self.collector.seen_native(&series);
+        }
+        let family = self.family(line.flags, sample.raw);
+        let mut histogram = sample.histogram;
+        if !histogram.has_custom_buckets() {
+            histogram.reduce_resolution(self.rules.max_schema);
+        }
+        if self.rules.bucket_limit > 0 && !histogram.limit_buckets(self.rules.bucket_limit) {
+            self.too_many_buckets = true;
+            return Ok(());
+        }
+        for exemplar in &sample.exemplars {
+            self.exemplar(&series, exemplar, time)?;
+        }
+        if self.starts(sample.start_ms, time, line.new) {
+            let zero = zero_like(&histogram);
+            self.batch.histograms.push(HistogramPoint {
+                series: series.clone(),
+                timestamp_ms: sample.start_ms,
+                histogram: Arc::new(zero),
+                start_ms: sample.start_ms,
+                family,
+            });
+        }
+        let (histogram, start_ms) = (Arc::new(histogram), sample.start_ms);
+        self.batch.histograms.push(HistogramPoint {
+            series,
+            timestamp_ms: time,
+            histogram,
+            start_ms,
+            family,
+        });
+        Ok(())
+    }
+
+    /// Whether the sample is to be sent; counts it.
+    #[inline]
+    fn accept(&mut self, stated: Option<i64>) -> bool {
+        if stated.is_some_and(|time| time > self.now_ms + MAX_AHEAD_MS) {
+            self.tally.ahead += 1;
+            return false;
+        }
+        self.accepted += 1;
+        self.rules.limits.samples == 0 || self.accepted <= self.rules.limits.samples
+    }
+
+    /// Whether a counter has started since the last page. As prometheus/tsdb: `AppendSTZeroSample`, which
+    /// refuses starts at or before the last sample.
+    #[inline]
+    fn starts(&self, start_ms: i64, time: i64, new: bool) -> bool {
+        self.rules.start_zero && start_ms > 0 && start_ms < time && (new || start_ms > self.last_ms)
+    }
+
+    #[inline]
+    fn family(&mut self, flags: u16, raw: &[u8]) -> u32 {
+        if !self.rules.metadata || flags & IN_FAMILY == 0 || !self.families.leads(raw) {
+            return NO_FAMILY;
+        }
+        self.families.index(&mut self.batch.families)
+    }
+
+    /// A line that the page had before: sent only if it states its own time.
+    #[cold]
+    fn repeated(&mut self, raw: &[u8], stated: Option<i64>) -> Result<Resolved, String> {
+        if stated.is_none() {
+            // It counts as a series that the target exposes, as in Prometheus.
+            self.tally.repeated += 1;
+            self.tally.added += 1;
+            return Ok(Resolved { series: None, flags: 0, part: Part::default(), new: false });
+        }
+        let (series, in_family, part) = self.resolve(raw)?;
+        Ok(Resolved { series, flags: if in_family { IN_FAMILY } else { 0 }, part, new: false })
+    }
+
+    #[cold]
+    fn add(&mut self, raw: &[u8], mark: u16) -> Result<Resolved, String> {
+        let (series, in_family, part) = self.resolve(raw)?;
+        let flags = mark | if in_family { IN_FAMILY } else { 0 };
+        self.walk.add(raw, series.clone(), flags, part.clone());
+        self.tally.series_added += 1;
+        Ok(Resolved { series, flags, part, new: true })
+    }
+
+    /// The series of a line, whether it belongs to the family at hand, and of which histogram it is a part.
+    fn resolve(&mut self, raw: &[u8]) -> Result<(Option<Series>, bool, Part), String> {
+        self.parse(raw)?;
+        let Some(metric) = self.builder.get(METRIC_NAME) else {
+            return Err("a series has no metric name (no __name__ label)".to_owned());
+        };
+        let in_family = self.rules.needs_families() && self.families.holds(metric);
+        let mut part = Part::default();
+        if self.rules.convert_classic && in_family && self.kind == MetricKind::Histogram {
+            part = self.part()?;
+            if part.histogram.is_some() {
+                if !self.rules.keep_classic {
+                    return Ok((None, in_family, part));
+                }
+                self.parse(raw)?;
+            }
+        }
+        Ok((Some(self.series(in_family)?), in_family, part))
+    }
+
+    fn parse(&mut self, raw: &[u8]) -> Result<(), String> {
+        parse_series(self.format, raw, self.kind, self.builder).map_err(|e| e.to_string())
+    }
+
+    /// The histogram of the family at hand that the labels in the builder are a part of; takes them apart.
+    fn part(&mut self) -> Result<Part, String> {
+        let metric = self.builder.get(METRIC_NAME).unwrap_or_default();
+        let role = match metric.strip_prefix(self.families.name()) {
+            Some("_count") => Role::Count,
+            Some("_sum") => Role::Sum,
+            Some("_bucket") => match self.builder.get("le").and_then(|le| le.parse().ok()) {
+                Some(bound) => Role::Bucket(bound),
+                None => return Ok(Part::default()),
+            },
+            _ => return Ok(Part::default()),
+        };
+        let name = self.families.name().to_owned();
+        self.builder.set(METRIC_NAME, &name);
+        self.builder.del("le");
+        Ok(Part { histogram: Some(self.series(true)?), role })
+    }
+
+    /// The series of the scraped labels in the builder.
+    fn series(&mut self, in_family: bool) -> Result<Series, String> {
+        if self.rules.type_and_unit && in_family {
+            self.builder.set("__type__", kind_word(self.families.kind()));
+            self.builder.set("__unit__", self.families.unit());
+        }
+        add_target_labels(self.builder, &self.rules.labels, self.rules.honor_labels);
+        self.check_labels()?;
+        Ok(self.builder.build_series())
+    }
+
+    fn check_labels(&self) -> Result<(), String> {
+        let Limits { labels, name: name_limit, value: value_limit, .. } = self.rules.limits;
+        let metric = self.builder.get(METRIC_NAME).unwrap_or_default();
+        if !self.rules.names.allows_metric(metric) {
+            return Err(format!("invalid metric name {:?}", short(metric)));
+        }
+        if labels > 0 && self.builder.len() > labels {
+            let count = self.builder.len();
+            return Err(format!(
+                "label_limit of {labels} exceeded: series {:?} has {count} labels",
+                short(metric)
+            ));
+        }
+        for (name, value) in self.builder.iter() {
+            if !self.rules.names.allows_label(name) {
+                return Err(format!("invalid label name {:?} in series {:?}", short(name), short(metric)));
+            }
+            if name_limit > 0 && name.len() > name_limit {
+                let (name, length) = (short(name), name.len());
+                return Err(format!(
+                    "label_name_length_limit of {name_limit} exceeded: label {name:?} of series {:?} has a name of {length} bytes",
+                    short(metric)
+                ));
+            }
+            if value_limit > 0 && value.len() > value_limit {
+                let length = value.len();
+                return Err(format!(
+                    "label_value_length_limit of {value_limit} exceeded: label {:?} of series {:?} has a value of {length} bytes",
+                    short(name),
+                    short(metric)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn collect(
+        &mut self,
+        histogram: &Series,
+        line: &Resolved,
+        sample: &Sample<'_>,
+        time: i64,
+    ) -> Result<(), String> {
+        let family = self.family(line.flags, sample.raw);
+        let told = Line { value: sample.value, timestamp_ms: time, start_ms: sample.start_ms, family };
+        let done = self.collector.add(histogram, line.part.role, told);
+        self.push_histogram(done);
+        match &sample.exemplar {
+            // Native histograms keep only exemplars that say when they were.
+            Some(exemplar) if exemplar.timestamp_ms.is_some() => self.exemplar(histogram, exemplar, time),
+            _ => Ok(()),
+        }
+    }
+
+    fn push_histogram(&mut self, done: Option<HistogramPoint>) {
+        let Some(mut point) = done else { return };
+        self.tally.scraped += 1;
+        self.tally.added += 1;
+        let stated = (point.timestamp_ms != self.now_ms).then_some(point.timestamp_ms);
+        if !self.accept(stated) {
+            return;
+        }
+        if self.rules.bucket_limit > 0
+            && !Arc::make_mut(&mut point.histogram).limit_buckets(self.rules.bucket_limit)
+        {
+            self.too_many_buckets = true;
+            return;
+        }
+        self.batch.histograms.push(point);
+    }
+
+    /// Sends an exemplar, unless the target shows the one that it showed last time.
+    #[cold]
+    fn exemplar(&mut self, series: &Series, exemplar: &Exemplar<'_>, time: i64) -> Result<(), String> {
+        use std::hash::BuildHasher;
+        exemplar.parse_labels(self.builder).map_err(|e| e.to_string())?;
+        let characters: usize = self.builder.iter().map(|(n, v)| n.chars().count() + v.chars().count()).sum();
+        if characters > MAX_EXEMPLAR_LABELS {
+            return Ok(());
+        }
+        let labels = self.builder.build();
+        let print = (labels.hash(), exemplar.value.to_bits(), exemplar.timestamp_ms);
+        let print = self.exemplars.hasher().hash_one(print);
+        if self.exemplars.insert(series.id(), print) != Some(print) {
+            let timestamp_ms = exemplar.timestamp_ms.unwrap_or(time);
+            let series = series.clone();
+            self.batch.exemplars.push(ExemplarPoint { series, labels, value: exemplar.value, timestamp_ms });
+        }
+        Ok(())
+    }
+}
+
+/// Gives scraped labels those of the target. As prometheus/scrape: `mutateSampleLabels`.
+fn add_target_labels(builder: &mut LabelsBuilder, target: &Labels, honor: bool) {
+    let mut conflicts: Vec<(String, String)> = Vec::new();
+    for (name, value) in target {
+        match builder.get(name) {
+            Some(_) if honor => continue,
+            Some(scraped) => conflicts.push((name.to_owned(), scraped.to_owned())),
+            None => {}
+        }
+        builder.set(name, value);
+    }
+    // Shorter names first, so that `exported_x` of the page keeps clear of what `x` becomes.
+    conflicts.sort_by_key(|(name, _)| name.len());
+    for (mut name, scraped) in conflicts {
+        while builder.get(&name).is_some() {
+            name.insert_str(0, "exported_");
+        }
+        builder.set(&name, &scraped);
+    }
+}
+
+/// A histogram without observations in the same buckets. As prometheus/tsdb: `AppendHistogramSTZeroSample`.
+fn zero_like(histogram: &NativeHistogram) -> NativeHistogram {
+    let counts = match &histogram.counts {
+        HistogramCounts::Int { .. } => HistogramCounts::Int {
+            count: 0,
+            zero_count: 0,
+            positive_deltas: Vec::new(),
+            negative_deltas: Vec::new(),
+        },
+        HistogramCounts::Float { .. } => HistogramCounts::Float {
+            count: 0.0,
+            zero_count: 0.0,
+            positive_counts: Vec::new(),
+            negative_counts: Vec::new(),
+        },
+    };
+    NativeHistogram {
+        schema: histogram.schema,
+        zero_threshold: histogram.zero_threshold,
+        sum: 0.0,
+        counts,
+        positive_spans: Vec::new(),
+        negative_spans: Vec::new(),
+        custom_values: histogram.custom_values.clone(),
+        reset_hint: ResetHint::Yes,
+    }
+}
+
+/// The value of `__type__`; nothing for unknown types.
+pub(crate) fn kind_word(kind: MetricKind) -> &'static str {
+    match kind {
+        MetricKind::Unknown => "",
+        MetricKind::Counter => "counter",
+        MetricKind::Gauge => "gauge",
+        MetricKind::Histogram => "histogram",
+        MetricKind::GaugeHistogram => "gaugehistogram",
+        MetricKind::Summary => "summary",
+        MetricKind::Info => "info",
+        MetricKind::StateSet => "stateset",
+    }
+}
+
+fn short(text: &str) -> &str {
+    text.char_indices().nth(50).map_or(text, |(end, _)| &text[..end])
+}
+
+#[cfg(test)]
+impl Memory {
+    pub(super) fn lines(&self) -> &Lines {
+        &self.lines
+    }
+}
