@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(default = "SRV")]
     pub r#type: String,
     /// Port of the targets; not for `SRV`, whose records name it.
-    #[arg(default)]
+    #[arg(default, type_name = "number")]
     pub port: i64,
 }
 

@@ -18,10 +18,10 @@ pub struct HttpServerArgs {
     pub listen_address: String,
     /// Port to listen on; 0 takes any free one.
     #[arg(default = 8080)]
-    pub listen_port: u16,
+    pub listen_port: i64,
     /// Connections at one time; 0 means 16384.
     #[arg(default)]
-    pub conn_limit: u64,
+    pub conn_limit: i64,
     /// How long a request may take to arrive.
     #[arg(default = Duration::from_secs(30))]
     pub server_read_timeout: Duration,
@@ -55,19 +55,19 @@ pub struct Http2Args {
     pub enabled: bool,
     /// Requests handled at one time over all connections; 0 leaves it to the other limits.
     #[arg(default)]
-    pub max_handlers: u64,
+    pub max_handlers: i64,
     /// Requests at one time on one connection.
     #[arg(default = 100)]
-    pub max_concurrent_streams: u32,
+    pub max_concurrent_streams: u64,
     /// Size of the header table that peers may use.
     #[arg(default = 4096)]
-    pub max_decoder_header_table_size: u32,
+    pub max_decoder_header_table_size: u64,
     /// Size of the header table that is used towards peers.
     #[arg(default = 4096)]
-    pub max_encoder_header_table_size: u32,
+    pub max_encoder_header_table_size: u64,
     /// Largest frame accepted, from 16384 to 16777215.
     #[arg(default)]
-    pub max_read_frame_size: u32,
+    pub max_read_frame_size: u64,
     /// Permits what is never done: ciphers that HTTP/2 prohibits are not offered.
     #[arg(default)]
     pub permit_prohibited_ciphers: bool,
@@ -85,10 +85,10 @@ pub struct Http2Args {
     pub write_byte_timeout: Duration,
     /// Bytes a connection may have on its way to a handler.
     #[arg(default)]
-    pub max_upload_buffer_per_connection: u32,
+    pub max_upload_buffer_per_connection: i64,
     /// Bytes a request may have on its way to a handler.
     #[arg(default)]
-    pub max_upload_buffer_per_stream: u32,
+    pub max_upload_buffer_per_stream: i64,
 }
 
 impl Default for Http2Args {
@@ -99,16 +99,17 @@ impl Default for Http2Args {
 
 /// The `grpc` block of a receiver.
 #[derive(Clone, Debug, PartialEq, Arguments)]
+#[arguments(validate = Self::validate)]
 pub struct GrpcServerArgs {
     /// Address to listen on; all addresses where it is empty.
     #[arg(default)]
     pub listen_address: String,
     /// Port to listen on; 0 takes any free one.
     #[arg(default)]
-    pub listen_port: u16,
+    pub listen_port: i64,
     /// Connections at one time; 0 means 16384.
     #[arg(default)]
-    pub conn_limit: u64,
+    pub conn_limit: i64,
     /// After how long a connection is told to go; 0 never.
     #[arg(default)]
     pub max_connection_age: Duration,
@@ -120,13 +121,13 @@ pub struct GrpcServerArgs {
     pub max_connection_idle: Duration,
     /// Largest message accepted, in bytes.
     #[arg(default = 4_194_304)]
-    pub server_max_recv_msg_size: u64,
+    pub server_max_recv_msg_size: i64,
     /// Largest message sent, in bytes.
     #[arg(default = 4_194_304)]
-    pub server_max_send_msg_size: u64,
+    pub server_max_send_msg_size: i64,
     /// Requests at one time on one connection.
     #[arg(default = 100)]
-    pub server_max_concurrent_streams: u32,
+    pub server_max_concurrent_streams: u64,
     /// TLS.
     #[arg(block)]
     pub tls: Option<ServerTlsArgs>,
@@ -314,8 +315,14 @@ pub struct WindowsCertificateClient {
 }
 
 impl HttpServerArgs {
+    /// The port, once validated.
+    pub fn port(&self) -> u16 {
+        u16::try_from(self.listen_port).unwrap_or_default()
+    }
+
     /// Rules across attributes.
     pub fn validate(&self) -> Result<(), Invalid> {
+        listener(self.listen_port, self.conn_limit)?;
         for (name, value) in [
             ("server_read_timeout", self.server_read_timeout),
             ("server_write_timeout", self.server_write_timeout),
@@ -330,9 +337,50 @@ impl HttpServerArgs {
     }
 }
 
+impl GrpcServerArgs {
+    /// The port, once validated.
+    pub fn port(&self) -> u16 {
+        u16::try_from(self.listen_port).unwrap_or_default()
+    }
+
+    /// Rules across attributes.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        listener(self.listen_port, self.conn_limit)?;
+        for (name, value) in [
+            ("server_max_recv_msg_size", self.server_max_recv_msg_size),
+            ("server_max_send_msg_size", self.server_max_send_msg_size),
+        ] {
+            if value <= 0 {
+                return Err(Invalid::field(name, format!("{name} must be more than 0")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn listener(port: i64, connections: i64) -> Result<(), Invalid> {
+    if u16::try_from(port).is_err() {
+        return Err(Invalid::field("listen_port", "listen_port must be from 0 to 65535"));
+    }
+    if connections < 0 {
+        return Err(Invalid::field("conn_limit", "conn_limit must not be negative"));
+    }
+    Ok(())
+}
+
 impl Http2Args {
     /// Rules across attributes.
     pub fn validate(&self) -> Result<(), Invalid> {
+        for (name, value) in [
+            ("max_handlers", self.max_handlers),
+            ("max_upload_buffer_per_connection", self.max_upload_buffer_per_connection),
+            ("max_upload_buffer_per_stream", self.max_upload_buffer_per_stream),
+        ] {
+            // RFC 9113, section 6.9.1: windows end at 2^31-1.
+            if !(0..=i64::from(i32::MAX)).contains(&value) {
+                return Err(Invalid::field(name, format!("{name} must be from 0 to {}", i32::MAX)));
+            }
+        }
         // RFC 9113, section 6.5.2.
         if self.max_read_frame_size != 0 && !(16_384..=16_777_215).contains(&self.max_read_frame_size) {
             return Err(Invalid::field("max_read_frame_size", "must be 0 or from 16384 to 16777215"));
@@ -427,6 +475,16 @@ mod tests {
         assert!(ServerTlsArgs::default().validate().is_err());
         let auth = ServerTlsArgs { client_auth_type: ClientAuth::RequireAndVerifyClientCert, ..certs };
         assert_eq!(auth.validate().unwrap_err().field, Some("client_auth_type"));
+    }
+
+    #[test]
+    fn a_port_out_of_range_is_refused_not_cut_off() {
+        for port in [-1, 65_536] {
+            let args = HttpServerArgs { listen_port: port, ..Default::default() };
+            assert_eq!(args.validate().unwrap_err().field, Some("listen_port"));
+            let args = GrpcServerArgs { listen_port: port, ..Default::default() };
+            assert_eq!(args.validate().unwrap_err().field, Some("listen_port"));
+        }
     }
 
     #[test]

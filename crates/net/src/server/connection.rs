@@ -157,7 +157,8 @@ async fn answer(
             text(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
         }
     };
-    response.map(|body| Tracked { body, _open: open.answered() })
+    let left = options.max_response.unwrap_or(usize::MAX);
+    response.map(|body| Tracked { body, left, _open: open.answered() })
 }
 
 /// What is going on on a connection, for its time limits. Times are milliseconds since its start.
@@ -249,6 +250,7 @@ impl Drop for Open {
 /// An answer's body that says when it has been sent.
 pub(super) struct Tracked {
     body: ResponseBody,
+    left: usize,
     _open: Open,
 }
 
@@ -260,7 +262,15 @@ impl Body for Tracked {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            let size = frame.data_ref().map_or(0, Bytes::len);
+            match self.left.checked_sub(size) {
+                Some(left) => self.left = left,
+                None => return Poll::Ready(Some(Err("the answer is larger than the server's limit".into()))),
+            }
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

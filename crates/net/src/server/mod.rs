@@ -40,6 +40,8 @@ pub struct ServerOptions {
     pub max_connections: usize,
     /// Bytes of a request's body, as it is sent.
     pub max_body: usize,
+    /// Bytes of an answer's body; a larger one is broken off.
+    pub max_response: Option<usize>,
     /// Requests handled at one time; more wait.
     pub max_requests: usize,
     /// How long a request may take to arrive, its body included; also the first one's headers.
@@ -71,6 +73,7 @@ impl Default for ServerOptions {
             tls: None,
             max_connections: DEFAULT_CONNECTIONS,
             max_body: DEFAULT_BODY,
+            max_response: None,
             max_requests: DEFAULT_CONNECTIONS,
             read_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
@@ -98,13 +101,14 @@ impl ServerOptions {
             ..Self::default()
         };
         if let Some(h2) = args.http2.as_ref().filter(|h2| h2.enabled) {
-            let set = |value: u32| (value > 0).then_some(value);
+            let set = |value: u64| u32::try_from(value).ok().filter(|v| *v > 0);
+            let window = |value: i64| u32::try_from(value).ok().filter(|v| *v > 0);
             let some = |value: Duration| (!value.is_zero()).then_some(value);
             options.max_requests = limit(h2.max_handlers);
             options.max_streams = set(h2.max_concurrent_streams).unwrap_or(options.max_streams);
             options.max_frame = set(h2.max_read_frame_size);
-            options.connection_window = set(h2.max_upload_buffer_per_connection);
-            options.stream_window = set(h2.max_upload_buffer_per_stream);
+            options.connection_window = window(h2.max_upload_buffer_per_connection);
+            options.stream_window = window(h2.max_upload_buffer_per_stream);
             options.idle_timeout = some(h2.idle_timeout).unwrap_or(options.idle_timeout);
             options.write_timeout = some(h2.write_byte_timeout).unwrap_or(options.write_timeout);
             options.ping = some(h2.read_idle_timeout).map(|after| (after, h2.ping_timeout));
@@ -120,11 +124,12 @@ impl ServerOptions {
             max_connections: limit(args.conn_limit),
             // A gRPC message travels with five bytes in front of it.
             max_body: usize::try_from(args.server_max_recv_msg_size).unwrap_or(usize::MAX).saturating_add(5),
+            max_response: usize::try_from(args.server_max_send_msg_size).ok().map(|m| m.saturating_add(5)),
             // Without a limit of its own an idle client costs a connection; two hours are gRPC's keepalive.
             idle_timeout: some(args.max_connection_idle).unwrap_or(Duration::from_secs(7200)),
             max_age: some(args.max_connection_age),
             max_age_grace: some(args.max_connection_age_grace),
-            max_streams: args.server_max_concurrent_streams.max(1),
+            max_streams: u32::try_from(args.server_max_concurrent_streams).unwrap_or(u32::MAX).max(1),
             ..Self::default()
         })
     }
@@ -141,7 +146,8 @@ fn server_tls(args: Option<&ServerTlsArgs>) -> Result<Option<Arc<ServerTls>>, Er
     Ok(args.map(ServerTls::new).transpose()?.map(Arc::new))
 }
 
-fn limit(given: u64) -> usize {
+/// 0 and what no machine can do stand for the default.
+fn limit(given: i64) -> usize {
     match usize::try_from(given).unwrap_or(DEFAULT_CONNECTIONS) {
         0 => DEFAULT_CONNECTIONS,
         given => given,

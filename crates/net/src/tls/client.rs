@@ -90,10 +90,14 @@ impl ClientTls {
         if self.insecure {
             return Ok(Arc::new(AnyCertificate(provider.clone())));
         }
-        let roots = if self.ca.is_given() { Arc::new(self.ca.roots()?) } else { system_roots()? };
-        let checked = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
-            .build()
-            .map_err(|e| Error::config(format!("certificate authorities: {e}")))?;
+        let checked: Arc<dyn ServerCertVerifier> = if self.ca.is_given() {
+            let roots = Arc::new(self.ca.roots()?);
+            WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+                .build()
+                .map_err(|e| Error::config(format!("certificate authorities: {e}")))?
+        } else {
+            Arc::new(SystemAuthorities { provider: provider.clone(), load: system_roots })
+        };
         Ok(match &self.server_name {
             Some(name) => Arc::new(FixedName { inner: checked, name: name.clone() }),
             None => checked,
@@ -102,9 +106,9 @@ impl ClientTls {
 }
 
 /// The operating system's authorities, read once.
-fn system_roots() -> Result<Arc<RootCertStore>, Error> {
+fn system_roots() -> Arc<RootCertStore> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    let roots = ROOTS.get_or_init(|| {
+    let read = || {
         let found = rustls_native_certs::load_native_certs();
         for error in &found.errors {
             tracing::warn!(%error, "some of the system's certificate authorities cannot be read");
@@ -112,19 +116,66 @@ fn system_roots() -> Result<Arc<RootCertStore>, Error> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(found.certs);
         Arc::new(roots)
-    });
-    if roots.is_empty() {
-        // Without any, every handshake would fail with a puzzle.
-        let message = "the system has no certificate authorities: install ca-certificates, or set ca_file";
-        return Err(Error::new(Kind::Tls, message));
+    };
+    ROOTS.get_or_init(read).clone()
+}
+
+/// Trusts whom the system trusts. Reads that only when there is a certificate to check, so that machines
+/// without any authorities can still speak plain HTTP.
+#[derive(Debug)]
+struct SystemAuthorities {
+    provider: Arc<CryptoProvider>,
+    load: fn() -> Arc<RootCertStore>,
+}
+
+impl ServerCertVerifier for SystemAuthorities {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider((self.load)(), self.provider.clone()).build();
+        // It fails for want of authorities only.
+        let verifier = verifier.map_err(|_| {
+            let advice = "the system has no certificate authorities: install ca-certificates, or set ca_file";
+            rustls::Error::General(advice.into())
+        })?;
+        verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
-    Ok(roots.clone())
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// Expects one name, whatever the URL's host is.
 #[derive(Debug)]
 struct FixedName {
-    inner: Arc<WebPkiServerVerifier>,
+    inner: Arc<dyn ServerCertVerifier>,
     name: ServerName<'static>,
 }
 
@@ -199,5 +250,20 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_any_authorities_a_handshake_says_what_to_install() {
+        let provider = provider(&[], &[]).unwrap();
+        let verifier = SystemAuthorities { provider, load: || Arc::new(RootCertStore::empty()) };
+        let name = ServerName::try_from("a").unwrap();
+        let certificate = CertificateDer::from(vec![0]);
+        let error = verifier.verify_server_cert(&certificate, &[], &name, &[], UnixTime::now()).unwrap_err();
+        assert!(error.to_string().contains("install ca-certificates"), "{error}");
     }
 }

@@ -37,6 +37,20 @@ async fn a_body_beyond_the_limit_is_answered_413_with_and_without_a_length() {
     assert!(talk(&server, fits).await.ends_with("\r\n\r\nabcd"));
 }
 
+#[tokio::test]
+async fn an_answer_beyond_the_limit_is_broken_off() {
+    let options = ServerOptions { max_response: Some(4), ..Default::default() };
+    let server = serve_with(options, |request| reply(200, request.uri().path().to_owned())).await;
+    let client = client(&HttpClientArgs::default());
+    let get = |path| client.send(Request::get(url(&server, path)));
+    assert_eq!(get("/abc").await.unwrap().text(10).await.unwrap(), "/abc");
+    let broken = match get("/abcd").await {
+        Ok(response) => response.text(10).await.is_err(),
+        Err(_) => true,
+    };
+    assert!(broken);
+}
+
 fn hasty() -> ServerOptions {
     ServerOptions {
         read_timeout: Duration::from_millis(50),
