@@ -90,7 +90,7 @@ pub struct LoadArgs {
     #[arg(long = "config.format", default_value = "alloy", value_enum)]
     pub format: Format,
     /// Least stability of what may be used.
-    #[arg(long = "stability.level", default_value = "generally-available")]
+    #[arg(long = "stability.level", default_value = "generally-available", value_parser = stability)]
     pub stability: Stability,
     /// Allow community components.
     #[arg(long = "feature.community-components.enabled", default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
@@ -212,7 +212,15 @@ pub enum RemoteWriteTool {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    eval::parse_duration(text).map_err(|e| e.to_string())
+    let nanoseconds = eval::parse_duration(text)?;
+    u64::try_from(nanoseconds).map(Duration::from_nanos).map_err(|_| "a duration cannot be negative here".into())
+}
+
+fn stability(text: &str) -> Result<Stability, String> {
+    [Stability::Experimental, Stability::PublicPreview, Stability::GenerallyAvailable]
+        .into_iter()
+        .find(|s| s.as_str() == text)
+        .ok_or_else(|| "use experimental, public-preview or generally-available".into())
 }
 
 #[cfg(test)]

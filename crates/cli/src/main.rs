@@ -1,12 +1,15 @@
 //! The program: `ferroalloy run | validate | fmt | components | schema | tools | completion`.
 
 mod args;
+mod blocks;
 mod commands;
+mod host;
 mod identity;
 mod load;
 mod logging;
 mod resources;
 mod run;
+mod serve;
 mod systemd;
 
 use std::process::ExitCode;

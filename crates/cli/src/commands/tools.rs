@@ -35,7 +35,7 @@ pub fn run(tool: &Tool) -> anyhow::Result<ExitCode> {
 
 fn lint(file: &Path) -> anyhow::Result<ExitCode> {
     let page = super::read(file)?;
-    let findings = wire::exposition::lint(&page);
+    let findings = wire::exposition::lint::lint(&page);
     let mut text = String::new();
     for finding in &findings {
         let _ = writeln!(text, "{}:{}: {}", file.display(), finding.line, finding.message);

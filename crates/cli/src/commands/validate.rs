@@ -12,7 +12,7 @@ use crate::args::{Output, ValidateArgs};
 pub fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
     crate::load::supported(args.load.format)?;
     let diagnostics = match sources(&args.path) {
-        Ok(sources) => crate::load::validate(sources, &args.load),
+        Ok(sources) => crate::load::validate(&sources, &args.load),
         Err(diagnostics) => diagnostics,
     };
     match args.format {

@@ -1,0 +1,189 @@
+//! `ferroalloy run`: from the command line to a running pipeline and back to an exit code.
+
+use std::collections::HashMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use component::Services;
+use component::metrics::{Gauge, Opts};
+use runtime::{ConfigSource, Reloader, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use web::Api;
+
+use crate::args::RunArgs;
+use crate::host::{Program, log};
+use crate::logging::Log;
+use crate::resources::Resources;
+use crate::serve::MainServer;
+use crate::{blocks, identity, load, systemd};
+
+/// What runs without a file.
+const DEFAULT: &str = include_str!("default.alloy");
+/// How often files are looked at even if the system says nothing.
+const POLL: Duration = Duration::from_secs(5);
+/// Threads for blocking calls; they end when they are idle.
+const BLOCKING_THREADS: usize = 64;
+
+/// Runs until a signal; 0 after an orderly end, 1 if the configuration is refused.
+pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    load::supported(args.load.format)?;
+    if args.cluster.enabled {
+        bail!("--cluster.enabled: clustering is not available in this version");
+    }
+    net::install_provider();
+    let journal = Log::new();
+    tracing_subscriber::registry().with(journal.clone()).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()
+        .context("the asynchronous runtime")?;
+    let code = runtime.block_on(serve(args, journal));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    code
+}
+
+async fn serve(args: RunArgs, journal: Log) -> anyhow::Result<ExitCode> {
+    let id = identity::load(&args.storage)?;
+    let services =
+        load::services(&args.load, args.storage.clone(), &args.memory_address, args.shutdown_deadline, id);
+    register_metrics(&services);
+    let started = start(&args, &journal, &services).await?;
+    let first = started.reloader.reload().await;
+    if let Err(error) = &first {
+        // The log may go to a place that nobody looks at; this is for whoever started the program.
+        let code = crate::report(&error.diagnostics);
+        started.server.shutdown().await;
+        return Ok(code);
+    }
+    log(&first);
+    if let Some(address) = started.server.address().await {
+        tracing::info!(%address, "ready");
+    }
+    systemd::notify("READY=1");
+    until_told_to_stop(&args, &started.reloader).await?;
+    systemd::notify("STOPPING=1");
+    tracing::info!("stopping");
+    started.reloader.runtime().shutdown(args.shutdown_deadline).await;
+    started.server.shutdown().await;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Started {
+    reloader: Reloader,
+    server: MainServer,
+}
+
+/// The server listens before the first load, so that a slow one can be looked at.
+async fn start(args: &RunArgs, journal: &Log, services: &Arc<Services>) -> anyhow::Result<Started> {
+    let late = Arc::new(LateHost::default());
+    let api = Arc::new(Api::new(late.clone(), services.clone(), &args.ui_prefix, args.enable_pprof));
+    services.handlers.set_main(api.clone());
+    let server = MainServer::bind(&args.listen, api).await?;
+    let blocks = blocks::running(journal, &server, services);
+    let runtime = Runtime::new(load::options(services, blocks));
+    let source = match &args.path {
+        Some(path) => ConfigSource::Path(path.clone()),
+        None => ConfigSource::Text { name: "<default>".into(), text: DEFAULT.into() },
+    };
+    let reloader = Reloader::new(runtime, source);
+    late.set(Program(reloader.clone()));
+    Ok(Started { reloader, server })
+}
+
+async fn until_told_to_stop(args: &RunArgs, reloader: &Reloader) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
+    let watched = async {
+        if args.watch {
+            reloader.watch(POLL, log).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::pin!(watched);
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            _ = hangup.recv() => {
+                systemd::notify("RELOADING=1");
+                log(&reloader.reload().await);
+                systemd::notify("READY=1");
+            }
+            () = &mut watched => {}
+        }
+    }
+}
+
+fn register_metrics(services: &Services) {
+    let labels = HashMap::from([
+        ("version".to_string(), format!("v{}", crate::VERSION)),
+        ("branch".to_string(), String::new()),
+        ("revision".to_string(), option_env!("FERROALLOY_REVISION").unwrap_or_default().to_string()),
+        ("goos".to_string(), std::env::consts::OS.to_string()),
+        ("goarch".to_string(), std::env::consts::ARCH.to_string()),
+    ]);
+    let opts = Opts::new("alloy_build_info", "Which program this is.").const_labels(labels);
+    services.metrics.register(Gauge::with_opts(opts).expect("a constant name")).set(1.0);
+    services.metrics.register(Resources::new());
+    services.metrics.register(SeriesCount);
+}
+
+/// Series that are alive in the process: what scrape caches and batches hold.
+#[derive(Clone)]
+struct SeriesCount;
+
+impl component::metrics::Collector for SeriesCount {
+    fn desc(&self) -> Vec<&component::metrics::Desc> {
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<component::metrics::proto::MetricFamily> {
+        let help = "Label sets that are alive in the process.";
+        let gauge = Gauge::new("alloy_labelstore_global_ids_count", help).expect("a constant name");
+        gauge.set(signal::series_count() as f64);
+        component::metrics::Collector::collect(&gauge)
+    }
+}
+
+/// Stands in for the program until there is one: the server listens first.
+#[derive(Default)]
+struct LateHost(std::sync::OnceLock<Program>);
+
+impl LateHost {
+    fn set(&self, program: Program) {
+        // Set once, by `start`.
+        let _ = self.0.set(program);
+    }
+}
+
+impl web::Host for LateHost {
+    fn is_ready(&self) -> bool {
+        self.0.get().is_some_and(web::Host::is_ready)
+    }
+
+    fn unhealthy(&self) -> Vec<(String, String)> {
+        self.0.get().map(web::Host::unhealthy).unwrap_or_default()
+    }
+
+    fn reload(&self) -> component::BoxFuture<'_, Result<(), String>> {
+        match self.0.get() {
+            Some(program) => web::Host::reload(program),
+            None => Box::pin(std::future::ready(Err("the program is starting\n".to_string()))),
+        }
+    }
+
+    fn components(&self, module: &str) -> Option<serde_json::Value> {
+        self.0.get()?.components(module)
+    }
+
+    fn component(&self, id: &str) -> Option<serde_json::Value> {
+        self.0.get()?.component(id)
+    }
+}
