@@ -1,0 +1,63 @@
+//! Every mistake with the text that people read: `diagnostics/<name>.alloy` → `<name>.txt`.
+//!
+//! `UPDATE_GOLDEN=1 cargo test -p runtime` writes the texts anew; look at the difference.
+
+use std::path::Path;
+
+use component::{Services, Stability};
+use runtime::validate;
+use syntax::Source;
+
+use crate::world::{options, spread};
+
+#[test]
+fn mistakes_are_shown_with_their_place_and_a_way_out() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/diagnostics");
+    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|f| f.extension().is_some_and(|e| e == "alloy"));
+    files.sort();
+    assert!(files.len() > 30, "the folder holds the cases");
+    let mut wrong = Vec::new();
+    for file in files {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        let found = rendered(&name, &std::fs::read_to_string(&file).unwrap());
+        let golden = file.with_extension("txt");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&golden, &found).unwrap();
+        } else if std::fs::read_to_string(&golden).unwrap_or_default() != found {
+            wrong.push(format!("--- {name}\n{found}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn rendered(name: &str, text: &str) -> String {
+    let mut services = Services::for_tests("/nonexistent");
+    std::sync::Arc::get_mut(&mut services).unwrap().stability = Stability::GenerallyAvailable;
+    syntax::render(&validate(options(services).0, &[Source::new(name, text)]), false)
+}
+
+#[test]
+fn a_good_configuration_has_no_diagnostics() {
+    let good = r#"
+        settings { level = "debug" }
+        test.source "s" { world = "w"  forward_to = [test.relay.r.receiver, pair.p.in] }
+        test.relay "r" { world = "w"  forward_to = [test.sink.k.receiver] }
+        test.sink "k" { world = sys.env("HOME") }
+        declare "pair" {
+            argument "to" { }
+            argument "tag" { optional = true  default = "none" }
+            test.relay "one" { world = "w"  forward_to = argument.to.value  tag = argument.tag.value }
+            export "in" { value = test.relay.one.receiver }
+        }
+        pair "p" { to = [test.sink.k.receiver] }
+        foreach "f" {
+            collection = [{name = "a"}]
+            var = "item"
+            id = "name"
+            template { test.value "v" { value = item.name + test.value.w.text } }
+        }
+        test.value "w" { value = module_path }
+    "#;
+    assert_eq!(rendered("good.alloy", &spread(good)), "");
+}

@@ -1,0 +1,230 @@
+//! Declares, imports, `foreach`: scope, arguments, exports, refresh.
+
+use std::time::Duration;
+
+use component::HealthState;
+use eval::Value;
+
+use crate::world::{World, accept, export, folder, load, refuse, runtime};
+
+fn number(value: i64) -> Option<Value> {
+    Some(Value::from(value))
+}
+
+#[tokio::test(start_paused = true)]
+async fn arguments_go_in_and_exports_come_out_through_nested_modules() {
+    let runtime = runtime();
+    let world = World::of("nested");
+    world.set_tick(4);
+    accept(
+        &runtime,
+        r#"
+        test.tick "t" { world = "nested" }
+        declare "outer" {
+            argument "x" { }
+            argument "plus" { optional = true  default = 100 }
+            declare "twice" {
+                argument "x" { }
+                test.value "v" { value = argument.x.value * 2 }
+                export "out" { value = test.value.v.value }
+            }
+            twice "a" { x = argument.x.value }
+            twice "b" { x = twice.a.out }
+            export "out" { value = twice.b.out + argument.plus.value }
+        }
+        outer "o" { x = test.tick.t.value }
+        declare "lone" { argument "x" { } export "out" { value = argument.x.value * 4 } }
+        lone { x = 1 }
+        test.value "result" { value = outer.o.out }
+        test.value "unlabelled" { value = lone.out }
+    "#,
+    )
+    .await;
+    assert_eq!(export(&runtime, "test.value.result", "value"), number(116));
+    assert_eq!(export(&runtime, "test.value.unlabelled", "value"), number(4));
+    assert_eq!(export(&runtime, "outer.o/twice.a/test.value.v", "value"), number(8));
+    let before = runtime.snapshot().component("outer.o/twice.a/test.value.v").unwrap().instance;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    world.set_tick(10);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    runtime.settled().await;
+    assert_eq!(export(&runtime, "test.value.result", "value"), number(140));
+    let snapshot = runtime.snapshot();
+    assert_eq!(snapshot.component("outer.o/twice.a/test.value.v").unwrap().instance, before);
+    assert_eq!(snapshot.component("outer.o").unwrap().created_module_ids, ["outer.o"]);
+    assert_eq!(snapshot.component("outer.o/twice.a").unwrap().module_id, "outer.o");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_declare_sees_what_is_around_it_and_not_where_it_is_used() {
+    let runtime = runtime();
+    let outside = r#"
+        test.value "v" { value = 1 }
+        declare "blind" { test.value "w" { value = test.value.v.value } }
+        blind "b" { }
+    "#;
+    assert_eq!(refuse(&runtime, outside).await, ["unknown_reference"]);
+    let shadowed = r#"
+        declare "a" { export "x" { value = "outer a" } }
+        declare "b" {
+            declare "a" { export "x" { value = "inner a" } }
+            a "i" { }
+            export "x" { value = a.i.x }
+        }
+        declare "c" { a "i" { } export "x" { value = a.i.x } }
+        b "i" { }
+        c "i" { }
+        test.value "b" { value = b.i.x }
+        test.value "c" { value = c.i.x }
+    "#;
+    accept(&runtime, shadowed).await;
+    assert_eq!(export(&runtime, "test.value.b", "value"), Some("inner a".into()));
+    assert_eq!(export(&runtime, "test.value.c", "value"), Some("outer a".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_declare_may_hide_a_built_in_name() {
+    let runtime = runtime();
+    let text = "declare \"test\" { export \"x\" { value = 1 } }\ntest \"a\" { }\ntest.value \"v\" { value = 1 }";
+    let codes = refuse(&runtime, text).await;
+    assert_eq!(codes, ["unknown_component"], "test.value is now a name in the declare");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_instance_passes_has_to_be_what_the_module_declares() {
+    let runtime = runtime();
+    let module = "declare \"m\" { argument \"need\" { } argument \"may\" { optional = true } }\n";
+    for (instance, code) in [
+        ("m \"i\" { }", "missing_argument"),
+        ("m \"i\" { need = 1  other = 2 }", "unknown_argument"),
+        ("m \"i\" { need = 1  need = 2 }", "duplicate_argument"),
+        ("m \"i\" { need = 1  block { } }", "unknown_block"),
+    ] {
+        assert_eq!(refuse(&runtime, &format!("{module}{instance}")).await, [code], "{instance}");
+    }
+    accept(&runtime, &format!("{module}m \"i\" {{ need = null }}")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn declares_that_contain_themselves_are_refused() {
+    let runtime = runtime();
+    let error = load(&runtime, "declare \"a\" { b \"x\" { } }\ndeclare \"b\" { a \"x\" { } }\na \"x\" { }").await;
+    let diagnostics = error.unwrap_err().diagnostics;
+    assert_eq!(diagnostics[0].code, "cycle");
+    assert!(diagnostics[0].message.ends_with("a -> b -> a"), "{}", diagnostics[0].message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_health_of_a_module_is_the_worst_inside() {
+    let runtime = runtime();
+    accept(&runtime, "declare \"m\" { test.faulty \"f\" { how = \"run error\" } }\nm \"i\" { }").await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let snapshot = runtime.snapshot();
+    assert_eq!(snapshot.component("m.i").unwrap().health.state, HealthState::Exited);
+}
+
+#[tokio::test(start_paused = true)]
+async fn foreach_keeps_instances_whose_item_stays() {
+    let runtime = runtime();
+    let world = World::of("foreach");
+    let text = |items: &str| {
+        format!(
+            r#"
+            test.tick "t" {{ world = "foreach" }}
+            foreach "f" {{
+                collection = {items}
+                var = "item"
+                template {{
+                    test.value "v" {{ value = item + test.tick.t.value }}
+                    test.sink "k" {{ world = "foreach" }}
+                }}
+            }}
+        "#
+        )
+    };
+    accept(&runtime, &text("[1, 2]")).await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let id = |n: u32, what: &str| format!("foreach.f/foreach_{n}_1/{what}");
+    assert_eq!(export(&runtime, &id(2, "test.value.v"), "value"), number(2));
+    let kept = runtime.snapshot().component(&id(2, "test.sink.k")).unwrap().instance;
+    world.take_log();
+    accept(&runtime, &text("[3, 2]")).await;
+    runtime.drained().await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(runtime.snapshot().component(&id(2, "test.sink.k")).unwrap().instance, kept);
+    let mut log = world.take_log();
+    log.sort();
+    let (new, old) = (id(3, "test.sink.k"), id(1, "test.sink.k"));
+    assert_eq!(log, [format!("build {new}"), format!("run {new}"), format!("stop {old}")]);
+    world.set_tick(50);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    runtime.settled().await;
+    assert_eq!(export(&runtime, &id(3, "test.value.v"), "value"), number(53), "the template sees outside");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_module_from_a_text_can_be_used_and_replaced() {
+    let runtime = runtime();
+    let text = |factor: u32| {
+        format!(
+            r#"
+            import.string "lib" {{
+                content = `declare "times" {{ argument "x" {{ }} export "out" {{ value = argument.x.value * {factor} }} }}`
+            }}
+            lib.times "a" {{ x = 7 }}
+            test.value "v" {{ value = lib.times.a.out }}
+        "#
+        )
+    };
+    accept(&runtime, &text(2)).await;
+    assert_eq!(export(&runtime, "test.value.v", "value"), number(14));
+    accept(&runtime, &text(3)).await;
+    runtime.settled().await;
+    assert_eq!(export(&runtime, "test.value.v", "value"), number(21));
+    let missing = text(3).replace("lib.times \"a\"", "lib.tines \"a\"");
+    assert!(refuse(&runtime, &missing).await.contains(&"unknown_component"));
+}
+
+#[tokio::test]
+async fn a_module_file_is_looked_at_again_and_a_broken_one_changes_nothing() {
+    let folder = folder();
+    let file = folder.path().join("lib.alloy");
+    let declare = |n: u32| format!("declare \"it\" {{ export \"out\" {{ value = {n} }}\n export \"path\" {{ value = module_path }} }}");
+    std::fs::write(&file, declare(1)).unwrap();
+    let runtime = runtime();
+    let text = format!(
+        "import.file \"lib\" {{ filename = \"{}\"  poll_frequency = \"1s\" }}\nlib.it \"a\" {{ }}\n\
+         test.value \"v\" {{ value = lib.it.a.out }}\ntest.value \"p\" {{ value = lib.it.a.path }}",
+        file.display()
+    );
+    accept(&runtime, &text).await;
+    assert_eq!(export(&runtime, "test.value.v", "value"), number(1));
+    assert_eq!(export(&runtime, "test.value.p", "value"), Some(folder.path().display().to_string().into()));
+    std::fs::write(&file, "declare \"it\" {").unwrap();
+    until(|| runtime.unhealthy().iter().any(|u| u.name == "import.file")).await;
+    assert_eq!(export(&runtime, "test.value.v", "value"), number(1));
+    std::fs::write(&file, declare(5)).unwrap();
+    until(|| export(&runtime, "test.value.v", "value") == number(5)).await;
+    assert_eq!(runtime.unhealthy(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn imports_that_import_themselves_end_in_a_diagnostic() {
+    let folder = folder();
+    let file = folder.path().join("loop.alloy");
+    std::fs::write(&file, format!("import.file \"again\" {{ filename = \"{}\" }}", file.display())).unwrap();
+    let runtime = runtime();
+    let text = format!("import.file \"lib\" {{ filename = \"{}\" }}", file.display());
+    let error = load(&runtime, &text).await.unwrap_err();
+    assert!(error.diagnostics[0].message.contains("does a module import itself"), "{error}");
+}
+
+/// Waits for something that the file system brings about; real time, bounded by the test's own timeout.
+async fn until(condition: impl Fn() -> bool) {
+    let wait = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("happens within 30 s");
+}

@@ -1,0 +1,94 @@
+//! Reloading from files: what counts as a change, and how requests are merged.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use eval::Value;
+use runtime::{ConfigSource, Reloader};
+
+use crate::world::{export, folder, runtime};
+
+fn value(n: u32) -> String {
+    format!("test.value \"v\" {{ value = {n} }}")
+}
+
+async fn until_value(reloader: &Reloader, n: i64) {
+    let wait = async {
+        while export(reloader.runtime(), "test.value.v", "value") != Some(Value::from(n)) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("is reloaded within 30 s");
+}
+
+/// Kubernetes: the file is a link through `..data`, which is itself replaced by a rename.
+fn swap_config_map(folder: &Path, version: &str, text: &str) {
+    let data = folder.join(format!("..{version}"));
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("config.alloy"), text).unwrap();
+    let link = folder.join("..data_tmp");
+    std::os::unix::fs::symlink(format!("..{version}"), &link).unwrap();
+    std::fs::rename(&link, folder.join("..data")).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_written_replaced_or_swapped_is_reloaded() {
+    let folder = folder();
+    let file = folder.path().join("config.alloy");
+    swap_config_map(folder.path(), "one", &value(1));
+    std::os::unix::fs::symlink("..data/config.alloy", &file).unwrap();
+    let reloader = Reloader::new(runtime(), ConfigSource::Path(file.clone()));
+    reloader.reload().await.unwrap();
+    let loads = Arc::new(Mutex::new(0));
+    let watching = {
+        let (reloader, loads) = (reloader.clone(), loads.clone());
+        tokio::spawn(async move { reloader.watch(Duration::from_secs(3600), |_| *loads.lock().unwrap() += 1).await })
+    };
+    // The watch has to be in place before anything changes.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    swap_config_map(folder.path(), "two", &value(2));
+    until_value(&reloader, 2).await;
+    let temporary = folder.path().join(".config.alloy.swp");
+    std::fs::write(&temporary, value(3)).unwrap();
+    std::fs::rename(&temporary, &file).unwrap();
+    until_value(&reloader, 3).await;
+    std::fs::write(&file, value(4)).unwrap();
+    until_value(&reloader, 4).await;
+    watching.abort();
+    assert_eq!(*loads.lock().unwrap(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_notices_the_file_is_polled_and_the_same_content_is_no_change() {
+    let folder = folder();
+    let file = folder.path().join("config.alloy");
+    std::fs::write(&file, value(1)).unwrap();
+    let reloader = Reloader::new(runtime(), ConfigSource::Path(folder.path().to_path_buf()));
+    reloader.reload().await.unwrap();
+    let loads = Mutex::new(0);
+    let watch = reloader.watch(Duration::from_secs(10), |_| *loads.lock().unwrap() += 1);
+    let ended = tokio::time::timeout(Duration::from_secs(35), watch).await;
+    assert!(ended.is_err() && *loads.lock().unwrap() == 0, "nothing has changed");
+}
+
+#[tokio::test]
+async fn concurrent_requests_are_merged_and_all_get_an_answer() {
+    let folder = folder();
+    let file = folder.path().join("config.alloy");
+    std::fs::write(&file, value(1)).unwrap();
+    let reloader = Reloader::new(runtime(), ConfigSource::Path(file.clone()));
+    reloader.reload().await.unwrap();
+    std::fs::write(&file, "broken {").unwrap();
+    let requests = (0..50).map(|_| {
+        let reloader = reloader.clone();
+        tokio::spawn(async move { reloader.reload().await })
+    });
+    for request in requests.collect::<Vec<_>>() {
+        assert!(request.await.unwrap().is_err());
+    }
+    let failures = reloader.runtime().services().metrics.text();
+    let failures = failures.lines().find(|l| l.starts_with("alloy_config_load_failures_total")).unwrap().to_string();
+    let count: u32 = failures.rsplit(' ').next().unwrap().parse().unwrap();
+    assert!((1..50).contains(&count), "{count} loads for 50 requests");
+}
