@@ -1,0 +1,122 @@
+//! One look at a repository: bring the clone up to date, then read the modules.
+//!
+//! In the import's folder: `repo.git`, the bare clone; `repo`, the work tree of the commit in use. Invariants:
+//! a clone that cannot be used is made anew while the work tree stays; one look at a time per folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::clone::{Bare, Failed, remove};
+use crate::origin::Origin;
+use crate::tree::{self, Text, Unread};
+
+/// What is known of a folder in this process.
+#[derive(Default)]
+struct Folder {
+    /// Modules were read from it, so that the importer has content to keep.
+    served: bool,
+}
+
+/// One entry for each import block that ever was; the lock is held for as long as a look takes.
+static FOLDERS: LazyLock<Mutex<BTreeMap<PathBuf, Arc<Mutex<Folder>>>>> = LazyLock::new(Mutex::default);
+
+/// The work tree's place.
+pub(crate) fn work_tree(data: &Path) -> PathBuf {
+    data.join("repo")
+}
+
+/// Brings the clone under `data` up to date and reads the modules at `path`; waits up to `patience` for a
+/// look that still runs.
+pub(crate) fn look(
+    data: &Path,
+    origin: &Origin,
+    (revision, path): (&str, &str),
+    patience: Duration,
+    interrupt: &AtomicBool,
+) -> Result<Vec<Text>, String> {
+    let folder = FOLDERS.lock().entry(data.to_path_buf()).or_default().clone();
+    let Some(mut folder) = folder.try_lock_for(patience) else {
+        return Err(format!("{}: the last fetch has not ended", origin.shown()));
+    };
+    let texts = Look { data, origin, revision, interrupt }.run(path, folder.served)?;
+    folder.served = true;
+    Ok(texts)
+}
+
+struct Look<'a> {
+    data: &'a Path,
+    origin: &'a Origin,
+    revision: &'a str,
+    interrupt: &'a AtomicBool,
+}
+
+impl Look<'_> {
+    fn run(&self, path: &str, served: bool) -> Result<Vec<Text>, String> {
+        let inside =
+            tree::inside(path).ok_or_else(|| format!("path {path:?} leads out of the repository"))?;
+        let work_tree = work_tree(self.data);
+        match self.update(false) {
+            Ok(()) => {}
+            // As Alloy: a restart does not fail because the remote is away for a while.
+            Err(Failed::Remote(error)) if !served && self.holds_what_is_asked(&work_tree) => {
+                tracing::warn!(error, "the repository cannot be updated; what was fetched before is used");
+            }
+            Err(failed) => return Err(failed.message().to_string()),
+        }
+        let mut read = tree::read(&work_tree, &inside);
+        if matches!(read, Err(Unread::Missing)) {
+            // Somebody may have changed the work tree.
+            self.update(true).map_err(|failed| failed.message().to_string())?;
+            read = tree::read(&work_tree, &inside);
+        }
+        read.map_err(|unread| match unread {
+            Unread::Other(message) => message,
+            Unread::Missing => {
+                let shown = self.origin.shown();
+                format!("{shown} has no {path:?} at revision {:?}: correct path or revision", self.revision)
+            }
+        })
+    }
+
+    fn asked(&self) -> String {
+        format!("{}\n{}\n", self.origin.shown(), self.revision)
+    }
+
+    fn holds_what_is_asked(&self, work_tree: &Path) -> bool {
+        tree::state(work_tree).is_some_and(|state| state.asked == self.asked())
+    }
+
+    /// Makes the work tree that of the commit the revision means now.
+    fn update(&self, check_out: bool) -> Result<(), Failed> {
+        let (settings, _key) = self.origin.settings(self.data).map_err(Failed::Request)?;
+        let dir = self.data.join("repo.git");
+        let mut bare = Bare::open(&dir, self.origin, &settings)?;
+        match self.update_with(&bare, check_out) {
+            Err(Failed::Clone(why)) if !bare.new => {
+                tracing::warn!(path = %dir.display(), why, "the clone cannot be used as it is: it is made anew");
+                drop(bare);
+                remove(&dir)?;
+                bare = Bare::open(&dir, self.origin, &settings)?;
+                self.update_with(&bare, check_out)
+            }
+            result => result,
+        }
+    }
+
+    fn update_with(&self, bare: &Bare<'_>, check_out: bool) -> Result<(), Failed> {
+        let commit = bare.commit_of(self.revision, self.interrupt)?;
+        let (work_tree, asked) = (work_tree(self.data), self.asked());
+        let state = tree::state(&work_tree);
+        if !check_out && state.is_some_and(|s| s.commit == commit.to_string() && s.asked == asked) {
+            return Ok(());
+        }
+        tree::check_out(&bare.repository, commit, &asked, &work_tree, self.interrupt)?;
+        tracing::info!(repository = self.origin.shown(), revision = self.revision, %commit, "checked out");
+        Ok(())
+    }
+}
