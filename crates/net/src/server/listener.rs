@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -21,7 +21,22 @@ use super::connection;
 use super::handler::StreamHandler;
 use super::{Drained, ServerOptions};
 
-static SLOTS: LazyLock<Mutex<HashMap<SocketAddr, Weak<Slot>>>> = LazyLock::new(Mutex::default);
+static ENTRIES: LazyLock<Mutex<HashMap<SocketAddr, Entry>>> = LazyLock::new(Mutex::default);
+
+/// An address that is listened on, or was a moment ago.
+struct Entry {
+    slot: Weak<Slot>,
+    /// Cancelled when the socket is closed.
+    closed: CancellationToken,
+}
+
+/// What became of a claim.
+pub(super) enum Claimed {
+    /// The address is served.
+    Slot(Arc<Slot>),
+    /// The one who gave it up has not closed it yet: wait, then claim again.
+    Closing(CancellationToken),
+}
 
 /// Who serves a slot, with its limits.
 pub(super) struct Generation {
@@ -68,26 +83,21 @@ impl Shared {
 
 impl Slot {
     /// Takes an address over, or listens on it.
-    pub(super) fn claim(address: SocketAddr, generation: Arc<Generation>) -> std::io::Result<Arc<Self>> {
-        let mut slots = SLOTS.lock();
-        slots.retain(|_, slot| slot.strong_count() > 0);
-        if let Some(slot) = slots.get(&address).and_then(Weak::upgrade) {
+    pub(super) fn claim(address: SocketAddr, generation: Arc<Generation>) -> std::io::Result<Claimed> {
+        let mut entries = ENTRIES.lock();
+        entries.retain(|_, entry| !entry.closed.is_cancelled());
+        if let Some(entry) = entries.get(&address) {
+            let slot = entry.slot.upgrade().filter(|slot| !slot.shared.stop.is_cancelled());
+            let Some(slot) = slot else { return Ok(Claimed::Closing(entry.closed.clone())) };
             let before = slot.shared.current.swap(generation.clone());
             if before.owner != generation.owner {
                 tracing::info!(%address, from = %before.owner, to = %generation.owner, "a listener changes hands");
             }
             slot.shared.swapped.notify_waiters();
-            return Ok(slot);
+            return Ok(Claimed::Slot(slot));
         }
-        let socket = if address.is_ipv4() {
-            tokio::net::TcpSocket::new_v4()?
-        } else {
-            tokio::net::TcpSocket::new_v6()?
-        };
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        let listener = socket.listen(1024)?;
-        let kill = CancellationToken::new();
+        let listener = listen(address)?;
+        let (kill, closed) = (CancellationToken::new(), CancellationToken::new());
         let shared = Arc::new(Shared {
             address: listener.local_addr()?,
             current: ArcSwap::new(generation),
@@ -99,12 +109,15 @@ impl Slot {
             tracker: TaskTracker::new(),
         });
         let slot = Arc::new(Self { shared: shared.clone(), _end: kill.clone().drop_guard() });
-        slots.insert(shared.address, Arc::downgrade(&slot));
+        entries.insert(shared.address, Entry { slot: Arc::downgrade(&slot), closed: closed.clone() });
         let tracker = shared.tracker.clone();
+        // Whatever ends the task, the listener is dropped before this guard tells.
+        let closed = closed.drop_guard();
         tracker.spawn(async move {
+            let _closed = closed;
             kill.run_until_cancelled(accept(listener, shared)).await;
         });
-        Ok(slot)
+        Ok(Claimed::Slot(slot))
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -130,13 +143,12 @@ impl Slot {
     /// Gives the address up; `false` if it is another's by now.
     pub(super) fn release(&self, generation: &Arc<Generation>) -> bool {
         // Under the lock, so that nobody claims the slot in between.
-        let mut slots = SLOTS.lock();
-        if !Arc::ptr_eq(&self.shared.current.load(), generation) {
-            return false;
+        let _entries = ENTRIES.lock();
+        let mine = Arc::ptr_eq(&self.shared.current.load(), generation);
+        if mine {
+            self.shared.stop.cancel();
         }
-        slots.remove(&self.shared.address);
-        self.shared.stop.cancel();
-        true
+        mine
     }
 
     /// Waits for all connections to end; ends them at the deadline.
@@ -149,6 +161,14 @@ impl Slot {
         self.shared.tracker.wait().await;
         Drained::CutOff
     }
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Connections of a listener before this one may still be in TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(1024)
 }
 
 /// Accepts until the slot is released. The listener is closed with the return.

@@ -24,7 +24,7 @@ use crate::tls::ServerTls;
 pub use body::{BodyError, RequestBody};
 pub use filter::BasicFilter;
 pub use handler::{Handler, Peer, ResponseBody, StreamHandler, empty, full, text, whole};
-use listener::{Generation, Slot};
+use listener::{Claimed, Generation, Slot};
 
 /// Connections at one time where the user sets no limit.
 pub const DEFAULT_CONNECTIONS: usize = 16_384;
@@ -186,9 +186,15 @@ impl Server {
         let generation = Arc::new(Generation::new(owner, options, handler));
         let mut last = None;
         for address in addresses(host, port).await? {
-            match Slot::claim(address, generation.clone()) {
-                Ok(slot) => return Ok(Self { slot, generation }),
-                Err(error) => last = Some((address, error)),
+            loop {
+                match Slot::claim(address, generation.clone()) {
+                    Ok(Claimed::Slot(slot)) => return Ok(Self { slot, generation }),
+                    Ok(Claimed::Closing(closed)) => closed.cancelled().await,
+                    Err(error) => {
+                        last = Some((address, error));
+                        break;
+                    }
+                }
             }
         }
         let (address, error) =

@@ -3,7 +3,6 @@
 //! Order, as AWS' SDKs have it: keys of the block; a named profile; environment; web identity; default
 //! profile; container; instance metadata (version 2). `role_arn` is assumed on top of whichever it is.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use url::Url;
 
+use super::profile::Profile;
 use super::sigv4::{Keys, sign};
 use super::{Outgoing, Sign, Variables};
 use crate::args::HttpClientArgs;
@@ -101,7 +101,7 @@ impl Default for AwsEnvironment {
 }
 
 impl AwsEnvironment {
-    fn var(&self, name: &str) -> Option<String> {
+    pub(super) fn var(&self, name: &str) -> Option<String> {
         (self.variables)(name).filter(|v| !v.is_empty())
     }
 }
@@ -402,97 +402,9 @@ fn parse(url: &str) -> Result<Url, Error> {
     Url::parse(url).map_err(|e| Error::config(format!("{url:?} is not a URL: {e}")))
 }
 
-/// A profile of the shared files.
-#[derive(Clone)]
-struct Profile {
-    name: String,
-    credentials: Option<PathBuf>,
-    config: Option<PathBuf>,
-}
-
-impl Profile {
-    fn new(name: &str, environment: &AwsEnvironment) -> Self {
-        let name = match name {
-            "" => environment.var("AWS_PROFILE").unwrap_or_else(|| "default".into()),
-            name => name.to_owned(),
-        };
-        let home = environment.var("HOME").map(PathBuf::from);
-        let file = |var: &str, default: &str| {
-            environment.var(var).map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(default)))
-        };
-        Self {
-            name,
-            credentials: file("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"),
-            config: file("AWS_CONFIG_FILE", ".aws/config"),
-        }
-    }
-
-    fn get(&self, key: &str) -> Option<String> {
-        // The config file calls all but the default one "profile NAME".
-        let in_config =
-            if self.name == "default" { self.name.clone() } else { format!("profile {}", self.name) };
-        [(&self.credentials, &self.name), (&self.config, &in_config)].into_iter().find_map(
-            |(file, section)| ini_value(&std::fs::read_to_string(file.as_ref()?).ok()?, section, key),
-        )
-    }
-
-    fn keys(&self) -> Result<Option<Token<Keys>>, Error> {
-        let (Some(access_key), Some(secret_key)) =
-            (self.get("aws_access_key_id"), self.get("aws_secret_access_key"))
-        else {
-            let other = ["role_arn", "sso_session", "sso_start_url", "credential_process"];
-            return match other.iter().find(|key| self.get(key).is_some()) {
-                Some(key) => {
-                    let message = format!(
-                        "AWS profile {:?} gets its keys through {key}, which is not supported: \
-                         use keys in the profile, role_arn of the sigv4 block, or the environment",
-                        self.name
-                    );
-                    Err(Error::new(Kind::Credentials, message))
-                }
-                None => Ok(None),
-            };
-        };
-        let session_token = self.get("aws_session_token").map(Secret::from);
-        let keys = Keys { access_key, secret_key: secret_key.into(), session_token };
-        // Others may rotate the file; five minutes are what AWS' SDKs allow for.
-        Ok(Some(Token::lasting(keys, Some(300))))
-    }
-
-    fn missing(&self) -> Error {
-        Error::new(
-            Kind::Credentials,
-            format!("AWS profile {:?} has no keys in the shared credentials file", self.name),
-        )
-    }
-}
-
-fn ini_value(text: &str, section: &str, key: &str) -> Option<String> {
-    let mut inside = false;
-    for line in text.lines().map(str::trim) {
-        if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
-            inside = name.split_whitespace().eq(section.split_whitespace());
-        } else if inside
-            && let Some((k, v)) = line.split_once('=')
-            && k.trim() == key
-        {
-            return Some(v.trim().to_owned());
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_profile_is_found_in_both_files_under_its_two_names() {
-        let text = "[default]\na = 1\n# x\n[profile two]\na=2\n";
-        assert_eq!(ini_value(text, "default", "a").as_deref(), Some("1"));
-        assert_eq!(ini_value(text, "profile two", "a").as_deref(), Some("2"));
-        assert_eq!(ini_value(text, "two", "a"), None);
-    }
 
     #[test]
     fn roles_are_assumed_in_the_region_at_its_own_endpoint() {

@@ -7,6 +7,7 @@ mod aws;
 mod azure;
 mod google;
 mod jwt;
+mod profile;
 mod sigv4;
 
 use std::sync::Arc;

@@ -255,6 +255,28 @@ async fn an_address_of_another_program_is_an_error_that_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn an_address_can_be_bound_while_its_last_server_still_drains() {
+    let (server, entered, open) = gated().await;
+    let port = server.address().port();
+    let (old, request) = (client(&HttpClientArgs::default()), Request::get(url(&server, "/")));
+    let request = tokio::spawn(async move { old.send_ok(request).await?.text(10).await });
+    entered.notified().await;
+    let handler = whole(Answer(|_| reply(200, "new")));
+    let next = Server::bind("t", "127.0.0.1", port, ServerOptions::default(), handler);
+    let mut down = std::pin::pin!(server.shutdown(Duration::from_secs(60)));
+    let next = tokio::select! {
+        biased;
+        _ = &mut down => panic!("a request is under way"),
+        next = next => next.unwrap(),
+    };
+    let answer = client(&HttpClientArgs::default()).send_ok(Request::get(url(&next, "/"))).await.unwrap();
+    assert_eq!(answer.text(10).await.unwrap(), "new");
+    open.notify_one();
+    assert_eq!(down.await, Drained::Clean);
+    assert_eq!(request.await.unwrap().unwrap(), "late");
+}
+
+#[tokio::test]
 async fn a_released_address_can_be_bound_again_at_once() {
     let first = serve(|_| reply(200, "")).await;
     let port = first.address().port();
