@@ -226,9 +226,10 @@ impl Build<'_> {
 
     fn first_of_its_id(&mut self, source: &Source, block: &Block) -> bool {
         // Declares and imports share one space of names, for both name components.
-        let id = match block.full_name() {
-            n if n == "declare" || n.starts_with("import.") => {
-                format!("namespace {}", block.label.as_ref().map_or("", |l| l.name.as_str()))
+        let name = block.full_name();
+        let id = match &block.label {
+            Some(label) if name == "declare" || name.starts_with("import.") => {
+                format!("namespace {}", label.name)
             }
             _ => block.id(),
         };
@@ -246,7 +247,11 @@ impl Build<'_> {
             place.column
         );
         let diagnostic = Diagnostic::error("duplicate_block", message, source, span);
-        self.blueprint.diagnostics.push(diagnostic.with_help("give one of the two another label"));
+        let help = match self.config.contains(&&*name) {
+            true => "put everything into one of them",
+            false => "give one of the two another label",
+        };
+        self.blueprint.diagnostics.push(diagnostic.with_help(help));
         false
     }
 

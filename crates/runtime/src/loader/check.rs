@@ -101,18 +101,21 @@ impl<'a> Checker<'a> {
         self.tidy();
     }
 
-    /// The same mistake in a declare shows in each instance of it: once is enough.
+    /// The same mistake in a declare shows in each instance of it: once is enough. What could not be read
+    /// is not missing. In the order of the text.
     fn tidy(&mut self) {
         let mut kept: Vec<Diagnostic> = Vec::new();
+        let unreadable = self.diagnostics.iter().any(|d| d.is_error() && d.code == "syntax");
         for diagnostic in std::mem::take(&mut self.diagnostics) {
-            if !kept.contains(&diagnostic) {
+            let follows = unreadable && matches!(diagnostic.code, "missing_argument" | "missing_block");
+            if !follows && !kept.contains(&diagnostic) {
                 kept.push(diagnostic);
             }
         }
+        kept.sort_by(|a, b| place(a).cmp(&place(b)));
         self.diagnostics = kept;
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is one thing that a body needs from around it")]
     fn module(
         &mut self,
         blueprint: &Arc<Blueprint>,
@@ -353,6 +356,10 @@ impl<'a> Checker<'a> {
         let exports = self.module(&blueprint, Some(around), &module_path, inputs, &[], &(), &path);
         Value::object(exports)
     }
+}
+
+fn place(diagnostic: &Diagnostic) -> Option<(&str, syntax::Span)> {
+    diagnostic.location.as_ref().map(|l| (l.source.name(), l.span))
 }
 
 /// What stands for a node before anything else is known of it.

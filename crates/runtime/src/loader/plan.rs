@@ -212,6 +212,11 @@ fn define(
         },
         BlockKind::Import => match definitions.import(&block.name) {
             Some(import) => Definition::Import(import),
+            None if matches!(&*block.name, "import.git" | "import.http") => {
+                let help = "this program is built without it: fetch the module yourself and use import.file";
+                diagnostics.push(unknown_component(block, &[]).with_help(help));
+                Definition::Unknown
+            }
             None => unknown(block, scope, definitions, diagnostics),
         },
         BlockKind::Component => define_component(block, scope, definitions, diagnostics),

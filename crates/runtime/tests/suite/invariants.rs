@@ -54,15 +54,20 @@ async fn a_refused_configuration_changes_nothing_that_runs() {
         ("test.sink \"k2\" { world = [] }", "wrong_type"),
         ("test.value \"v\" { value = test.value.w.value }", "unknown_reference"),
         ("test.value \"v\" { value = test.value.v.value }", "cycle"),
-        ("test.relay \"x\" { world = \"refused\"  forward_to = [test.other_sink.o.receiver] }
-          test.other_sink \"o\" { world = \"refused\" }", "wrong_type"),
+        (
+            "test.relay \"x\" { world = \"refused\"  forward_to = [test.other_sink.o.receiver] }
+          test.other_sink \"o\" { world = \"refused\" }",
+            "wrong_type",
+        ),
         ("mod \"n\" { }", "missing_argument"),
         ("import.file \"x\" { filename = \"/nonexistent/x.alloy\" }", "import_failed"),
         ("argument \"a\" { }", "misplaced_block"),
         ("test.sink { world = \"refused\" }", "missing_label"),
     ];
     for (mistake, code) in mistakes {
-        let text = GOOD.replace("\"mod\" {", "\"mod\" {\n").replace("world = \"refused\" }", "world = \"refused\"  tag = \"new\" }");
+        let text = GOOD
+            .replace("\"mod\" {", "\"mod\" {\n")
+            .replace("world = \"refused\" }", "world = \"refused\"  tag = \"new\" }");
         let error = load(&runtime, &format!("{text}\n{mistake}")).await.expect_err(mistake);
         assert!(!error.applied);
         let codes: Vec<_> = error.diagnostics.iter().filter(|d| d.is_error()).map(|d| d.code).collect();
@@ -84,12 +89,14 @@ async fn a_panic_is_the_health_of_one_node() {
     for (first, then, expected) in [
         ("", "build panic", HealthState::Unhealthy),
         ("run panic", "run panic", HealthState::Exited),
-        ("well", "update panic", HealthState::Exited),
+        // It goes on with the arguments it had.
+        ("well", "update panic", HealthState::Unhealthy),
         ("well", "no answer", HealthState::Unhealthy),
         ("well", "update error", HealthState::Unhealthy),
     ] {
         let runtime = runtime();
-        let text = |how: &str| format!("test.faulty \"f\" {{ how = \"{how}\" }}\ntest.value \"v\" {{ value = 1 }}");
+        let text =
+            |how: &str| format!("test.faulty \"f\" {{ how = \"{how}\" }}\ntest.value \"v\" {{ value = 1 }}");
         accept(&runtime, &if first.is_empty() { String::new() } else { text(first) }).await;
         tokio::time::sleep(Duration::from_millis(1)).await;
         let _ = load(&runtime, &text(then)).await;

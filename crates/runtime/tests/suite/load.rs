@@ -149,11 +149,17 @@ async fn root_blocks_get_defaults_when_they_are_not_written() {
     let services = component::Services::for_tests("/nonexistent");
     let (options, levels) = crate::world::options(services);
     let runtime = runtime::Runtime::new(options);
-    accept(&runtime, r#"settings { level = "debug"  write_to = [test.sink.k.receiver] }
-        test.sink "k" { world = "root" }"#)
+    accept(
+        &runtime,
+        r#"settings { level = "debug"  write_to = [test.sink.k.receiver] }
+        test.sink "k" { world = "root" }"#,
+    )
     .await;
-    accept(&runtime, r#"settings { level = test.value.v.value }
-        test.value "v" { value = "warn" }"#)
+    accept(
+        &runtime,
+        r#"settings { level = test.value.v.value }
+        test.value "v" { value = "warn" }"#,
+    )
     .await;
     accept(&runtime, "").await;
     accept(&runtime, "").await;

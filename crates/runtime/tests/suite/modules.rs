@@ -85,7 +85,8 @@ async fn a_declare_sees_what_is_around_it_and_not_where_it_is_used() {
 #[tokio::test(start_paused = true)]
 async fn a_declare_may_hide_a_built_in_name() {
     let runtime = runtime();
-    let text = "declare \"test\" { export \"x\" { value = 1 } }\ntest \"a\" { }\ntest.value \"v\" { value = 1 }";
+    let text =
+        "declare \"test\" { export \"x\" { value = 1 } }\ntest \"a\" { }\ntest.value \"v\" { value = 1 }";
     let codes = refuse(&runtime, text).await;
     assert_eq!(codes, ["unknown_component"], "test.value is now a name in the declare");
 }
@@ -108,7 +109,8 @@ async fn what_an_instance_passes_has_to_be_what_the_module_declares() {
 #[tokio::test(start_paused = true)]
 async fn declares_that_contain_themselves_are_refused() {
     let runtime = runtime();
-    let error = load(&runtime, "declare \"a\" { b \"x\" { } }\ndeclare \"b\" { a \"x\" { } }\na \"x\" { }").await;
+    let error =
+        load(&runtime, "declare \"a\" { b \"x\" { } }\ndeclare \"b\" { a \"x\" { } }\na \"x\" { }").await;
     let diagnostics = error.unwrap_err().diagnostics;
     assert_eq!(diagnostics[0].code, "cycle");
     assert!(diagnostics[0].message.ends_with("a -> b -> a"), "{}", diagnostics[0].message);
@@ -189,7 +191,11 @@ async fn a_module_from_a_text_can_be_used_and_replaced() {
 async fn a_module_file_is_looked_at_again_and_a_broken_one_changes_nothing() {
     let folder = folder();
     let file = folder.path().join("lib.alloy");
-    let declare = |n: u32| format!("declare \"it\" {{ export \"out\" {{ value = {n} }}\n export \"path\" {{ value = module_path }} }}");
+    let declare = |n: u32| {
+        format!(
+            "declare \"it\" {{ export \"out\" {{ value = {n} }}\n export \"path\" {{ value = module_path }} }}"
+        )
+    };
     std::fs::write(&file, declare(1)).unwrap();
     let runtime = runtime();
     let text = format!(

@@ -37,13 +37,19 @@ fn graph(world: &str, random: &mut fastrand::Rng) -> String {
             }
             _ => {
                 entrances.push(format!("test.relay.r{relay}.receiver"));
-                writeln!(text, "test.relay \"r{relay}\" {{ world = \"{world}\"  forward_to = [{to}]  tag = \"{tag}\" }}")
+                writeln!(
+                    text,
+                    "test.relay \"r{relay}\" {{ world = \"{world}\"  forward_to = [{to}]  tag = \"{tag}\" }}"
+                )
             }
         };
     }
     for source in 0..random.u8(1..4) {
         let to = random.choice(&entrances).unwrap();
-        let _ = writeln!(text, "test.source \"s{source}\" {{ world = \"{world}\"  every = \"2ms\"  forward_to = [{to}] }}");
+        let _ = writeln!(
+            text,
+            "test.source \"s{source}\" {{ world = \"{world}\"  every = \"2ms\"  forward_to = [{to}] }}"
+        );
     }
     if random.bool() {
         let to = random.choice(&entrances).unwrap();

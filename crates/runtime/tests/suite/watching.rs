@@ -43,7 +43,9 @@ async fn a_file_that_is_written_replaced_or_swapped_is_reloaded() {
     let loads = Arc::new(Mutex::new(0));
     let watching = {
         let (reloader, loads) = (reloader.clone(), loads.clone());
-        tokio::spawn(async move { reloader.watch(Duration::from_secs(3600), |_| *loads.lock().unwrap() += 1).await })
+        tokio::spawn(async move {
+            reloader.watch(Duration::from_secs(3600), |_| *loads.lock().unwrap() += 1).await
+        })
     };
     // The watch has to be in place before anything changes.
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -88,7 +90,8 @@ async fn concurrent_requests_are_merged_and_all_get_an_answer() {
         assert!(request.await.unwrap().is_err());
     }
     let failures = reloader.runtime().services().metrics.text();
-    let failures = failures.lines().find(|l| l.starts_with("alloy_config_load_failures_total")).unwrap().to_string();
+    let failures =
+        failures.lines().find(|l| l.starts_with("alloy_config_load_failures_total")).unwrap().to_string();
     let count: u32 = failures.rsplit(' ').next().unwrap().parse().unwrap();
     assert!((1..50).contains(&count), "{count} loads for 50 requests");
 }

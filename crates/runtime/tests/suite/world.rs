@@ -10,8 +10,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use component::{
-    Arguments, BoxFuture, BuildCx, Component, ComponentDef, Consumer, Error, Event, Exports, Fanout, Port, Pure,
-    Receiver, Registry, Rejected, RunCx, Services, Signal, Stability,
+    Arguments, BoxFuture, BuildCx, Component, ComponentDef, Consumer, Error, Event, Exports, Fanout, Port,
+    Pure, Receiver, Registry, Rejected, RunCx, Services, Signal, Stability,
 };
 use eval::Value;
 use runtime::{ConfigBlockDef, LoadError, Loaded, Options, Runtime};
@@ -157,11 +157,7 @@ struct Pass {
 
 impl Pass {
     fn of(args: &RelayArgs) -> Self {
-        Self {
-            to: Fanout::new(args.forward_to.iter().cloned()),
-            delay: args.delay,
-            panic_on: args.panic_on,
-        }
+        Self { to: Fanout::new(args.forward_to.iter().cloned()), delay: args.delay, panic_on: args.panic_on }
     }
 }
 
