@@ -258,7 +258,8 @@ fn check_header(name: &str, value: &str, authenticated: bool) -> Result<(), Stri
         "x-amz-security-token",
         "x-prometheus-remote-write-version",
     ];
-    let parsed = HeaderName::try_from(name).map_err(|_| format!("{name:?} cannot be the name of a header"))?;
+    let parsed =
+        HeaderName::try_from(name).map_err(|_| format!("{name:?} cannot be the name of a header"))?;
     HeaderValue::try_from(value)
         .map_err(|_| format!("header {name:?} has a value that a header cannot have"))?;
     if RESERVED.contains(&parsed.as_str()) {

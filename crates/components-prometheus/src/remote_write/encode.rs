@@ -165,8 +165,11 @@ impl Encoder {
 
     fn relabel(&self, series: &Series, now: Instant) -> Option<Series> {
         let cache = self.cache.get_or_init(|| RelabelCache::new(CacheBound::Entries(CACHED_SERIES)));
-        let answer =
-            if self.rules.is_empty() { Some(series.clone()) } else { cache.relabel(&self.rules, series, now) };
+        let answer = if self.rules.is_empty() {
+            Some(series.clone())
+        } else {
+            cache.relabel(&self.rules, series, now)
+        };
         answer.filter(|series| !series.ptr_eq(&self.nameless))
     }
 
@@ -216,8 +219,7 @@ impl Encoder {
         into.origin = from.origin;
         into.families.extend(from.families.iter().cloned());
         into.points.extend(from.points.iter().filter_map(|p| {
-            let series =
-                survives(&p.series, p.timestamp_ms, &mut too_old.samples, &mut relabeled.samples)?;
+            let series = survives(&p.series, p.timestamp_ms, &mut too_old.samples, &mut relabeled.samples)?;
             Some(Point { series, ..*p })
         }));
         into.histograms.extend(from.histograms.iter().filter_map(|p| {
@@ -227,8 +229,7 @@ impl Encoder {
         }));
         into.exemplars.extend(from.exemplars.iter().filter_map(|e| {
             let timestamp_ms = if e.timestamp_ms == 0 { now_ms } else { e.timestamp_ms };
-            let series =
-                survives(&e.series, timestamp_ms, &mut too_old.exemplars, &mut relabeled.exemplars)?;
+            let series = survives(&e.series, timestamp_ms, &mut too_old.exemplars, &mut relabeled.exemplars)?;
             Some(ExemplarPoint { series, ..e.clone() })
         }));
     }
@@ -308,7 +309,9 @@ fn split(batch: &SampleBatch) -> Vec<(u64, SampleBatch)> {
         parts[part_of(&exemplar.series)].exemplars.push(exemplar.clone());
     }
     let mut keyed: Vec<_> = (0..KEYS).zip(parts).collect();
-    keyed.retain(|(_, part)| !part.points.is_empty() || !part.histograms.is_empty() || !part.exemplars.is_empty());
+    keyed.retain(|(_, part)| {
+        !part.points.is_empty() || !part.histograms.is_empty() || !part.exemplars.is_empty()
+    });
     keyed.iter_mut().for_each(|(_, part)| part.families.clone_from(&batch.families));
     keyed
 }
@@ -325,7 +328,8 @@ mod tests {
 
     fn read(record: &Record) -> Vec<String> {
         let opened = record::open(record).expect("a record opens");
-        let received = wire::remote_write::decode(record::message(record.kind), &opened, 1 << 20).expect("decodes");
+        let received =
+            wire::remote_write::decode(record::message(record.kind), &opened, 1 << 20).expect("decodes");
         received.batch.points.iter().map(|p| p.series.to_string()).collect()
     }
 
@@ -338,7 +342,8 @@ mod tests {
     #[test]
     fn external_labels_fill_only_what_a_series_lacks() {
         let batch = SampleBatch { points: vec![point("up", 5)], origin: Some(1), ..SampleBatch::default() };
-        let encoded = encoder(&[("region", "external"), ("cost", "$1")], None).encode(&batch, Message::V1, 10);
+        let encoded =
+            encoder(&[("region", "external"), ("cost", "$1")], None).encode(&batch, Message::V1, 10);
         assert_eq!(read(&encoded.records[0]), [r#"up{a="1", cost="$1", region="own"}"#]);
     }
 
@@ -422,7 +427,8 @@ mod tests {
         let batch = SampleBatch { points, ..SampleBatch::default() };
         let encoder = encoder(&[], None);
         let keys = |records: &[Record]| {
-            let mut keys: Vec<_> = records.iter().flat_map(|r| read(r).into_iter().map(|s| (s, r.key))).collect();
+            let mut keys: Vec<_> =
+                records.iter().flat_map(|r| read(r).into_iter().map(|s| (s, r.key))).collect();
             keys.sort();
             keys
         };

@@ -6,6 +6,8 @@
 //! batch, so one that is down never holds up another.
 
 mod args;
+#[doc(hidden)]
+pub mod bench;
 mod encode;
 mod endpoint;
 mod gauges;
@@ -168,14 +170,17 @@ impl Running {
         }
         self.reopen_at = (!self.waiting.is_empty()).then(|| Instant::now() + REOPEN);
         let queues: Vec<_> = self.endpoints.iter().map(|e| (e.plan.name.clone(), e.queue.clone())).collect();
-        cx.set_debug_info(move || queues.iter().map(|(name, queue)| debug_item(name, &queue.stats())).collect());
+        cx.set_debug_info(move || {
+            queues.iter().map(|(name, queue)| debug_item(name, &queue.stats())).collect()
+        });
     }
 
     /// New plans: endpoints that stay are changed in place, new ones opened, others drained in the
     /// background.
     async fn change(&mut self, plans: Vec<Plan>, cx: &RunCx<RemoteWrite>) {
         let mut old = std::mem::take(&mut self.endpoints);
-        let mut held: Vec<_> = std::mem::take(&mut self.waiting).into_iter().filter_map(|w| w.before).collect();
+        let mut held: Vec<_> =
+            std::mem::take(&mut self.waiting).into_iter().filter_map(|w| w.before).collect();
         let (mut new, mut moving) = (Vec::new(), Vec::new());
         for plan in plans {
             if let Some(at) = held.iter().position(|e| e.plan.key == plan.key) {
@@ -304,7 +309,8 @@ fn trouble(name: &str, stats: &delivery::Stats) -> Option<String> {
 }
 
 fn debug_item(name: &str, stats: &delivery::Stats) -> Item {
-    let number = |name: &'static str, value: u64| Item::Attribute { name: name.into(), value: Value::from(value) };
+    let number =
+        |name: &'static str, value: u64| Item::Attribute { name: name.into(), value: Value::from(value) };
     let mut body = vec![
         number("queued_items", stats.queued.items),
         number("queued_bytes", stats.queued.bytes),

@@ -59,7 +59,7 @@ impl Transport for HttpTransport {
             tokio::select! {
                 biased;
                 to = self.handover.begun() => pass(records, to).await,
-                outcome = self.deliver(records, attempt) => outcome,
+                outcome = self.deliver_all(records, attempt) => outcome,
             }
         })
     }
@@ -87,6 +87,20 @@ impl From<Outcome> for Done {
 }
 
 impl HttpTransport {
+    /// Samples share a request; metadata goes as it was cut, for its requests have a size of their own.
+    async fn deliver_all(&self, records: &[Record], attempt: u32) -> Outcome {
+        if records[0].kind != KIND_METADATA {
+            return self.deliver(records, attempt).await;
+        }
+        for record in records {
+            let outcome = self.deliver(std::slice::from_ref(record), attempt).await;
+            if outcome != Outcome::Delivered {
+                return outcome;
+            }
+        }
+        Outcome::Delivered
+    }
+
     async fn deliver(&self, records: &[Record], attempt: u32) -> Outcome {
         let done = match self.attempt(records, attempt).await {
             Attempt::Done(done) => done,
