@@ -3,7 +3,7 @@
 //! A family is one `Arc` wherever it is scraped, so that writers may know it by its address. A page's
 //! families are predicted to be those of the last page, in order; only what differs is looked up.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::sync::{Arc, LazyLock, Weak};
 
 use hashbrown::HashTable;
@@ -59,9 +59,7 @@ impl Reading {
     }
 
     fn hash(&self) -> u64 {
-        let mut hasher = STATE.build_hasher();
-        (&self.name, self.kind, &self.help, &self.unit).hash(&mut hasher);
-        hasher.finish()
+        STATE.hash_one((&self.name, self.kind, &self.help, &self.unit))
     }
 
     fn intern(&self) -> Arc<FamilyMetadata> {

@@ -1,8 +1,11 @@
 //! Gets a page: over the network, or from a component of this process; decompressed, within its limit.
 
+use std::panic::AssertUnwindSafe;
+
 use bytes::Bytes;
 use component::Services;
 use component::metrics::{Histogram, IntCounter, IntCounterVec, IntGauge, NodeMetrics};
+use futures_util::FutureExt;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use net::{Client, Url};
@@ -147,7 +150,8 @@ async fn call(job: &Job, services: &Services, into: &mut Vec<u8>) -> Result<(Str
     if let Ok(agent) = HeaderValue::try_from(services.user_agent()) {
         request.headers_mut().insert(USER_AGENT, agent);
     }
-    let response = services.handlers.call(request).await;
+    let response = AssertUnwindSafe(services.handlers.call(request)).catch_unwind().await;
+    let response = response.map_err(|_| "the component that answers there panicked".to_owned())?;
     check_status(response.status())?;
     let header = |name| {
         response

@@ -26,7 +26,7 @@ use component::{BuildCx, Component, Error, Event, Exports, Fanout, RunCx, Spawne
 use http::HeaderValue;
 use net::{Client, ClientOptions};
 use parking_lot::Mutex;
-use signal::LabelsBuilder;
+use signal::{Labels, LabelsBuilder};
 use tokio::sync::{mpsc, watch};
 use wire::exposition::{NativeHistograms, accept_header};
 
@@ -98,6 +98,13 @@ struct Handle {
     status: Arc<Status>,
 }
 
+impl Handle {
+    /// The labels of its samples; `None` once it has ended.
+    fn labels(&self) -> Option<Labels> {
+        self.job.borrow().as_ref().map(|job| job.spec.labels.clone())
+    }
+}
+
 struct Running {
     /// By key of the target.
     workers: HashMap<u64, Handle>,
@@ -136,12 +143,14 @@ impl Running {
                 None => new.push(spec),
             }
         }
+        let by_labels: HashMap<u64, u64> =
+            old.iter().filter_map(|(key, h)| Some((h.labels()?.hash(), *key))).collect();
         for spec in new {
             // The same series from another address or path: what is remembered of them stays true.
-            let same =
-                |handle: &Handle| handle.job.borrow().as_ref().is_some_and(|j| j.spec.labels == spec.labels);
-            let moved = old.iter().find(|(_, handle)| same(handle)).map(|(key, _)| *key);
-            let handle = match moved.and_then(|key| old.remove(&key)) {
+            let moved = by_labels.get(&spec.labels.hash());
+            let moved =
+                moved.filter(|key| old.get(key).and_then(Handle::labels).as_ref() == Some(&spec.labels));
+            let handle = match moved.and_then(|key| old.remove(key)) {
                 Some(handle) => handle,
                 None => self.spawn(&spec, spread, spawner, stop),
             };

@@ -315,19 +315,22 @@ impl Reader<'_> {
             Options { created_as_start: self.rules.start_zero, native_histograms: self.rules.native };
         let mut parser = Parser::new(self.format, body, options);
         let families = self.rules.needs_families();
-        while let Some(event) = parser.next(self.walk.expected()).map_err(|e| e.to_string())? {
-            match event {
-                Event::Sample(sample) => self.sample(&sample)?,
-                Event::Histogram(sample) => self.histogram(*sample)?,
-                Event::Type { name, kind } => {
+        loop {
+            // Matched where it lies: an event is too large to be moved for every sample.
+            match parser.next(self.walk.expected()) {
+                Ok(Some(Event::Sample(ref sample))) => self.sample(sample)?,
+                Ok(Some(Event::Histogram(sample))) => self.histogram(*sample)?,
+                Ok(Some(Event::Type { name, kind })) => {
                     self.kind = kind;
                     if families {
                         self.families.set_kind(&name, kind);
                     }
                 }
-                Event::Help { name, text } if families => self.families.set_help(&name, &text),
-                Event::Unit { name, unit } if families => self.families.set_unit(&name, &unit),
-                Event::Help { .. } | Event::Unit { .. } => {}
+                Ok(Some(Event::Help { name, text })) if families => self.families.set_help(&name, &text),
+                Ok(Some(Event::Unit { name, unit })) if families => self.families.set_unit(&name, &unit),
+                Ok(Some(Event::Help { .. } | Event::Unit { .. })) => {}
+                Ok(None) => break,
+                Err(error) => return Err(error.to_string()),
             }
         }
         let last = self.collector.end();
@@ -347,40 +350,55 @@ impl Reader<'_> {
     #[inline]
     fn sample(&mut self, sample: &Sample<'_>) -> Result<(), String> {
         let stated = if self.rules.honor_timestamps { sample.timestamp_ms } else { None };
-        let time = stated.unwrap_or(self.now_ms);
         let mark = if stated.is_some() { STATED } else { 0 };
+        self.tally.scraped += 1;
         let line = match self.walk.find(sample.raw) {
             Found::Known(entry, part) => {
                 entry.flags = entry.flags & !(STATED | HISTOGRAM) | mark;
-                let part = part.filter(|p| p.histogram.is_some()).cloned().unwrap_or_default();
-                Resolved { series: entry.series.clone(), flags: entry.flags, part, new: false }
+                let (series, flags) = (entry.series.clone(), entry.flags);
+                match part {
+                    None => return self.push_sample(series, flags, false, sample, stated),
+                    Some(part) => Resolved { series, flags, part: part.clone(), new: false },
+                }
             }
             Found::Repeated => self.repeated(sample.raw, stated)?,
             Found::New => self.add(sample.raw, mark)?,
         };
-        self.tally.scraped += 1;
         if let Some(histogram) = &line.part.histogram {
             // Counted once, with the histogram.
             if line.series.is_none() {
                 self.tally.scraped -= 1;
             }
-            self.collect(histogram, &line, sample, time)?;
+            self.collect(histogram, &line, sample, stated.unwrap_or(self.now_ms))?;
         }
-        let Some(series) = line.series else { return Ok(()) };
+        self.push_sample(line.series, line.flags, line.new, sample, stated)
+    }
+
+    #[inline]
+    fn push_sample(
+        &mut self,
+        series: Option<Series>,
+        flags: u16,
+        new: bool,
+        sample: &Sample<'_>,
+        stated: Option<i64>,
+    ) -> Result<(), String> {
+        let Some(series) = series else { return Ok(()) };
         self.tally.added += 1;
         if !self.accept(stated) {
             return Ok(());
         }
-        let family = self.family(line.flags, sample.raw);
+        let timestamp_ms = stated.unwrap_or(self.now_ms);
+        let family = self.family(flags, sample.raw);
         if let Some(exemplar) = &sample.exemplar {
-            self.exemplar(&series, exemplar, time)?;
-        }
-        if self.starts(sample.start_ms, time, line.new) {
-            let (series, start_ms) = (series.clone(), sample.start_ms);
-            self.batch.points.push(Point { series, timestamp_ms: start_ms, value: 0.0, start_ms, family });
+            self.exemplar(&series, exemplar, timestamp_ms)?;
         }
         let (value, start_ms) = (sample.value, sample.start_ms);
-        self.batch.points.push(Point { series, timestamp_ms: time, value, start_ms, family });
+        if self.starts(start_ms, timestamp_ms, new) {
+            let series = series.clone();
+            self.batch.points.push(Point { series, timestamp_ms: start_ms, value: 0.0, start_ms, family });
+        }
+        self.batch.points.push(Point { series, timestamp_ms, value, start_ms, family });
         Ok(())
     }
 

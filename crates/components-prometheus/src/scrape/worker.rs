@@ -4,6 +4,7 @@
 //! values of a watch channel, so that the memory outlives all of them. Nothing here waits without a limit:
 //! a scrape has its timeout, a delivery ends with the next scrape.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -200,8 +201,15 @@ impl Worker {
             () = self.stop.cancelled() => return None,
             page = page => page,
         };
-        let (batch, error) = heavy(buffers.body.len(), || {
-            target.take_page(page, &mut buffers, time_ms, started, &self.shared.metrics)
+        let read = heavy(buffers.body.len(), || {
+            let read = || target.take_page(page, &mut buffers, time_ms, started, &self.shared.metrics);
+            catch_unwind(AssertUnwindSafe(read))
+        });
+        let (batch, error) = read.unwrap_or_else(|_| {
+            // No page may cost more than its scrape. What was remembered may be half changed.
+            (target.memory, buffers) = Default::default();
+            let failed = Err(Failed::from("reading the page panicked: please report it".to_owned()));
+            target.take_page(failed, &mut buffers, time_ms, started, &self.shared.metrics)
         });
         self.shared.pool.put(buffers);
         self.tell(&job, error, time_ms, started.elapsed()).await;
