@@ -95,9 +95,11 @@ impl Reloader {
         let me = self.0.asked.fetch_add(1, Ordering::AcqRel) + 1;
         let mut last = self.0.last.lock().await;
         if last.answers < me {
-            last.answers = self.0.asked.load(Ordering::Acquire);
+            let answers = self.0.asked.load(Ordering::Acquire);
             let sources = self.read().await;
             self.apply(&mut last, sources).await;
+            // Last: whoever asked goes away in between is no answer to the others.
+            last.answers = answers;
         }
         last.result.clone()
     }
@@ -120,10 +122,12 @@ impl Reloader {
     /// every `poll`. Runs until it is dropped; `report` is told of each load.
     pub async fn watch(&self, poll: Duration, report: impl Fn(&Result<Loaded, LoadError>)) {
         let Some(path) = self.0.source.path() else { return std::future::pending().await };
+        let mut watch = Watch::new(vec![path.to_path_buf()]);
         loop {
-            // Anew each time: links lead elsewhere after a change.
-            let mut watch = Watch::new(vec![path.to_path_buf()]);
             let _ = tokio::time::timeout(poll, watch.changed()).await;
+            // Anew each time, for links lead elsewhere after a change; before the content is read, so that
+            // what changes meanwhile is not missed.
+            watch = Watch::new(vec![path.to_path_buf()]);
             if let Some(result) = self.reload_if_changed().await {
                 report(&result);
             }

@@ -75,7 +75,8 @@ pub struct Unhealthy {
     pub message: String,
 }
 
-/// Runs configurations. Cheap to clone; dropping the last clone ends everything at once.
+/// Runs configurations. Cheap to clone. Dropping the last clone ends the runtime's own tasks; components
+/// end with [`Runtime::shutdown`].
 #[derive(Clone)]
 pub struct Runtime(Arc<Inner>);
 
@@ -112,11 +113,20 @@ impl Runtime {
 
     /// Loads a configuration, in place of the one in force. A first load is in force wholly or not at all;
     /// later, a component that fails keeps what it had while the rest is applied.
+    /// It goes on to its end even if the caller goes away.
     pub async fn load(&self, sources: Vec<Source>) -> Result<Loaded, LoadError> {
-        let _one_at_a_time = self.0.loading.lock().await;
-        let result = self.load_locked(&sources).await;
-        self.0.shared.metrics.loaded(&sources, result.is_ok());
-        result
+        let this = self.clone();
+        let load = tokio::spawn(async move {
+            let _one_at_a_time = this.0.loading.lock().await;
+            let result = this.load_locked(&sources).await;
+            this.0.shared.metrics.loaded(&sources, result.is_ok());
+            result
+        });
+        load.await.unwrap_or_else(|error| {
+            let diagnostic =
+                Diagnostic::plain("load_failed", format!("the load ended without a result: {error}"));
+            Err(LoadError { diagnostics: vec![diagnostic], applied: false })
+        })
     }
 
     async fn load_locked(&self, sources: &[Source]) -> Result<Loaded, LoadError> {

@@ -88,10 +88,13 @@ impl Scheduler {
     }
 }
 
+/// Evaluations at a time. More than there are processors: one may have to wait for a component that is slow
+/// to take its arguments, or for the end of an instance with the same ID, and must not hold up the rest.
+const WORKERS: usize = 16;
+
 /// Starts the workers; they end with the runtime.
 pub(crate) fn spawn_workers(shared: &Arc<Shared>) {
-    let workers = std::thread::available_parallelism().map_or(2, usize::from);
-    for _ in 0..workers {
+    for _ in 0..WORKERS {
         let (shared, stop) = (shared.clone(), shared.stop.clone());
         tokio::spawn(async move { stop.run_until_cancelled(work(&shared)).await });
     }

@@ -123,6 +123,7 @@ fn component(
     let ids = |positions: &[usize]| positions.iter().map(|i| graph.nodes[*i].id.clone()).collect();
     let (arguments, debug_info) = match &node.kind {
         Kind::Component(_, node) => (node.arguments(), node.debug_info()),
+        Kind::Custom(custom) => (custom.modules().iter().flat_map(|m| passed(m)).collect(), Vec::new()),
         _ => (Vec::new(), Vec::new()),
     };
     let to: Vec<usize> = flows.iter().filter(|(from, _)| *from == position).map(|(_, to)| *to).collect();
@@ -144,6 +145,12 @@ fn component(
         created_module_ids: inside(node).iter().map(|m| m.global_id.clone()).collect(),
         live_debugging_enabled: builtin && services.live_debug.enabled(),
     }
+}
+
+/// What an instance passes to its module.
+fn passed(module: &Module) -> Vec<Item> {
+    let inputs = module.graph().inputs.clone();
+    inputs.iter().map(|(n, v)| Item::Attribute { name: n.clone().into(), value: v.clone() }).collect()
 }
 
 fn items(exports: &Value) -> Vec<Item> {

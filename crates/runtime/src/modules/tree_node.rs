@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::import::{FetchCx, Import, ImportDef};
 use super::tree::{Failed, Fetching, Grower, Tree};
-use crate::node::{Around, GraphNode, Outcome};
+use crate::node::{Around, GraphNode, Kind, Outcome};
 use crate::scope::{Content, ImportSlot};
 use crate::watch::Watch;
 
@@ -91,21 +91,21 @@ impl ImportNode {
         let (node, stop) = (Arc::downgrade(node), node.stopping.clone());
         tokio::spawn(async move {
             let looking = async {
+                let mut watch = None;
                 while let Some(node) = node.upgrade() {
-                    let crate::node::Kind::Import(this) = &node.kind else { return };
-                    this.wait().await;
-                    this.refresh(&node).await;
+                    let Kind::Import(this) = &node.kind else { return };
+                    watch = this.look(&node, watch.take()).await;
                 }
             };
             stop.run_until_cancelled(looking).await;
         });
     }
 
-    /// Until it is time to look again.
-    async fn wait(&self) {
-        let present = self.present.lock().clone();
-        let (poll, paths) = present.map_or((None, Vec::new()), |p| (p.poll, p.watch));
-        let mut watch = Watch::new(paths);
+    /// Waits until there is a reason to look again, and looks. The watch for the next time is set before
+    /// that: what changes while we look is not missed.
+    async fn look(&self, node: &Arc<GraphNode>, watch: Option<Watch>) -> Option<Watch> {
+        let (poll, paths) = self.reasons();
+        let mut watch = watch.unwrap_or_else(|| Watch::new(paths.clone()));
         let poll = async {
             match poll {
                 Some(time) => tokio::time::sleep(time).await,
@@ -115,8 +115,16 @@ impl ImportNode {
         tokio::select! {
             () = poll => {}
             () = watch.changed() => {}
-            () = self.changed.notified() => {}
+            // New arguments, and with them new content: only the reasons have changed.
+            () = self.changed.notified() => return None,
         }
+        let next = Watch::new(paths.clone());
+        self.refresh(node).await;
+        (self.reasons().1 == paths).then_some(next)
+    }
+
+    fn reasons(&self) -> (Option<Duration>, Vec<PathBuf>) {
+        self.present.lock().as_ref().map_or((None, Vec::new()), |p| (p.poll, p.watch.clone()))
     }
 
     async fn refresh(&self, node: &Arc<GraphNode>) {

@@ -225,6 +225,66 @@ async fn imports_that_import_themselves_end_in_a_diagnostic() {
     assert!(error.diagnostics[0].message.contains("does a module import itself"), "{error}");
 }
 
+/// A module that comes from elsewhere, which answers what the world's tick says.
+#[derive(Clone, Debug, PartialEq, component::Arguments)]
+struct Remote {
+    world: String,
+    #[arg(default = "10s")]
+    poll: Duration,
+}
+
+impl runtime::ImportSource for Remote {
+    const NAME: &'static str = "import.http";
+    const TRUSTED: bool = false;
+
+    fn fetch<'a>(
+        &'a self,
+        _cx: &'a runtime::FetchCx,
+    ) -> component::BoxFuture<'a, Result<Vec<runtime::ModuleText>, String>> {
+        let text = match World::of(&self.world).tick.load(std::sync::atomic::Ordering::SeqCst) {
+            0 => Err("status 500".to_string()),
+            99 => Ok("import.file \"x\" { filename = \"/etc/passwd\" }".to_string()),
+            n => Ok(format!("declare \"it\" {{ export \"out\" {{ value = {n} }} }}")),
+        };
+        let name = "http://module".to_string();
+        Box::pin(std::future::ready(text.map(|text| vec![runtime::ModuleText { name, text }])))
+    }
+
+    fn poll(&self) -> Option<Duration> {
+        Some(self.poll)
+    }
+
+    fn module_path(&self, _inherited: &str, _cx: &runtime::FetchCx) -> String {
+        "http://".to_string()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_module_from_elsewhere_is_polled_and_what_fails_keeps_the_old_one() {
+    let (mut options, _) = crate::world::options(component::Services::for_tests("/nonexistent"));
+    options.imports.push(runtime::ImportDef::of::<Remote>());
+    let runtime = runtime::Runtime::new(options);
+    let world = World::of("remote");
+    let text = r#"
+        import.http "lib" { world = "remote" }
+        lib.it "a" { }
+        test.value "v" { value = lib.it.a.out }
+    "#;
+    assert_eq!(refuse(&runtime, text).await[0], "import_failed", "at first there is nothing to fall back on");
+    for (answer, expected, healthy) in [(5, 5, true), (0, 5, false), (99, 5, false), (6, 6, true)] {
+        world.set_tick(answer);
+        if answer == 5 {
+            accept(&runtime, text).await;
+        }
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        runtime.settled().await;
+        assert_eq!(export(&runtime, "test.value.v", "value"), number(expected), "{answer}");
+        assert_eq!(runtime.unhealthy().is_empty(), healthy, "{answer}: {:?}", runtime.unhealthy());
+    }
+    world.set_tick(0);
+    accept(&runtime, &format!("{text}\ntest.value \"more\" {{ value = 1 }}")).await;
+}
+
 /// Waits for something that the file system brings about; real time, bounded by the test's own timeout.
 async fn until(condition: impl Fn() -> bool) {
     let wait = async {
