@@ -26,6 +26,8 @@ const MAX_PACKS: usize = 32;
 pub(crate) enum Failed {
     /// The remote does not answer or refuses.
     Remote(String),
+    /// A fetch broke off, though the clone looks sound.
+    Fetch(String),
     /// What is asked for does not exist.
     Request(String),
     /// The clone on disk cannot be used; a new one may.
@@ -39,7 +41,7 @@ impl Failed {
 
     pub(crate) fn message(&self) -> &str {
         match self {
-            Self::Remote(m) | Self::Request(m) | Self::Clone(m) => m,
+            Self::Remote(m) | Self::Fetch(m) | Self::Request(m) | Self::Clone(m) => m,
         }
     }
 }
@@ -207,8 +209,20 @@ impl<'a> Bare<'a> {
     ) -> Result<(), Failed> {
         let received = prepared.with_shallow(shallow).receive(Discard, interrupt);
         received.map(drop).map_err(|e| {
-            Failed::Clone(self.origin.scrub(&format!("{}: fetching: {}", self.origin.shown(), chain(&e))))
+            let message = format!("{}: fetching: {}", self.origin.shown(), chain(&e));
+            let message = self.origin.scrub(&message);
+            if self.is_sound() { Failed::Fetch(message) } else { Failed::Clone(message) }
         })
+    }
+
+    /// Whether everything that the clone has a name for is in it, as far as a short look tells.
+    fn is_sound(&self) -> bool {
+        let all = |names: &gix::reference::iter::Platform<'_>| -> Result<bool, gix::Error> {
+            Ok(names
+                .all()?
+                .all(|name| name.is_ok_and(|name| name.try_id().is_some_and(|id| self.has(id.detach())))))
+        };
+        self.repository.references().is_ok_and(|names| all(&names).unwrap_or(false))
     }
 }
 

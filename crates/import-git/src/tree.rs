@@ -23,8 +23,8 @@ const STATE: &str = ".git";
 
 /// What a work tree holds.
 pub(crate) struct State {
-    /// The commit's name.
-    pub(crate) commit: String,
+    /// The commit.
+    pub(crate) commit: ObjectId,
     /// What was asked for.
     pub(crate) asked: String,
 }
@@ -33,7 +33,14 @@ pub(crate) struct State {
 pub(crate) fn state(dir: &Path) -> Option<State> {
     let text = std::fs::read_to_string(dir.join(STATE)).ok()?;
     let (commit, asked) = text.split_once('\n')?;
-    Some(State { commit: commit.to_string(), asked: asked.to_string() })
+    let commit = ObjectId::from_hex(commit.as_bytes()).ok()?;
+    Some(State { commit, asked: asked.to_string() })
+}
+
+/// Whether a commit has something at a path.
+pub(crate) fn contains(repository: &gix::Repository, commit: ObjectId, path: &Path) -> bool {
+    let entry = || repository.find_object(commit)?.peel_to_tree()?.lookup_entry_by_path(path);
+    entry().is_ok_and(|entry: Option<gix::object::tree::Entry<'_>>| entry.is_some())
 }
 
 /// Makes `dir` the work tree of a commit.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ use crate::tree::{self, Text, Unread};
 struct Folder {
     /// Modules were read from it, so that the importer has content to keep.
     served: bool,
+    /// The last fetch broke off: if the next one does too, the clone is to blame after all.
+    suspect: bool,
 }
 
 /// One entry for each import block that ever was; the lock is held for as long as a look takes.
@@ -43,7 +45,7 @@ pub(crate) fn look(
     let Some(mut folder) = folder.try_lock_for(patience) else {
         return Err(format!("{}: the last fetch has not ended", origin.shown()));
     };
-    let texts = Look { data, origin, revision, interrupt }.run(path, folder.served)?;
+    let texts = Look { data, origin, revision, interrupt }.run(path, &mut folder)?;
     folder.served = true;
     Ok(texts)
 }
@@ -56,25 +58,23 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn run(&self, path: &str, served: bool) -> Result<Vec<Text>, String> {
+    fn run(&self, path: &str, folder: &mut Folder) -> Result<Vec<Text>, String> {
         let inside =
             tree::inside(path).ok_or_else(|| format!("path {path:?} leads out of the repository"))?;
         let work_tree = work_tree(self.data);
-        match self.update(false) {
+        let updated = self.update(&inside, folder.suspect);
+        folder.suspect = matches!(updated, Err(Failed::Fetch(_)));
+        match updated {
             Ok(()) => {}
             // As Alloy: a restart does not fail because the remote is away for a while.
-            Err(Failed::Remote(error)) if !served && self.holds_what_is_asked(&work_tree) => {
+            Err(Failed::Remote(error) | Failed::Fetch(error))
+                if !folder.served && self.holds_what_is_asked(&work_tree) =>
+            {
                 tracing::warn!(error, "the repository cannot be updated; what was fetched before is used");
             }
             Err(failed) => return Err(failed.message().to_string()),
         }
-        let mut read = tree::read(&work_tree, &inside);
-        if matches!(read, Err(Unread::Missing)) {
-            // Somebody may have changed the work tree.
-            self.update(true).map_err(|failed| failed.message().to_string())?;
-            read = tree::read(&work_tree, &inside);
-        }
-        read.map_err(|unread| match unread {
+        tree::read(&work_tree, &inside).map_err(|unread| match unread {
             Unread::Other(message) => message,
             Unread::Missing => {
                 let shown = self.origin.shown();
@@ -92,28 +92,36 @@ impl Look<'_> {
     }
 
     /// Makes the work tree that of the commit the revision means now.
-    fn update(&self, check_out: bool) -> Result<(), Failed> {
+    fn update(&self, inside: &Path, suspect: bool) -> Result<(), Failed> {
         let (settings, _key) = self.origin.settings(self.data).map_err(Failed::Request)?;
         let dir = self.data.join("repo.git");
         let mut bare = Bare::open(&dir, self.origin, &settings)?;
-        match self.update_with(&bare, check_out) {
-            Err(Failed::Clone(why)) if !bare.new => {
-                tracing::warn!(path = %dir.display(), why, "the clone cannot be used as it is: it is made anew");
-                drop(bare);
-                remove(&dir)?;
-                bare = Bare::open(&dir, self.origin, &settings)?;
-                self.update_with(&bare, check_out)
-            }
-            result => result,
+        let updated = self.update_with(&bare, inside);
+        let why = match &updated {
+            Err(Failed::Clone(why)) => why,
+            Err(Failed::Fetch(why)) if suspect => why,
+            _ => return updated,
+        };
+        if bare.new || self.interrupt.load(Ordering::Relaxed) {
+            return updated;
         }
+        tracing::warn!(path = %dir.display(), why, "the clone cannot be used as it is: it is made anew");
+        drop(bare);
+        remove(&dir)?;
+        bare = Bare::open(&dir, self.origin, &settings)?;
+        self.update_with(&bare, inside)
     }
 
-    fn update_with(&self, bare: &Bare<'_>, check_out: bool) -> Result<(), Failed> {
+    fn update_with(&self, bare: &Bare<'_>, inside: &Path) -> Result<(), Failed> {
         let commit = bare.commit_of(self.revision, self.interrupt)?;
         let (work_tree, asked) = (work_tree(self.data), self.asked());
         let state = tree::state(&work_tree);
-        if !check_out && state.is_some_and(|s| s.commit == commit.to_string() && s.asked == asked) {
-            return Ok(());
+        if state.is_some_and(|s| s.commit == commit && s.asked == asked) {
+            // Somebody may have removed the file from the work tree.
+            let there = std::fs::symlink_metadata(work_tree.join(inside)).is_ok();
+            if there || !tree::contains(&bare.repository, commit, inside) {
+                return Ok(());
+            }
         }
         tree::check_out(&bare.repository, commit, &asked, &work_tree, self.interrupt)?;
         tracing::info!(repository = self.origin.shown(), revision = self.revision, %commit, "checked out");

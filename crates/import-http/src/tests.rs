@@ -21,7 +21,7 @@ fn decode(body: &str) -> Result<Args, Vec<Diagnostic>> {
     }
 }
 
-/// Answers with a status of choice and what it was asked; `/large` with more than is read.
+/// Answers with a status of choice and what it was asked, or with modules; `/large` is more than is read.
 #[derive(Default, Clone)]
 struct Fake {
     status: Arc<AtomicU16>,
@@ -32,6 +32,8 @@ impl Handler for Fake {
         let header = |name: &str| request.headers().get(name).map_or("", |v| v.to_str().unwrap());
         let body = match request.uri().path() {
             "/large" => "x".repeat(MAX_BYTES + 1),
+            "/good.alloy" => "declare \"d\" {\n export \"path\" {\n value = module_path\n }\n}".to_string(),
+            "/bad.alloy" => "import.file \"f\" {\n filename = \"/etc/hostname\"\n}".to_string(),
             _ => format!(
                 "{} {} {} {}",
                 request.method(),
@@ -136,4 +138,30 @@ fn arguments_that_cannot_work_are_refused() {
     ] {
         assert!(decode(body).is_err(), "{body}");
     }
+}
+
+#[tokio::test]
+async fn a_running_configuration_takes_modules_that_keep_off_this_machines_files() {
+    let (_fake, server) = fake().await;
+    let dir = std::env::temp_dir();
+    let runtime = || {
+        runtime::Runtime::new(runtime::Options {
+            registry: component::Registry::new(&[]),
+            blocks: Vec::new(),
+            imports: vec![IMPORT],
+            services: Services::for_tests(&dir),
+        })
+    };
+    let base = format!("http://{}/", server.address());
+    let good = format!("import.http \"m\" {{\n url = \"{base}good.alloy\"\n}}\nm.d \"x\" {{ }}");
+    let running = runtime();
+    running.load(vec![Source::new("c", &*good)]).await.unwrap();
+    let snapshot = running.snapshot();
+    let exports = eval::items_to_json(&snapshot.component("m.d.x").unwrap().exports).to_string();
+    assert!(exports.contains(&base), "{exports}");
+    running.shutdown(Duration::from_secs(1)).await;
+
+    let bad = format!("import.http \"m\" {{\n url = \"{base}bad.alloy\"\n}}");
+    let error = runtime().load(vec![Source::new("c", &*bad)]).await.unwrap_err();
+    assert!(format!("{error:?}").contains("import files of this machine"), "{error:?}");
 }

@@ -336,11 +336,36 @@ fn many_fetches_do_not_fill_the_disk() {
 }
 
 #[test]
-fn an_interrupted_look_ends_with_an_error_and_the_next_one_works() {
+fn an_interrupted_look_ends_with_an_error_and_the_clone_stays_for_the_next_one() {
+    let world = World::new();
+    let interrupted = || {
+        let interrupt = AtomicBool::new(true);
+        look(&world.data(), &world.origin(), ("main", "a.alloy"), Duration::ZERO, &interrupt)
+    };
+    world.commit(&[("a.alloy", "1")]);
+    assert!(interrupted().is_err());
+    assert_eq!(world.text("main", "a.alloy"), "1");
+    world.commit(&[("a.alloy", "2")]);
+    let mark = world.data().join("repo.git/mark");
+    std::fs::write(&mark, "").unwrap();
+    assert!(interrupted().is_err());
+    assert!(interrupted().is_err());
+    assert_eq!(world.text("main", "a.alloy"), "2");
+    assert!(mark.exists());
+}
+
+#[test]
+fn a_fetch_that_breaks_off_once_keeps_the_clone_and_twice_makes_it_anew() {
     let world = World::new();
     world.commit(&[("a.alloy", "1")]);
-    let interrupt = AtomicBool::new(true);
-    let looked = look(&world.data(), &world.origin(), ("main", "a.alloy"), Duration::ZERO, &interrupt);
-    assert!(looked.is_err(), "{looked:?}");
     assert_eq!(world.text("main", "a.alloy"), "1");
+    world.commit(&[("a.alloy", "2")]);
+    // As a process leaves it that was killed while it fetched.
+    let (bare, mark) = (world.data().join("repo.git"), world.data().join("repo.git/mark"));
+    std::fs::write(&mark, "").unwrap();
+    std::fs::write(bare.join("shallow.lock"), "").unwrap();
+    world.look("main", "a.alloy").unwrap_err();
+    assert!(mark.exists());
+    assert_eq!(world.text("main", "a.alloy"), "2");
+    assert!(!mark.exists());
 }

@@ -170,3 +170,17 @@ async fn a_public_repository_over_http_needs_no_credentials_and_a_missing_one_sa
     .await
     .unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn https_speaks_tls_and_a_failed_handshake_is_an_error() {
+    let world = World::new();
+    let server = serve(&world, None).await;
+    let address = format!("https://{}/remote/.git", server.address());
+    tokio::task::spawn_blocking(move || {
+        let origin = Origin::new(&address, Some(&basic("hunter2")), None).unwrap();
+        let error = world.look_at(&origin, "main", "a.alloy").unwrap_err();
+        assert!(error.contains("corrupt message"), "{error}");
+    })
+    .await
+    .unwrap();
+}
