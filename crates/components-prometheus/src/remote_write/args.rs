@@ -91,16 +91,16 @@ pub enum Message {
 #[arguments(validate = QueueConfig::validate)]
 pub struct QueueConfig {
     /// Samples per sender that are kept in memory; what exceeds it waits on disk.
-    #[arg(default = 10_000)]
+    #[arg(default = 10_000, code_type = "int")]
     pub capacity: u64,
     /// Most requests in flight at once.
-    #[arg(default = 50)]
+    #[arg(default = 50, code_type = "int")]
     pub max_shards: usize,
     /// Fewest requests in flight at once when there is work.
-    #[arg(default = 1)]
+    #[arg(default = 1, code_type = "int")]
     pub min_shards: usize,
     /// Most samples in one request.
-    #[arg(default = 2_000)]
+    #[arg(default = 2_000, code_type = "int")]
     pub max_samples_per_send: usize,
     /// How long samples may wait for others to share a request with; never more than a second here.
     #[arg(default = Duration::from_secs(5))]
@@ -130,7 +130,7 @@ pub struct MetadataConfig {
     #[arg(default = Duration::from_secs(60))]
     pub send_interval: Duration,
     /// Most families in one request.
-    #[arg(default = 2_000)]
+    #[arg(default = 2_000, code_type = "int")]
     pub max_samples_per_send: usize,
 }
 

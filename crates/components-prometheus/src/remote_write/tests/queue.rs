@@ -48,7 +48,8 @@ async fn a_stop_sends_what_waits_for_company() {
 
 #[tokio::test]
 async fn what_a_queue_in_memory_loses_at_its_end_is_counted() {
-    let (endpoint, metrics, services) = open(&endpoint("http://127.0.0.1:1/write", "name = \"n\"")).await;
+    let (endpoint, metrics, services) =
+        open(&endpoint("http://127.0.0.1:1/write", &format!("name = \"n\"\n{SLOW}"))).await;
     endpoint
         .inlet()
         .put(&batch("up", &[1.0, 2.0, 3.0]), jiff::Timestamp::now().as_millisecond())
@@ -98,6 +99,13 @@ async fn while_a_queue_folder_is_in_use_senders_wait_and_the_node_says_why() {
     running.eventually("healthy", |_| health().state == HealthState::Healthy).await;
 }
 
+/// A queue that repeats an attempt only after a while: for clocks that jump.
+const SLOW: &str = r#"queue_config {
+    min_backoff = "20s"
+    max_backoff = "20s"
+    batch_send_deadline = "0s"
+}"#;
+
 /// A batch of some 100 KB that cannot be compressed.
 fn large(value: f64) -> SampleBatch {
     let mut state = value.to_bits() | 1;
@@ -111,10 +119,10 @@ fn large(value: f64) -> SampleBatch {
     SampleBatch { points: vec![point(one, 1, value)], origin: Some(7), ..SampleBatch::default() }
 }
 
-async fn with_small_queue(on_full: &str) -> (Receiver, super::Running) {
+async fn with_small_queue(on_full: &str, queue: &str) -> (Receiver, super::Running) {
     let receiver = Receiver::start(|_| status(503)).await;
     let wal = format!("wal {{\nmax_size = \"1MiB\"\non_full = {on_full:?}\n}}");
-    let running = start(&(endpoint(&receiver.url(), "") + &wal)).await;
+    let running = start(&(endpoint(&receiver.url(), queue) + &wal)).await;
     // A first batch of nothing waits until the queue is open.
     running.send(SampleBatch::default()).await;
     (receiver, running)
@@ -122,7 +130,7 @@ async fn with_small_queue(on_full: &str) -> (Receiver, super::Running) {
 
 #[tokio::test]
 async fn a_full_queue_drops_the_oldest_and_counts_it() {
-    let (receiver, running) = with_small_queue("drop_oldest").await;
+    let (receiver, running) = with_small_queue("drop_oldest", "").await;
     for i in 0..30 {
         running.send(large(f64::from(i))).await;
     }
@@ -138,7 +146,7 @@ async fn a_full_queue_drops_the_oldest_and_counts_it() {
 
 #[tokio::test]
 async fn a_full_queue_that_blocks_holds_senders_up_and_loses_nothing() {
-    let (receiver, running) = with_small_queue("block").await;
+    let (receiver, running) = with_small_queue("block", "").await;
     let mut sent = 0;
     let waiting = loop {
         let mut send = Box::pin(running.input.send(Samples::new(large(f64::from(sent)))));
@@ -157,7 +165,7 @@ async fn a_full_queue_that_blocks_holds_senders_up_and_loses_nothing() {
 
 #[tokio::test]
 async fn a_full_queue_that_rejects_tells_its_senders() {
-    let (receiver, running) = with_small_queue("reject").await;
+    let (receiver, running) = with_small_queue("reject", "").await;
     let mut accepted = Vec::new();
     let refused = loop {
         let value = accepted.len() as f64;
@@ -176,7 +184,7 @@ async fn a_full_queue_that_rejects_tells_its_senders() {
 
 #[tokio::test]
 async fn a_component_that_stops_sends_back_those_who_wait_for_a_full_queue() {
-    let (_receiver, running) = with_small_queue("block").await;
+    let (_receiver, running) = with_small_queue("block", SLOW).await;
     let mut waiting = loop {
         let mut send = Box::pin(running.input.send(Samples::new(large(1.0))));
         if send.as_mut().now_or_never().is_none() {
