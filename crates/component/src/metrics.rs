@@ -28,6 +28,31 @@ pub struct Metrics {
 #[derive(Clone)]
 pub struct NodeMetrics(Arc<Registry>);
 
+/// Metrics that are made at the moment of a scrape. Registered under a name of its own.
+#[derive(Clone)]
+pub struct Computed {
+    identity: Desc,
+    collect: Arc<dyn Fn() -> Vec<MetricFamily> + Send + Sync>,
+}
+
+impl Computed {
+    /// `identity` tells collectors of one registry apart; it has to look like a metric's name.
+    pub fn new(identity: &str, collect: impl Fn() -> Vec<MetricFamily> + Send + Sync + 'static) -> Self {
+        let identity = Desc::new(identity.to_string(), "Computed.".to_string(), Vec::new(), HashMap::new());
+        Self { identity: identity.expect("identities are constants of this program"), collect: Arc::new(collect) }
+    }
+}
+
+impl Collector for Computed {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.identity]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        (self.collect)()
+    }
+}
+
 impl Metrics {
     /// Adds a metric of the process itself.
     ///
@@ -176,5 +201,16 @@ mod tests {
         );
         drop((a, b));
         assert_eq!(metrics.text(), "");
+    }
+
+    #[test]
+    fn metrics_of_a_hidden_module_are_off_the_page_until_they_are_shown_again() {
+        let metrics = Metrics::default();
+        let inside = metrics.node("foreach.f/foreach_a_1/test.x");
+        inside.counter("hits", "Hits.").inc();
+        metrics.hide("foreach.f", true);
+        assert_eq!(metrics.text(), "");
+        metrics.hide("foreach.f", false);
+        assert!(metrics.text().contains("hits{"));
     }
 }

@@ -269,7 +269,8 @@ impl GraphNode {
                 return Vec::new();
             }
             if !self.is_built() {
-                self.shared.drains.wait(&self.global_id).await;
+                let gone = self.shared.drains.wait(&self.global_id);
+                let Some(()) = self.stopping.run_until_cancelled(gone).await else { return Vec::new() };
             }
             let timer = self.shared.metrics.evaluation(&module.global_id);
             let performed = AssertUnwindSafe(self.perform(around)).catch_unwind();

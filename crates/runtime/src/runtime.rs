@@ -131,6 +131,10 @@ impl Runtime {
 
     async fn load_locked(&self, sources: &[Source]) -> Result<Loaded, LoadError> {
         let shared = &self.0.shared;
+        if shared.stop.is_cancelled() {
+            let diagnostic = Diagnostic::plain("stopping", "the program is stopping and loads nothing more");
+            return Err(LoadError { diagnostics: vec![diagnostic], applied: false });
+        }
         let module_path = module_path(sources);
         let (blueprint, mut diagnostics) = self.static_pass(sources, &module_path);
         if diagnostics.iter().any(Diagnostic::is_error) {
@@ -204,16 +208,18 @@ impl Runtime {
         self.0.shared.drains.finished().await;
     }
 
-    /// Stops everything, sources first; whatever has not ended at the deadline is aborted.
+    /// Stops everything, sources first; whatever has not ended at the deadline is aborted. A load under way
+    /// ends early, and nothing can be loaded afterwards.
     pub async fn shutdown(&self, deadline: Duration) {
+        self.0.shared.stop.cancel();
         let _one_at_a_time = self.0.loading.lock().await;
         let at = Instant::now() + deadline;
+        self.0.loaded.store(false, Ordering::Release);
         self.0.root.stop(at).await;
         // Of earlier reloads; their own deadlines may be later than ours.
         if tokio::time::timeout_at(at, self.drained()).await.is_err() {
             tracing::warn!("components that were removed earlier have not ended in time");
         }
-        self.0.loaded.store(false, Ordering::Release);
     }
 }
 
@@ -256,6 +262,7 @@ fn scratch(services: &Services) -> Arc<Services> {
         hostname: services.hostname.clone(),
         version: services.version,
         instance_id: services.instance_id.clone(),
+        trial: true,
     })
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Shared {
     pub(crate) scheduler: Scheduler,
     pub(crate) drains: Drains,
     pub(crate) metrics: Arc<OwnMetrics>,
-    /// Cancelled when the runtime is dropped: ends every task of it.
+    /// Cancelled when the runtime shuts down or is dropped: ends its own tasks and evaluations under way.
     pub(crate) stop: CancellationToken,
     serials: AtomicU64,
 }

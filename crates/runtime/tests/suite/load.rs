@@ -207,6 +207,27 @@ async fn a_node_that_does_not_stop_holds_nobody_up_and_is_aborted_at_the_deadlin
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shutdown_ends_a_load_that_waits_for_an_old_instance() {
+    let runtime = runtime();
+    let text = r#"test.sink "k" { world = "shutdown"  stubborn = true }"#;
+    accept(&runtime, text).await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    accept(&runtime, "").await;
+    let waiting = tokio::spawn({
+        let runtime = runtime.clone();
+        async move { load(&runtime, text).await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!waiting.is_finished(), "two instances with one ID must not run at the same time");
+    let started = tokio::time::Instant::now();
+    runtime.shutdown(Duration::from_secs(5)).await;
+    assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
+    assert!(waiting.is_finished());
+    let codes: Vec<_> = load(&runtime, "").await.unwrap_err().diagnostics.iter().map(|d| d.code).collect();
+    assert_eq!(codes, ["stopping"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_directory_is_one_configuration() {
     let runtime = runtime();
     let sources = vec![
