@@ -22,7 +22,7 @@ use wire::remote_write::{
 };
 
 use super::args::Args;
-use crate::scrape::page::kind_word;
+use crate::scrape::kind_word;
 
 /// The one path that is answered.
 pub(super) const PATH: &str = "/api/v1/metrics/write";

@@ -44,8 +44,8 @@ pub struct Args {
     /// Time between scrapes.
     #[arg(default = Duration::from_secs(60))]
     pub scrape_interval: Duration,
-    /// How long one scrape may take; at most the interval.
-    #[arg(default = Duration::from_secs(10))]
+    /// How long one scrape may take; at most the interval. The default shrinks with the interval.
+    #[arg(default = DEFAULT_TIMEOUT)]
     pub scrape_timeout: Duration,
     /// Formats to ask for, most wanted first.
     #[arg(default = Protocol::DEFAULT.to_vec())]
@@ -199,7 +199,15 @@ pub enum EscapingScheme {
     Values,
 }
 
+/// As Prometheus, which shortens its default for scrapes that are more frequent.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
 impl Args {
+    /// How long one scrape may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.scrape_timeout.min(self.scrape_interval)
+    }
+
     fn validate(&self) -> Result<(), Invalid> {
         self.client.validate()?;
         if self.scrape_interval.is_zero() {
@@ -208,7 +216,7 @@ impl Args {
         if self.scrape_timeout.is_zero() {
             return Err(Invalid::field("scrape_timeout", "scrape_timeout must be longer than 0"));
         }
-        if self.scrape_timeout > self.scrape_interval {
+        if self.scrape_timeout > self.scrape_interval && self.scrape_timeout != DEFAULT_TIMEOUT {
             let message = format!(
                 "scrape_timeout ({:?}) is longer than scrape_interval ({:?})",
                 self.scrape_timeout, self.scrape_interval

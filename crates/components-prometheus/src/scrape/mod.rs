@@ -11,6 +11,7 @@ mod failures;
 mod family;
 mod fetch;
 pub mod page;
+mod rules;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -33,7 +34,8 @@ use wire::exposition::{NativeHistograms, accept_header};
 pub use args::Args;
 use failures::FailureLog;
 use fetch::{DEFAULT_BODY, Metrics, Pool};
-use page::{Limits, Rules};
+pub(crate) use rules::kind_word;
+use rules::{Limits, Rules};
 use target::Spec;
 use worker::{Job, Settings, Shared, Status, Worker, first_within};
 

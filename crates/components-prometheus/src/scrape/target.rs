@@ -43,7 +43,7 @@ impl Spec {
         builder.reset(target);
         let scheme = if args.scheme.is_empty() { "http" } else { &args.scheme };
         let interval = write_duration(args.scrape_interval);
-        let timeout = write_duration(args.scrape_timeout);
+        let timeout = write_duration(args.timeout());
         let defaults = [
             ("job", job),
             (SCHEME, scheme),

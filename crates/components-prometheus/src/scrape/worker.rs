@@ -23,7 +23,8 @@ use wire::exposition::{ScrapeProtocol, format_of};
 use super::args::Args;
 use super::failures::FailureLog;
 use super::fetch::{Buffers, Failed, Metrics, Pool, fetch};
-use super::page::{self, Memory, Rules, Tally};
+use super::page::{self, Memory, Tally};
+use super::rules::Rules;
 use super::target::Spec;
 
 /// How long a stopping component goes on handing over what it has scraped.

@@ -1,6 +1,7 @@
 //! Pages and targets as they come, told by what reaches the sink.
 
 mod hostile;
+mod native;
 mod pages;
 mod targets;
 

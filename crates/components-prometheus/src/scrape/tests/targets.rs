@@ -227,3 +227,23 @@ async fn contradicting_arguments_are_refused_where_they_stand() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_hanging_target_holds_up_neither_updates_nor_the_stop() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let sink = Sink::<Samples>::new();
+    let names = Names::default().with("sink", sink.value());
+    let body = |extra: &str| {
+        format!(
+            "targets = [{{\"__address__\" = \"{address}\"}}]\nforward_to = [sink]\nscrape_interval = \"50s\"\nscrape_timeout = \"40s\"\n{extra}"
+        )
+    };
+    let harness = Harness::start(DEFINITION, &body(""), names).await;
+    let started = tokio::time::Instant::now();
+    let (_stream, _) = listener.accept().await.expect("the scrape");
+    harness.update(&body("honor_labels = true")).await.expect("updated");
+    harness.stop().await;
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(sink.take().is_empty(), "nothing is known of a scrape that was cut off");
+}
