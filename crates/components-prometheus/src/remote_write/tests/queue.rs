@@ -23,7 +23,7 @@ async fn what_was_taken_in_is_sent_after_a_kill_and_a_restart() {
     receiver.script(written);
     let running = start_in(&Services::for_tests(folder.path()), &body).await;
     running.push("up", 5.0).await;
-    receiver.until(|all| taken(all).len() >= 6).await;
+    receiver.until(|all| taken(all).contains(&5.0)).await;
     // What was in flight may come twice.
     let mut values = receiver.taken();
     assert!(first_arrivals_ascend(&values), "{values:?}");
