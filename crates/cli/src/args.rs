@@ -88,7 +88,7 @@ pub struct RunArgs {
 pub struct LoadArgs {
     /// Language of the configuration.
     #[arg(long = "config.format", default_value = "alloy", value_enum)]
-    pub format: Format,
+    pub language: Language,
     /// Least stability of what may be used.
     #[arg(long = "stability.level", default_value = "generally-available", value_parser = stability)]
     pub stability: Stability,
@@ -155,7 +155,7 @@ pub enum Output {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum Language {
     Alloy,
     Otelcol,
     Prometheus,

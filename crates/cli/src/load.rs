@@ -9,12 +9,12 @@ use component::Services;
 use runtime::{ConfigBlockDef, ImportDef, Options};
 use syntax::{Diagnostic, Source};
 
-use crate::args::{Format, LoadArgs};
+use crate::args::{Language, LoadArgs};
 use crate::blocks;
 
 /// Other languages are read by a converter that is not there yet.
-pub fn supported(format: Format) -> anyhow::Result<()> {
-    if format != Format::Alloy {
+pub fn supported(language: Language) -> anyhow::Result<()> {
+    if language != Language::Alloy {
         bail!("--config.format: only alloy can be read by this version");
     }
     Ok(())
@@ -22,7 +22,11 @@ pub fn supported(format: Format) -> anyhow::Result<()> {
 
 /// Kinds of import blocks besides files and strings.
 pub fn imports() -> Vec<ImportDef> {
-    Vec::new()
+    vec![
+        import_http::IMPORT,
+        #[cfg(feature = "git")]
+        import_git::IMPORT,
+    ]
 }
 
 /// Options for a runtime over `services`.
@@ -43,6 +47,7 @@ pub fn services(load: &LoadArgs, storage: PathBuf, memory_address: &str, deadlin
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         version: crate::VERSION,
         instance_id: id,
+        trial: false,
     })
 }
 

@@ -23,7 +23,7 @@ const HELD_BACK: usize = 4096;
 #[derive(Clone, Debug, PartialEq, Arguments)]
 pub struct LoggingArgs {
     /// Least level that is written.
-    #[arg(default, code_type = "string(Level)")]
+    #[arg(default = Level::Info, code_type = "string(Level)")]
     pub level: Level,
     /// How lines are written.
     #[arg(default, code_type = "string(Format)")]

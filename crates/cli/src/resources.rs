@@ -2,11 +2,15 @@
 
 use std::fs;
 
-use component::metrics::{Collector, Desc, proto};
+use component::metrics::{Computed, proto};
 
-/// Reads `/proc` at every scrape.
-#[derive(Clone)]
-pub struct Resources {
+/// The metrics, read from `/proc` at every scrape.
+pub fn metrics() -> Computed {
+    let resources = Resources::new();
+    Computed::new("alloy_resources", move || resources.families())
+}
+
+struct Resources {
     clock_ticks: f64,
     page_bytes: f64,
 }
@@ -44,7 +48,7 @@ const METRICS: &[(&str, &str, bool, Read)] = &[
 ];
 
 impl Resources {
-    pub fn new() -> Self {
+    fn new() -> Self {
         Self {
             clock_ticks: rustix::param::clock_ticks_per_second() as f64,
             page_bytes: rustix::param::page_size() as f64,
@@ -97,12 +101,8 @@ fn traffic(text: &str) -> (f64, f64) {
     sums
 }
 
-impl Collector for Resources {
-    fn desc(&self) -> Vec<&Desc> {
-        Vec::new()
-    }
-
-    fn collect(&self) -> Vec<proto::MetricFamily> {
+impl Resources {
+    fn families(&self) -> Vec<proto::MetricFamily> {
         let usage = self.read();
         METRICS
             .iter()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use component::Services;
-use component::metrics::{Gauge, Opts};
+use component::metrics::{Collector, Computed, Gauge, Opts, proto};
 use runtime::{ConfigSource, Reloader, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt;
@@ -17,9 +17,8 @@ use web::Api;
 use crate::args::RunArgs;
 use crate::host::{Program, log};
 use crate::logging::Log;
-use crate::resources::Resources;
 use crate::serve::MainServer;
-use crate::{blocks, identity, load, systemd};
+use crate::{blocks, identity, load, resources, systemd};
 
 /// What runs without a file.
 const DEFAULT: &str = include_str!("default.alloy");
@@ -30,7 +29,7 @@ const BLOCKING_THREADS: usize = 64;
 
 /// Runs until a signal; 0 after an orderly end, 1 if the configuration is refused.
 pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    load::supported(args.load.format)?;
+    load::supported(args.load.language)?;
     if args.cluster.enabled {
         bail!("--cluster.enabled: clustering is not available in this version");
     }
@@ -131,25 +130,16 @@ fn register_metrics(services: &Services) {
     ]);
     let opts = Opts::new("alloy_build_info", "Which program this is.").const_labels(labels);
     services.metrics.register(Gauge::with_opts(opts).expect("a constant name")).set(1.0);
-    services.metrics.register(Resources::new());
-    services.metrics.register(SeriesCount);
+    services.metrics.register(resources::metrics());
+    services.metrics.register(Computed::new("alloy_labelstore", series_count));
 }
 
 /// Series that are alive in the process: what scrape caches and batches hold.
-#[derive(Clone)]
-struct SeriesCount;
-
-impl component::metrics::Collector for SeriesCount {
-    fn desc(&self) -> Vec<&component::metrics::Desc> {
-        Vec::new()
-    }
-
-    fn collect(&self) -> Vec<component::metrics::proto::MetricFamily> {
-        let help = "Label sets that are alive in the process.";
-        let gauge = Gauge::new("alloy_labelstore_global_ids_count", help).expect("a constant name");
-        gauge.set(signal::series_count() as f64);
-        component::metrics::Collector::collect(&gauge)
-    }
+fn series_count() -> Vec<proto::MetricFamily> {
+    let help = "Label sets that are alive in the process.";
+    let gauge = Gauge::new("alloy_labelstore_global_ids_count", help).expect("a constant name");
+    gauge.set(signal::series_count() as f64);
+    gauge.collect()
 }
 
 /// Stands in for the program until there is one: the server listens first.

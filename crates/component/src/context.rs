@@ -111,6 +111,12 @@ impl BuildCx {
         &self.0.services
     }
 
+    /// The node is built only to see whether it can be: content that `build` would have to read or ask for
+    /// is left empty.
+    pub fn is_trial(&self) -> bool {
+        self.0.services.trial
+    }
+
     /// The node's folder below the storage path; it may not exist yet.
     pub fn data_path(&self) -> PathBuf {
         self.0.services.storage.join(&self.0.global_id)

@@ -29,6 +29,8 @@ pub struct Services {
     pub hostname: String,
     /// Version as in `alloy_build_info` and User-Agent headers, without a leading `v`.
     pub version: &'static str,
+    /// Nodes are built only to see whether they can be (`validate`): nothing may be read or asked for.
+    pub trial: bool,
     /// Identity of this process's data folder, sent as `X-Agent-Id` / `X-Alloy-Id`.
     pub instance_id: String,
 }
@@ -46,6 +48,7 @@ impl Services {
             shutdown_deadline: Duration::from_secs(600),
             hostname: "test-host".into(),
             version: env!("CARGO_PKG_VERSION"),
+            trial: false,
             instance_id: "00000000-0000-0000-0000-000000000000".into(),
         })
     }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 /// A request as the server hands it over.
 pub struct Request {
-    pub path: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
@@ -119,13 +118,12 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     if reader.read_line(&mut line).ok()? == 0 {
         return None;
     }
-    let path = line.split(' ').nth(1)?.to_string();
     let headers = read_headers(reader)?;
     let length = headers.iter().find(|(n, _)| n.eq_ignore_ascii_case("content-length"));
     let length = length.and_then(|(_, v)| v.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { path, headers, body })
+    Some(Request { headers, body })
 }
 
 fn read_headers(reader: &mut BufReader<TcpStream>) -> Option<Vec<(String, String)>> {

@@ -31,12 +31,11 @@ struct State {
     mode: Mode,
     /// Values by series text, in order of arrival, with their times.
     samples: BTreeMap<String, Vec<(i64, f64)>>,
-    requests: Vec<Vec<(String, String)>>,
 }
 
 impl Sink {
     pub fn start() -> Self {
-        let state = State { mode: Mode::Accept, samples: BTreeMap::new(), requests: Vec::new() };
+        let state = State { mode: Mode::Accept, samples: BTreeMap::new() };
         let state = Arc::new(Mutex::new(state));
         let server = serve(None, &state);
         Self { address: server.address, server: Some(server), state }
@@ -73,11 +72,6 @@ impl Sink {
         let matching = state.samples.iter().filter(|(text, _)| text.contains(part));
         matching.map(|(text, values)| (text.clone(), values.clone())).collect()
     }
-
-    /// Headers of all requests so far, refused ones too.
-    pub fn requests(&self) -> Vec<Vec<(String, String)>> {
-        self.state.lock().expect("not poisoned").requests.clone()
-    }
 }
 
 fn serve(address: Option<SocketAddr>, state: &Arc<Mutex<State>>) -> Server {
@@ -87,7 +81,6 @@ fn serve(address: Option<SocketAddr>, state: &Arc<Mutex<State>>) -> Server {
 
 fn handle(request: &Request, state: &Mutex<State>) -> Reply {
     let mut state = state.lock().expect("not poisoned");
-    state.requests.push(request.headers.clone());
     match &state.mode {
         Mode::Accept => {}
         Mode::Answer(answer) => return Reply::Answer(answer.clone()),

@@ -10,7 +10,7 @@ use crate::args::{Output, ValidateArgs};
 
 /// Exit code 0: valid (warnings are printed); 1: not.
 pub fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
-    crate::load::supported(args.load.format)?;
+    crate::load::supported(args.load.language)?;
     let diagnostics = match sources(&args.path) {
         Ok(sources) => crate::load::validate(&sources, &args.load),
         Err(diagnostics) => diagnostics,

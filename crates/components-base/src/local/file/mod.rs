@@ -80,7 +80,11 @@ impl Component for File {
             "local_file_timestamp_last_accessed_unix_seconds",
             "The last successful access in unix seconds",
         );
-        let exports = read(&args, &accessed)?;
+        let exports = if cx.is_trial() {
+            FileExports { content: OptionalSecret::plain("") }
+        } else {
+            read(&args, &accessed)?
+        };
         Ok((Self { args, accessed }, exports))
     }
 

@@ -107,7 +107,7 @@ impl Component for Http {
     fn build(args: Args, cx: &BuildCx) -> Result<(Self, HttpExports), Error> {
         let poll = Poll::new(args, cx)?;
         let runtime = Handle::try_current().ok().filter(|h| h.runtime_flavor() == RuntimeFlavor::MultiThread);
-        let Some(runtime) = runtime else {
+        let Some(runtime) = runtime.filter(|_| !cx.is_trial()) else {
             let exports = HttpExports { content: poll.content(String::new()) };
             return Ok((Self { poll, first: None }, exports));
         };
