@@ -15,6 +15,7 @@ use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use signal::samples::NO_FAMILY;
 use signal::{LabelsBuilder, SampleBatch, Samples, Series};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use wire::compress::{self, Encoding, decompress};
 use wire::remote_write::{
     Counts, EXEMPLARS_WRITTEN_HEADER, HISTOGRAMS_WRITTEN_HEADER, Message, Received, SAMPLES_WRITTEN_HEADER,
@@ -32,6 +33,8 @@ const ROUTE: &str = "api_v1_metrics_write";
 pub(super) const MAX_PACKED: usize = 64 << 20;
 /// Bytes of a body after decompression, and of the labels that it expands to.
 const MAX_UNPACKED: usize = 256 << 20;
+/// KiB of decompressed bodies that all requests together may hold; more wait.
+const BUDGET_KIB: u32 = 512 << 10;
 /// How long `forward_to` may take. Senders give up after 30 s and would not learn what became of the request.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What clients are told to wait for, in seconds.
@@ -123,9 +126,41 @@ impl Config {
     }
 }
 
+/// Memory for requests, in KiB.
+pub(super) struct Budget(Semaphore);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(Semaphore::new(BUDGET_KIB as usize))
+    }
+}
+
+impl Budget {
+    /// Waits until a body can be held; what it takes is told by the snappy header, which is checked later.
+    async fn room(&self, body: &[u8]) -> Result<SemaphorePermit<'_>, Refusal> {
+        let kib = u32::try_from(claimed(body) / 1024 + 1).unwrap_or(BUDGET_KIB).min(BUDGET_KIB);
+        let busy = || Refusal(StatusCode::SERVICE_UNAVAILABLE, "too many requests are under way".to_owned());
+        match tokio::time::timeout(PATIENCE, self.0.acquire_many(kib)).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => Err(busy()),
+        }
+    }
+}
+
+/// The length that a snappy block says it has: a varint in front.
+fn claimed(body: &[u8]) -> usize {
+    let digits = body.iter().take(5).scan(true, |more, byte| {
+        let read = *more;
+        *more = byte & 0x80 != 0;
+        read.then_some(u64::from(byte & 0x7f))
+    });
+    digits.enumerate().map(|(i, digit)| (digit << (7 * i)) as usize).sum()
+}
+
 /// What lives as long as the component.
 pub(super) struct Shared {
     pub(super) config: ArcSwap<Config>,
+    pub(super) budget: Budget,
     pub(super) metrics: Metrics,
     pub(super) cx: BuildCx,
 }
@@ -161,6 +196,10 @@ impl Shared {
         let config = self.config.load_full();
         let message = match message(request.headers(), &config.args) {
             Ok(message) => message,
+            Err(refusal) => return refusal.response(),
+        };
+        let _room = match self.budget.room(request.body()).await {
+            Ok(room) => room,
             Err(refusal) => return refusal.response(),
         };
         let written = match receive(message, request.body()) {
@@ -301,4 +340,18 @@ fn add_type_and_unit(batch: &mut SampleBatch) {
     };
     batch.points.iter_mut().for_each(|p| label(&mut p.series, p.family));
     batch.histograms.iter_mut().for_each(|p| label(&mut p.series, p.family));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_a_snappy_block_is_known_from_its_first_bytes() {
+        for (head, length) in
+            [(&[][..], 0), (&[5, 0xff], 5), (&[0x80, 0x01], 128), (&[0xff, 0xff, 0x03, 9], 65535)]
+        {
+            assert_eq!(claimed(head), length, "{head:?}");
+        }
+    }
 }

@@ -19,7 +19,7 @@ use tokio::time::MissedTickBehavior;
 
 pub use args::Args;
 use args::Message;
-use handler::{Config, MAX_PACKED, Metrics, Shared, Write};
+use handler::{Budget, Config, MAX_PACKED, Metrics, Shared, Write};
 
 /// How often the number of connections is told.
 const TICK: Duration = Duration::from_secs(5);
@@ -45,6 +45,7 @@ impl Component for ReceiveHttp {
         check(&args, cx)?;
         let shared = Arc::new(Shared {
             config: ArcSwap::from_pointee(Config::new(&args)),
+            budget: Budget::default(),
             metrics: Metrics::new(&cx.metrics()),
             cx: cx.clone(),
         });

@@ -115,8 +115,8 @@ pub struct Args {
     #[arg(default, stability = experimental)]
     pub start_timestamp_zero_ingestion: bool,
     /// Sharing of targets between the members of a cluster. Without a cluster all targets are scraped here.
-    #[arg(block)]
-    pub clustering: Option<Clustering>,
+    #[arg(block, default = Clustering { enabled: false })]
+    pub clustering: Clustering,
 }
 
 /// `clustering`
