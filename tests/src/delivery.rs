@@ -152,7 +152,8 @@ fn after_kill_9_everything_that_was_committed_arrives() {
         scrapes(&target, 2 + round % 3);
         std::thread::sleep(Duration::from_millis(37 * (round + 1)));
         // Each scrape appends the numbers, `up` and four more; whole scrapes only are counted.
-        let appended = program.metric("prometheus_remote_write_wal_samples_appended_total") as u64 / (SERIES + 5);
+        let appended =
+            program.metric("prometheus_remote_write_wal_samples_appended_total") as u64 / (SERIES + 5);
         program.kill();
         sink.set(Mode::Accept);
         // The first number of this run may have been scraped before the program counted from zero.

@@ -103,7 +103,8 @@ fn the_api_tells_readiness_health_metrics_and_components() {
     ] {
         assert!(metrics.contains(name), "{name} is missing");
     }
-    let components: serde_json::Value = serde_json::from_str(&page("/api/v0/web/components").body).expect("JSON");
+    let components: serde_json::Value =
+        serde_json::from_str(&page("/api/v0/web/components").body).expect("JSON");
     let ids: Vec<_> = components.as_array().expect("a list").iter().map(|c| c["localID"].clone()).collect();
     assert_eq!(ids.len(), 2, "{ids:?}");
     let detail = page("/api/v0/web/components/prometheus.scrape.default");

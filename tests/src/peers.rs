@@ -21,7 +21,9 @@ fn prometheus() -> Peer {
 }
 
 fn node_exporter() -> Peer {
-    Peer::start("prometheus-node-exporter", "/metrics", |address, _| vec![format!("--web.listen-address={address}")])
+    Peer::start("prometheus-node-exporter", "/metrics", |address, _| {
+        vec![format!("--web.listen-address={address}")]
+    })
 }
 
 /// The result of an instant query.
@@ -63,7 +65,8 @@ prometheus.remote_write "default" {{
 fn every_sample_of_a_target_is_found_in_prometheus() {
     let prometheus = prometheus();
     let target = Target::start(50);
-    let program = Program::start(&config(&format!(r#"[{{"__address__" = "{}"}}]"#, target.address()), &prometheus));
+    let program =
+        Program::start(&config(&format!(r#"[{{"__address__" = "{}"}}]"#, target.address()), &prometheus));
     eventually("ten scrapes have been made", || match target.minted() {
         n if n >= 10 => Ok(()),
         n => Err(n.to_string()),
@@ -82,7 +85,8 @@ fn every_sample_of_a_target_is_found_in_prometheus() {
     for result in &found {
         assert!(number(result) as u64 + 1 >= minted, "{result} of {minted}");
     }
-    let gaps = query(&prometheus, "count_over_time(minted[10m]) != max_over_time(minted[10m])").expect("answered");
+    let gaps =
+        query(&prometheus, "count_over_time(minted[10m]) != max_over_time(minted[10m])").expect("answered");
     assert_eq!(gaps, Vec::<Value>::new(), "as many samples as the highest number says");
 }
 
@@ -103,7 +107,9 @@ fn node_exporter_and_our_own_host_metrics_arrive_in_prometheus() {
     );
     let config = format!("prometheus.exporter.unix \"host\" {{ }}\n{}", config(&targets, &prometheus));
     let _program = Program::start(&config);
-    for (job, metric) in [("theirs", "node_memory_MemTotal_bytes"), ("integrations/unix", "node_memory_MemTotal_bytes")] {
+    for (job, metric) in
+        [("theirs", "node_memory_MemTotal_bytes"), ("integrations/unix", "node_memory_MemTotal_bytes")]
+    {
         let total = eventually(&format!("{metric} of {job}"), || {
             let found = query(&prometheus, &format!("{metric}{{job=\"{job}\"}}"))?;
             found.first().map(number).ok_or_else(|| "nothing yet".to_string())

@@ -47,7 +47,9 @@ fn missing(arrived: &BTreeSet<u64>, up_to: u64) -> Vec<u64> {
 #[test]
 fn a_reload_of_any_part_under_load_loses_nothing() {
     let (target, sink) = (Target::start(5), Sink::start());
-    let base = |scrape: &str, relabel: &str, write: &str, more: &str| pipeline(&target, &sink, scrape, relabel, write, more);
+    let base = |scrape: &str, relabel: &str, write: &str, more: &str| {
+        pipeline(&target, &sink, scrape, relabel, write, more)
+    };
     let program = Program::start(&base("", "", "", ""));
     let steps = [
         ("unrelated", base("", "", "", "prometheus.echo \"unused\" { }")),

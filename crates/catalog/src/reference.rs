@@ -43,7 +43,8 @@ pub fn pages(registry: &Registry) -> Vec<Page> {
 
 /// The table of all components, linked to their pages.
 pub fn index(registry: &Registry) -> Page {
-    let mut text = String::from("# Components\n\nGenerated from the program; `cargo xtask gen` renews it.\n\n");
+    let mut text =
+        String::from("# Components\n\nGenerated from the program; `cargo xtask gen` renews it.\n\n");
     text.push_str(&component_table(registry, ""));
     Page { name: "README.md".into(), text }
 }
@@ -115,7 +116,8 @@ fn blocks(body: &'static BodySchema, prefix: &str, above: &mut Vec<*const BodySc
     for field in &body.fields {
         let FieldSchema::Block(block) = field else { continue };
         let inner = (block.body)();
-        let path = if prefix.is_empty() { block.name.to_string() } else { format!("{prefix} > {}", block.name) };
+        let path =
+            if prefix.is_empty() { block.name.to_string() } else { format!("{prefix} > {}", block.name) };
         let mut traits = Vec::new();
         if block.required {
             traits.push("required".to_string());
@@ -145,6 +147,12 @@ fn exports(definition: &ComponentDef, out: &mut String) {
     }
     out.push_str("\n## Exports\n\n| name | type | what |\n| --- | --- | --- |\n");
     for export in exports {
-        let _ = writeln!(out, "| `{}` | {} | {} |", export.name, export.type_name, export.doc.trim().replace('\n', " "));
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {} |",
+            export.name,
+            export.type_name,
+            export.doc.trim().replace('\n', " ")
+        );
     }
 }

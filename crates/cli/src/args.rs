@@ -48,7 +48,11 @@ pub struct RunArgs {
     /// Configuration file or directory.
     pub path: Option<PathBuf>,
     /// Address that the HTTP server listens on.
-    #[arg(long = "server.http.listen-addr", default_value = "127.0.0.1:12345", env = "FERROALLOY_LISTEN_ADDR")]
+    #[arg(
+        long = "server.http.listen-addr",
+        default_value = "127.0.0.1:12345",
+        env = "FERROALLOY_LISTEN_ADDR"
+    )]
     pub listen: String,
     /// Address that components reach without the network.
     #[arg(long = "server.http.memory-addr", default_value = "alloy.internal:12345")]
@@ -184,13 +188,13 @@ pub enum Tool {
 pub enum RemoteWriteTool {
     /// Segments, records, samples, bytes, ages, damage and the position of the sender.
     #[command(name = "wal-stats")]
-    WalStats {
+    Queue {
         /// A component's queue folder: <storage>/<component id>.
         folder: PathBuf,
     },
     /// Samples by series that wait to be sent.
     #[command(name = "sample-stats")]
-    SampleStats {
+    Samples {
         /// A component's queue folder: <storage>/<component id>.
         folder: PathBuf,
         /// Only series that match, as `{job="a",instance=~"b.*"}`.
@@ -199,7 +203,7 @@ pub enum RemoteWriteTool {
     },
     /// Samples by metric name of one target.
     #[command(name = "target-stats")]
-    TargetStats {
+    Target {
         /// A component's queue folder: <storage>/<component id>.
         folder: PathBuf,
         /// Value of the target's job label.
@@ -213,7 +217,9 @@ pub enum RemoteWriteTool {
 
 fn duration(text: &str) -> Result<Duration, String> {
     let nanoseconds = eval::parse_duration(text)?;
-    u64::try_from(nanoseconds).map(Duration::from_nanos).map_err(|_| "a duration cannot be negative here".into())
+    u64::try_from(nanoseconds)
+        .map(Duration::from_nanos)
+        .map_err(|_| "a duration cannot be negative here".into())
 }
 
 fn stability(text: &str) -> Result<Stability, String> {
@@ -236,7 +242,8 @@ mod tests {
 
     #[test]
     fn switches_take_a_value_behind_an_equals_sign() {
-        let cli = Cli::parse_from(["ferroalloy", "run", "a.alloy", "--config.watch=false", "--cluster.enabled"]);
+        let cli =
+            Cli::parse_from(["ferroalloy", "run", "a.alloy", "--config.watch=false", "--cluster.enabled"]);
         let Command::Run(run) = cli.command else { panic!("run") };
         assert!(!run.watch && run.cluster.enabled && run.enable_pprof);
         assert_eq!(run.shutdown_deadline, Duration::from_secs(600));

@@ -86,7 +86,10 @@ pub fn checked() -> Vec<ConfigBlockDef> {
 /// Without receivers `tracing` does nothing in Alloy either; what would do something is refused.
 fn tracing(args: &TracingArgs) -> Result<(), Error> {
     if !args.write_to.iter().all(|v| matches!(v, component::eval::Value::Null)) {
-        return Err(Error::argument("write_to", "own traces are not available in this program yet: remove write_to"));
+        return Err(Error::argument(
+            "write_to",
+            "own traces are not available in this program yet: remove write_to",
+        ));
     }
     if args.send_traceparent {
         let message = "trace headers are not available in this program yet: remove send_traceparent";

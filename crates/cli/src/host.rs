@@ -64,13 +64,16 @@ pub fn log(result: &Result<runtime::Loaded, LoadError>) {
                 tracing::warn!(warnings = %syntax::render(&loaded.warnings, false), "the configuration has warnings");
             }
         }
-        Err(error) => tracing::error!(applied = error.applied, error = %text(error), "the configuration could not be loaded"),
+        Err(error) => {
+            tracing::error!(applied = error.applied, error = %text(error), "the configuration could not be loaded")
+        }
     }
 }
 
 /// The fields that lists and details share, under the names of Alloy's API.
 fn summary(component: &ComponentSnapshot) -> serde_json::Map<String, Value> {
-    let updated = jiff::Timestamp::try_from(component.health.updated).map(|t| t.to_string()).unwrap_or_default();
+    let updated =
+        jiff::Timestamp::try_from(component.health.updated).map(|t| t.to_string()).unwrap_or_default();
     let fields: BTreeMap<&str, Value> = BTreeMap::from([
         ("name", json!(component.name)),
         ("type", json!("block")),

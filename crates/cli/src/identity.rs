@@ -19,7 +19,9 @@ pub fn load(storage: &Path) -> anyhow::Result<String> {
     let seed = serde_json::json!({ "UID": uid, "created_at": created, "version": crate::VERSION });
     fs::create_dir_all(storage).with_context(|| format!("storage path {}", storage.display()))?;
     let next = path.with_extension("json.new");
-    fs::write(&next, seed.to_string()).and_then(|()| fs::rename(&next, &path)).with_context(|| path.display().to_string())?;
+    fs::write(&next, seed.to_string())
+        .and_then(|()| fs::rename(&next, &path))
+        .with_context(|| path.display().to_string())?;
     Ok(uid)
 }
 

@@ -35,7 +35,13 @@ pub fn options(services: &Arc<Services>, blocks: Vec<ConfigBlockDef>) -> Options
 }
 
 /// Services with the settings of the command line and nothing registered.
-pub fn services(load: &LoadArgs, storage: PathBuf, memory_address: &str, deadline: Duration, id: String) -> Arc<Services> {
+pub fn services(
+    load: &LoadArgs,
+    storage: PathBuf,
+    memory_address: &str,
+    deadline: Duration,
+    id: String,
+) -> Arc<Services> {
     Arc::new(Services {
         metrics: Default::default(),
         handlers: Default::default(),

@@ -107,7 +107,10 @@ impl Log {
         self.0.level.store(args.level as u8, Ordering::Relaxed);
         let held = std::mem::replace(&mut *state, State::Writing(args.format, args.destination));
         if let State::HoldingBack(lines) = held {
-            lines.iter().filter(|l| l.level <= args.level).for_each(|l| write(l, args.format, args.destination));
+            lines
+                .iter()
+                .filter(|l| l.level <= args.level)
+                .for_each(|l| write(l, args.format, args.destination));
         }
         Ok(())
     }
@@ -151,8 +154,13 @@ fn level_name(level: Level) -> &'static str {
 fn logfmt(line: &Line) -> String {
     let mut out = format!("ts={:.9} level={}", line.time, level_name(line.level));
     for (key, value) in &line.fields {
-        let quote = value.is_empty() || value.chars().any(|c| c <= ' ' || matches!(c, '"' | '=' | '\\' | '\u{7f}'));
-        let _ = if quote { write!(out, " {key}={}", syntax::quote(value)) } else { write!(out, " {key}={value}") };
+        let quote =
+            value.is_empty() || value.chars().any(|c| c <= ' ' || matches!(c, '"' | '=' | '\\' | '\u{7f}'));
+        let _ = if quote {
+            write!(out, " {key}={}", syntax::quote(value))
+        } else {
+            write!(out, " {key}={value}")
+        };
     }
     out
 }
@@ -271,6 +279,9 @@ mod tests {
     fn a_nodes_id_is_split_into_path_and_id() {
         let mut fields = Vec::new();
         add_span_field(&mut fields, "component_id", "mod.a/local.file.b");
-        assert_eq!(fields, [("component_path", "/mod.a".to_string()), ("component_id", "local.file.b".to_string())]);
+        assert_eq!(
+            fields,
+            [("component_path", "/mod.a".to_string()), ("component_id", "local.file.b".to_string())]
+        );
     }
 }

@@ -54,7 +54,8 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 
 /// Diagnostics as text, in colour for a terminal.
 pub fn rendered(diagnostics: &[Diagnostic]) -> String {
-    let color = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    let color =
+        std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
     syntax::render(diagnostics, color)
 }
 

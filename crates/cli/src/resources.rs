@@ -32,11 +32,15 @@ type Read = fn(&Usage) -> f64;
 
 /// Name, help, whether it is a counter, and where it comes from.
 const METRICS: &[(&str, &str, bool, Read)] = &[
-    ("alloy_resources_process_start_time_seconds", "Unix time at which the process started.", false, |u| u.start_seconds),
+    ("alloy_resources_process_start_time_seconds", "Unix time at which the process started.", false, |u| {
+        u.start_seconds
+    }),
     ("alloy_resources_process_cpu_seconds_total", "User and system CPU time.", true, |u| u.cpu_seconds),
     ("alloy_resources_process_resident_memory_bytes", "Resident memory.", false, |u| u.resident_bytes),
     ("alloy_resources_process_virtual_memory_bytes", "Virtual memory.", false, |u| u.virtual_bytes),
-    ("alloy_resources_machine_rx_bytes_total", "Bytes that the machine has received.", true, |u| u.received_bytes),
+    ("alloy_resources_machine_rx_bytes_total", "Bytes that the machine has received.", true, |u| {
+        u.received_bytes
+    }),
     ("alloy_resources_machine_tx_bytes_total", "Bytes that the machine has sent.", true, |u| u.sent_bytes),
     ("process_start_time_seconds", "Unix time at which the process started.", false, |u| u.start_seconds),
     ("process_cpu_seconds_total", "User and system CPU time.", true, |u| u.cpu_seconds),
@@ -59,7 +63,8 @@ impl Resources {
         let mut usage = Usage::default();
         self.read_stat(&mut usage);
         usage.open_files = fs::read_dir("/proc/self/fd").map_or(0.0, |entries| entries.count() as f64);
-        usage.max_files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(0) as f64;
+        usage.max_files =
+            rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(0) as f64;
         if let Ok(text) = fs::read_to_string("/proc/net/dev") {
             (usage.received_bytes, usage.sent_bytes) = traffic(&text);
         }

@@ -42,7 +42,8 @@ struct Front {
 impl MainServer {
     /// Listens on `host:port` without TLS until a configuration says otherwise.
     pub async fn bind(address: &str, api: Arc<Api>) -> anyhow::Result<Self> {
-        let (host, port) = address.rsplit_once(':').context("--server.http.listen-addr is written as host:port")?;
+        let (host, port) =
+            address.rsplit_once(':').context("--server.http.listen-addr is written as host:port")?;
         let port = port.parse().with_context(|| format!("--server.http.listen-addr: {port:?} is no port"))?;
         let front = Arc::new(Front { api, filter: ArcSwapOption::empty() });
         let server = Self(Arc::new(Shared { front, host: host.into(), port, bound: Mutex::new(None) }));
@@ -60,7 +61,8 @@ impl MainServer {
         // Port 0 means any free port, but the same one from then on.
         let port = bound.as_ref().map_or(self.0.port, |b| b.address().port());
         let options = ServerOptions { tls, ..ServerOptions::default() }.max_body(MOST_BODY);
-        let server = Server::bind("the main server", &self.0.host, port, options, self.0.front.clone()).await?;
+        let server =
+            Server::bind("the main server", &self.0.host, port, options, self.0.front.clone()).await?;
         *bound = Some(server);
         Ok(())
     }

@@ -39,7 +39,10 @@ impl Computed {
     /// `identity` tells collectors of one registry apart; it has to look like a metric's name.
     pub fn new(identity: &str, collect: impl Fn() -> Vec<MetricFamily> + Send + Sync + 'static) -> Self {
         let identity = Desc::new(identity.to_string(), "Computed.".to_string(), Vec::new(), HashMap::new());
-        Self { identity: identity.expect("identities are constants of this program"), collect: Arc::new(collect) }
+        Self {
+            identity: identity.expect("identities are constants of this program"),
+            collect: Arc::new(collect),
+        }
     }
 }
 

@@ -70,7 +70,10 @@ impl Api {
             return Reply::Whole(handler.handle(rest, request).await);
         }
         if path.starts_with(component::http::COMPONENT_PREFIX) {
-            return Reply::Whole(text_response(StatusCode::NOT_FOUND, "there is no such component, or it answers no requests\n"));
+            return Reply::Whole(text_response(
+                StatusCode::NOT_FOUND,
+                "there is no such component, or it answers no requests\n",
+            ));
         }
         if let Some(rest) = path.strip_prefix(&format!("{}/api/v0/web/debug/", self.settings.prefix)) {
             return self.debug(rest);
@@ -109,7 +112,9 @@ impl Api {
     }
 
     fn web(&self, path: &str) -> Response {
-        let Some(rest) = path.strip_prefix(&self.settings.prefix).and_then(|p| p.strip_prefix("/api/v0/web/")) else {
+        let Some(rest) =
+            path.strip_prefix(&self.settings.prefix).and_then(|p| p.strip_prefix("/api/v0/web/"))
+        else {
             return text_response(StatusCode::NOT_FOUND, format!("there is nothing at {path}\n"));
         };
         let decoded = percent_decode_str(rest).decode_utf8_lossy();
@@ -117,7 +122,9 @@ impl Api {
             self.host.components("")
         } else if let Some(id) = decoded.strip_prefix("components/") {
             self.host.component(id)
-        } else if let Some(module) = decoded.strip_prefix("modules/").and_then(|m| m.strip_suffix("/components")) {
+        } else if let Some(module) =
+            decoded.strip_prefix("modules/").and_then(|m| m.strip_suffix("/components"))
+        {
             self.host.components(module)
         } else {
             None
@@ -131,12 +138,16 @@ impl Api {
     fn debug(&self, id: &str) -> Reply {
         let id = percent_decode_str(id).decode_utf8_lossy();
         if self.host.component(&id).is_none() {
-            return Reply::Whole(text_response(StatusCode::NOT_FOUND, format!("there is no component {id}\n")));
+            return Reply::Whole(text_response(
+                StatusCode::NOT_FOUND,
+                format!("there is no component {id}\n"),
+            ));
         }
         match self.services.live_debug.watch(&id) {
             Some(texts) => Reply::Stream(texts),
             None => {
-                let help = "live debugging is off: add `livedebugging { enabled = true }` to the configuration\n";
+                let help =
+                    "live debugging is off: add `livedebugging { enabled = true }` to the configuration\n";
                 Reply::Whole(text_response(StatusCode::INTERNAL_SERVER_ERROR, help))
             }
         }
@@ -264,7 +275,12 @@ mod tests {
         assert_eq!(get(&api, "/ui/api/v0/web/modules/mod.a/components").await, (200, r#"["mod.a"]"#.into()));
         assert_eq!(get(&api, "/ui/api/v0/web/components/mod.a/local.file.b").await.0, 200);
         assert_eq!(get(&api, "/ui/api/v0/web/components/mod.a%2Flocal.file.b").await.0, 200);
-        for path in ["/api/v0/web/components", "/ui/api/v0/web/components/none", "/ui/api/v0/web/modules/none/components", "/"] {
+        for path in [
+            "/api/v0/web/components",
+            "/ui/api/v0/web/components/none",
+            "/ui/api/v0/web/modules/none/components",
+            "/",
+        ] {
             assert_eq!(get(&api, path).await.0, 404, "{path}");
         }
     }

@@ -19,7 +19,8 @@ pub async fn cpu(duration: Duration) -> Result<Vec<u8>, String> {
         .map_err(|e| format!("the profiler cannot start (is another profile being taken?): {e}"))?;
     tokio::time::sleep(duration).await;
     // Resolving symbols takes a while: not on a thread that others wait for.
-    let built = tokio::task::spawn_blocking(move || guard.report().build().map(|report| encode(&report, duration)));
+    let built =
+        tokio::task::spawn_blocking(move || guard.report().build().map(|report| encode(&report, duration)));
     built.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
 }
 
@@ -27,7 +28,8 @@ fn encode(report: &Report, duration: Duration) -> Vec<u8> {
     let mut profile = Profile::new();
     let nanoseconds_a_sample = 1_000_000_000 / i64::from(FREQUENCY);
     for (frames, count) in &report.data {
-        let locations: Vec<u64> = frames.frames.iter().flatten().map(|symbol| profile.location(symbol)).collect();
+        let locations: Vec<u64> =
+            frames.frames.iter().flatten().map(|symbol| profile.location(symbol)).collect();
         profile.sample(&locations, *count as i64, *count as i64 * nanoseconds_a_sample);
     }
     profile.finish(duration, nanoseconds_a_sample)

@@ -77,7 +77,8 @@ pub fn run(root: &FilePath, path: &Path) -> anyhow::Result<()> {
 }
 
 fn build(root: &FilePath) -> anyhow::Result<std::path::PathBuf> {
-    let status = Command::new("cargo").args(["build", "--release", "--package", "cli"]).current_dir(root).status()?;
+    let status =
+        Command::new("cargo").args(["build", "--release", "--package", "cli"]).current_dir(root).status()?;
     if !status.success() {
         bail!("the program does not build");
     }
@@ -151,7 +152,9 @@ fn median(runs: &[Figures]) -> Option<Figures> {
 
 fn table(rows: &[Figures]) {
     let Some(ours) = rows.first() else { return };
-    eprintln!("\n| program | CPU µs/sample | ours ÷ it | peak RSS MB | ours ÷ it | RSS bytes/series | wire bytes/sample | samples (offered) |");
+    eprintln!(
+        "\n| program | CPU µs/sample | ours ÷ it | peak RSS MB | ours ÷ it | RSS bytes/series | wire bytes/sample | samples (offered) |"
+    );
     eprintln!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     for row in rows {
         eprintln!(
@@ -174,7 +177,8 @@ fn idle(binary: &FilePath) -> anyhow::Result<()> {
     std::fs::create_dir_all(&folder)?;
     let sink = Sink::start()?;
     let targets: Vec<std::net::SocketAddr> = Vec::new();
-    let setup = peers::Setup { folder: &folder, targets: &targets, sink: sink.address, interval: 60, relabel: false };
+    let setup =
+        peers::Setup { folder: &folder, targets: &targets, sink: sink.address, interval: 60, relabel: false };
     let peer = Peer::ours("ferroalloy", binary, peers::Variant::Plain);
     let start = Instant::now();
     let mut child = Running(peer.start(&setup)?);

@@ -13,7 +13,8 @@ const END: &str = "<!-- end of components -->";
 pub fn run(root: &Path, check: bool) -> anyhow::Result<()> {
     let wanted = wanted(root)?;
     let folder = root.join(FOLDER);
-    let mut stale: Vec<PathBuf> = existing(&folder)?.into_iter().filter(|p| !wanted.contains_key(p)).collect();
+    let mut stale: Vec<PathBuf> =
+        existing(&folder)?.into_iter().filter(|p| !wanted.contains_key(p)).collect();
     for path in &stale {
         if !check {
             fs::remove_file(path).with_context(|| path.display().to_string())?;
@@ -30,7 +31,8 @@ pub fn run(root: &Path, check: bool) -> anyhow::Result<()> {
         stale.push(path.clone());
     }
     if check && !stale.is_empty() {
-        let names: Vec<_> = stale.iter().map(|p| p.strip_prefix(root).unwrap_or(p).display().to_string()).collect();
+        let names: Vec<_> =
+            stale.iter().map(|p| p.strip_prefix(root).unwrap_or(p).display().to_string()).collect();
         bail!("generated pages are out of date, run `cargo xtask gen`: {}", names.join(", "));
     }
     Ok(())
@@ -42,7 +44,8 @@ fn wanted(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, String>> {
     let registry = catalog::all();
     let mut pages = catalog::pages(&registry);
     pages.push(catalog::index(&registry));
-    let mut wanted: BTreeMap<_, _> = pages.into_iter().map(|p| (root.join(FOLDER).join(p.name), p.text)).collect();
+    let mut wanted: BTreeMap<_, _> =
+        pages.into_iter().map(|p| (root.join(FOLDER).join(p.name), p.text)).collect();
     let readme = root.join("README.md");
     let text = fs::read_to_string(&readme).context("README.md")?;
     wanted.insert(readme, with_table(&text, &catalog::component_table(&registry, &format!("{FOLDER}/")))?);

@@ -26,7 +26,16 @@ const EDGES: &[(&str, &[&str])] = &[
     ("runtime", &["syntax", "eval", "component"]),
     ("import-http", &["runtime", "component", "net"]),
     ("import-git", &["runtime", "component"]),
-    ("catalog", &["component", "components-base", "components-discovery", "components-exporters", "components-prometheus"]),
+    (
+        "catalog",
+        &[
+            "component",
+            "components-base",
+            "components-discovery",
+            "components-exporters",
+            "components-prometheus",
+        ],
+    ),
     ("web", &["component"]),
     (
         "cli",
@@ -68,10 +77,13 @@ fn edges(root: &Path) -> anyhow::Result<Vec<String>> {
     for package in &metadata.packages {
         let name = package.name.to_string();
         let Some(may) = allowed.get(name.as_str()) else {
-            findings.push(format!("crate {name} is not in the table of crates (xtask/src/tidy.rs, crates/README.md)"));
+            findings.push(format!(
+                "crate {name} is not in the table of crates (xtask/src/tidy.rs, crates/README.md)"
+            ));
             continue;
         };
-        let normal = package.dependencies.iter().filter(|d| d.kind != cargo_metadata::DependencyKind::Development);
+        let normal =
+            package.dependencies.iter().filter(|d| d.kind != cargo_metadata::DependencyKind::Development);
         for used in normal.filter(|d| ours.contains(&d.name) && !may.contains(&d.name.as_str())) {
             findings.push(format!("crate {name} must not use {}", used.name));
         }
@@ -107,9 +119,10 @@ fn component_folder(root: &Path, name: &str) -> Option<PathBuf> {
     let families = ["base", "discovery", "exporters", "prometheus", "loki", "otelcol", "pyroscope"];
     families.iter().find_map(|family| {
         let source = root.join(format!("crates/components-{family}/src"));
-        // The family's own name is not repeated inside its crate.
+        // The family's own name is not repeated inside its crate; a keyword gets an underscore.
         (0..parts.len())
-            .map(|skip| source.join(parts[skip..].join("/")))
+            .flat_map(|skip| [parts[skip..].join("/"), format!("{}_", parts[skip..].join("/"))])
+            .map(|place| source.join(place))
             .find(|folder| folder.join("docs.md").is_file() && belongs(family, name))
     })
 }
@@ -128,7 +141,9 @@ fn heads(root: &Path) -> anyhow::Result<Vec<String>> {
     const MOST_LINES: usize = 1000;
     let mut findings = Vec::new();
     for folder in ["crates", "tests"] {
-        for path in all_files(&root.join(folder))?.into_iter().filter(|p| p.extension().is_some_and(|e| e == "rs")) {
+        for path in
+            all_files(&root.join(folder))?.into_iter().filter(|p| p.extension().is_some_and(|e| e == "rs"))
+        {
             let text = fs::read_to_string(&path)?;
             if !text.starts_with("//!") {
                 findings.push(format!("{} does not open with `//!`", path.display()));

@@ -58,7 +58,10 @@ pub struct Server {
 
 impl Server {
     /// Listens on a free port, or on `address` to come back where a server was before.
-    pub fn start(address: Option<SocketAddr>, handle: impl Fn(Request) -> Reply + Send + Sync + 'static) -> Self {
+    pub fn start(
+        address: Option<SocketAddr>,
+        handle: impl Fn(Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let address = address.unwrap_or_else(|| "127.0.0.1:0".parse().expect("an address"));
         let listener = TcpListener::bind(address).expect("a free port");
         let address = listener.local_addr().expect("bound");
@@ -164,14 +167,18 @@ fn exchange(address: SocketAddr, method: &str, path: &str) -> Result<Answer, Str
     let told = |e: std::io::Error| format!("{method} {path}: {e}");
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).map_err(told)?;
     stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(told)?;
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).map_err(told)?;
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).map_err(told)?;
-    let status = line.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or(format!("no status in {line:?}"))?;
+    let status =
+        line.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or(format!("no status in {line:?}"))?;
     let headers = read_headers(&mut reader).ok_or("no headers")?;
-    let has = |name: &str, value: &str| headers.iter().any(|(n, v)| n.eq_ignore_ascii_case(name) && v == value);
+    let has =
+        |name: &str, value: &str| headers.iter().any(|(n, v)| n.eq_ignore_ascii_case(name) && v == value);
     let chunked = has("transfer-encoding", "chunked");
     let mut body = Vec::new();
     reader.read_to_end(&mut body).map_err(told)?;
@@ -182,7 +189,8 @@ fn exchange(address: SocketAddr, method: &str, path: &str) -> Result<Answer, Str
 fn unchunk(mut rest: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     while let Some(end) = rest.windows(2).position(|w| w == b"\r\n") {
-        let size = std::str::from_utf8(&rest[..end]).ok().and_then(|s| usize::from_str_radix(s.trim(), 16).ok());
+        let size =
+            std::str::from_utf8(&rest[..end]).ok().and_then(|s| usize::from_str_radix(s.trim(), 16).ok());
         let Some(size) = size.filter(|s| *s > 0 && rest.len() >= end + 2 + s) else { break };
         out.extend_from_slice(&rest[end + 2..end + 2 + size]);
         rest = rest.get(end + 4 + size..).unwrap_or_default();

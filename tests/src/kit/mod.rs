@@ -24,7 +24,9 @@ pub fn eventually<T: std::fmt::Debug>(what: &str, mut look: impl FnMut() -> Resu
     loop {
         match look() {
             Ok(found) => return found,
-            Err(last) if start.elapsed() > PATIENCE => panic!("not within {PATIENCE:?}: {what}; last seen: {last}"),
+            Err(last) if start.elapsed() > PATIENCE => {
+                panic!("not within {PATIENCE:?}: {what}; last seen: {last}")
+            }
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }

@@ -87,7 +87,8 @@ fn handle(request: &Request, state: &Mutex<State>) -> Reply {
         Mode::Hang => return Reply::Hang,
         Mode::Garbage(bytes) => return Reply::Raw(bytes.to_vec()),
     }
-    let message = Message::from_content_type(request.header("content-type").unwrap_or_default()).expect("a known type");
+    let message =
+        Message::from_content_type(request.header("content-type").unwrap_or_default()).expect("a known type");
     let mut body = Vec::new();
     decompress(Encoding::Snappy, &request.body, 64 << 20, &mut body).expect("snappy");
     let received = decode(message, &body, 64 << 20).expect("a request");

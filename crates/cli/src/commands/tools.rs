@@ -23,9 +23,11 @@ pub fn run(tool: &Tool) -> anyhow::Result<ExitCode> {
         Tool::OpenMetricsLint { file } => lint(file),
         Tool::RemoteWrite { command } => {
             let text = match command {
-                RemoteWriteTool::WalStats { folder } => wal_stats(folder)?,
-                RemoteWriteTool::SampleStats { folder, selector } => sample_stats(folder, &Selector::parse(selector)?)?,
-                RemoteWriteTool::TargetStats { folder, job, instance } => target_stats(folder, job, instance)?,
+                RemoteWriteTool::Queue { folder } => wal_stats(folder)?,
+                RemoteWriteTool::Samples { folder, selector } => {
+                    sample_stats(folder, &Selector::parse(selector)?)?
+                }
+                RemoteWriteTool::Target { folder, job, instance } => target_stats(folder, job, instance)?,
             };
             super::print(&text)?;
             Ok(ExitCode::SUCCESS)
@@ -69,7 +71,8 @@ fn wal_stats(folder: &Path) -> anyhow::Result<String> {
             "  waiting: {} records, {} samples, {} bytes",
             found.queued.records, found.queued.items, found.queued.bytes
         );
-        let _ = writeln!(text, "  done below record {}, next record {}", found.done_below, found.next_sequence);
+        let _ =
+            writeln!(text, "  done below record {}, next record {}", found.done_below, found.next_sequence);
         let _ = writeln!(text, "  damaged: {} places, {} bytes", found.damaged_records, found.damaged_bytes);
         for segment in &found.segments {
             let _ = writeln!(
@@ -93,7 +96,10 @@ struct Stats {
 }
 
 /// Samples that wait, by the series that `by` makes of their labels.
-fn waiting(folder: &Path, mut by: impl FnMut(&Labels) -> Option<String>) -> anyhow::Result<BTreeMap<String, Stats>> {
+fn waiting(
+    folder: &Path,
+    mut by: impl FnMut(&Labels) -> Option<String>,
+) -> anyhow::Result<BTreeMap<String, Stats>> {
     let mut all: BTreeMap<String, Stats> = BTreeMap::new();
     for queue in queues(folder)? {
         let found = delivery::inspect(&queue).with_context(|| queue.display().to_string())?;
@@ -109,13 +115,21 @@ fn waiting(folder: &Path, mut by: impl FnMut(&Labels) -> Option<String>) -> anyh
                 continue;
             }
             let mut body = Vec::new();
-            decompress(Encoding::Snappy, stored.record.body.get(12..).unwrap_or_default(), MOST_BYTES, &mut body)?;
+            decompress(
+                Encoding::Snappy,
+                stored.record.body.get(12..).unwrap_or_default(),
+                MOST_BYTES,
+                &mut body,
+            )?;
             let received = decode(message, &body, MOST_BYTES)?;
             let batch = &received.batch;
             let points = batch.points.iter().map(|p| (&p.series, p.timestamp_ms));
-            for (series, timestamp_ms) in points.chain(batch.histograms.iter().map(|p| (&p.series, p.timestamp_ms))) {
+            for (series, timestamp_ms) in
+                points.chain(batch.histograms.iter().map(|p| (&p.series, p.timestamp_ms)))
+            {
                 let Some(key) = by(series.labels()) else { continue };
-                let stats = all.entry(key).or_insert(Stats { samples: 0, oldest_ms: i64::MAX, newest_ms: i64::MIN });
+                let stats =
+                    all.entry(key).or_insert(Stats { samples: 0, oldest_ms: i64::MAX, newest_ms: i64::MIN });
                 stats.samples += 1;
                 stats.oldest_ms = stats.oldest_ms.min(timestamp_ms);
                 stats.newest_ms = stats.newest_ms.max(timestamp_ms);
@@ -157,5 +171,6 @@ fn target_stats(folder: &Path, job: &str, instance: &str) -> anyhow::Result<Stri
 }
 
 fn time(milliseconds: i64) -> String {
-    jiff::Timestamp::from_millisecond(milliseconds).map_or_else(|_| milliseconds.to_string(), |t| t.to_string())
+    jiff::Timestamp::from_millisecond(milliseconds)
+        .map_or_else(|_| milliseconds.to_string(), |t| t.to_string())
 }

@@ -52,7 +52,7 @@ pub fn sources(path: &Path) -> Result<Vec<Source>, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     for file in &files {
         match std::fs::read(file) {
-            Ok(bytes) => match syntax::decode(&bytes, &file.display().to_string()) {
+            Ok(bytes) => match syntax::decode(&bytes, file.display().to_string()) {
                 Ok(source) => sources.push(source),
                 Err(problem) => problems.push(problem),
             },

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use component::{
-    ArgEnum, Arguments, BoxFuture, BuildCx, Component, Consumer, Error, Event, Exports, Port, Receiver, Rejected, RunCx,
-    Stability,
+    ArgEnum, Arguments, BoxFuture, BuildCx, Component, Consumer, Error, Event, Exports, Port, Receiver,
+    Rejected, RunCx, Stability,
 };
 use signal::exposition::write_value;
 use signal::samples::NO_FAMILY;
@@ -130,7 +130,12 @@ fn write_family(family: &FamilyMetadata, out: &mut String) {
         MetricKind::StateSet => "stateset",
     };
     if !family.help.is_empty() {
-        let _ = writeln!(out, "# HELP {} {}", family.name, family.help.replace('\\', "\\\\").replace('\n', "\\n"));
+        let _ = writeln!(
+            out,
+            "# HELP {} {}",
+            family.name,
+            family.help.replace('\\', "\\\\").replace('\n', "\\n")
+        );
     }
     let _ = writeln!(out, "# TYPE {} {kind}", family.name);
 }
@@ -160,7 +165,12 @@ mod tests {
     use super::*;
 
     fn batch() -> Samples {
-        let family = FamilyMetadata { name: "hits".into(), kind: MetricKind::Counter, help: "Hits.".into(), unit: String::new() };
+        let family = FamilyMetadata {
+            name: "hits".into(),
+            kind: MetricKind::Counter,
+            help: "Hits.".into(),
+            unit: String::new(),
+        };
         let series = Series::intern(Labels::from_pairs([("__name__", "hits_total"), ("code", "200")]));
         let point = Point { series, timestamp_ms: 1500, value: 2.5, start_ms: 0, family: 0 };
         SampleBatch { points: vec![point], families: vec![Arc::new(family)], ..SampleBatch::default() }.into()

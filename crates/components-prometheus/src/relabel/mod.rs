@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use component::eval::Invalid;
 use component::metrics::{IntCounter, IntGauge, NodeMetrics};
 use component::{
-    Arguments, BoxFuture, BuildCx, Component, Consumer, Error, Event, Exports, Fanout, Port, Receiver, Rejected,
-    RelabelRule, RelabelRules, RunCx, Stability, compile_rules,
+    Arguments, BoxFuture, BuildCx, Component, Consumer, Error, Event, Exports, Fanout, Port, Receiver,
+    Rejected, RelabelRule, RelabelRules, RunCx, Stability, compile_rules,
 };
 use signal::relabel::{CacheBound, CacheCounts, RelabelCache, Rules};
 use signal::samples::NO_FAMILY;
@@ -90,12 +90,15 @@ impl Counters {
     fn new(metrics: &NodeMetrics) -> Self {
         let name = |what: &str| format!("alloy_prometheus_relabel_{what}");
         Self {
-            processed: metrics.counter(&name("metrics_processed"), "Samples, histograms and exemplars taken in."),
-            written: metrics.counter(&name("metrics_written"), "Samples, histograms and exemplars forwarded."),
+            processed: metrics
+                .counter(&name("metrics_processed"), "Samples, histograms and exemplars taken in."),
+            written: metrics
+                .counter(&name("metrics_written"), "Samples, histograms and exemplars forwarded."),
             hits: metrics.counter(&name("cache_hits"), "Series whose result was remembered."),
             misses: metrics.counter(&name("cache_misses"), "Series that went through the rules."),
             size: metrics.gauge(&name("cache_size"), "Series whose result is remembered."),
-            evictions: metrics.counter(&name("cache_ttl_evictions"), "Results forgotten because of their age."),
+            evictions: metrics
+                .counter(&name("cache_ttl_evictions"), "Results forgotten because of their age."),
             deletes: metrics.counter(&name("cache_deletes"), "Results forgotten to make room."),
         }
     }
@@ -282,7 +285,12 @@ mod tests {
     const DEFINITION: ComponentDef = ComponentDef::of::<Relabel>();
 
     fn family(name: &str) -> Arc<FamilyMetadata> {
-        Arc::new(FamilyMetadata { name: name.into(), kind: MetricKind::Gauge, help: String::new(), unit: String::new() })
+        Arc::new(FamilyMetadata {
+            name: name.into(),
+            kind: MetricKind::Gauge,
+            help: String::new(),
+            unit: String::new(),
+        })
     }
 
     fn point(name: &str, family: u32) -> Point {
@@ -292,8 +300,12 @@ mod tests {
 
     fn batch() -> Samples {
         let points = vec![point("go_threads", 0), point("up", 1), point("go_info", 2)];
-        SampleBatch { points, families: vec![family("go_threads"), family("up"), family("go_info")], ..Default::default() }
-            .into()
+        SampleBatch {
+            points,
+            families: vec![family("go_threads"), family("up"), family("go_info")],
+            ..Default::default()
+        }
+        .into()
     }
 
     async fn start(body: &str, sink: &Sink<Samples>) -> (Harness, Receiver<Samples>) {
@@ -375,7 +387,8 @@ mod tests {
     #[tokio::test]
     async fn caches_are_bounded_by_number_or_by_age_not_both_or_neither() {
         for body in ["max_cache_size = 0", "cache_ttl = \"2m\"", "max_cache_size = 0\n cache_ttl = \"1s\""] {
-            let harness = Harness::new(DEFINITION, Names::default(), component::Services::for_tests("unused"));
+            let harness =
+                Harness::new(DEFINITION, Names::default(), component::Services::for_tests("unused"));
             let refused = harness.update(&format!("forward_to = []\n{body}")).await.expect_err("refused");
             assert!(matches!(refused, Refused::Diagnostics(d) if d.len() == 1), "{body}");
         }
@@ -390,7 +403,10 @@ mod tests {
         receiver.send(batch()).await.expect("accepted");
         let text = harness.services.metrics.text();
         let value = |name: &str| {
-            let line = text.lines().find(|l| l.starts_with(&format!("alloy_prometheus_relabel_{name}{{"))).expect(name);
+            let line = text
+                .lines()
+                .find(|l| l.starts_with(&format!("alloy_prometheus_relabel_{name}{{")))
+                .expect(name);
             line.rsplit(' ').next().expect("value").parse::<u64>().expect("whole")
         };
         assert_eq!(value("metrics_processed"), 6);

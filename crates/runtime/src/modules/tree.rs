@@ -133,7 +133,10 @@ impl Grower<'_> {
             let label = node.block.label.as_ref();
             (definition.decode)(&node.source, &node.block.body, label, &scope).map_err(Failed::Content)?
         };
-        self.grow(&*import, module_path, depth + 1).await
+        // A folder of its own: two imports that keep data must not share one.
+        let folder = self.cx.data_path.join(node.block.id());
+        let inner = Grower { cx: FetchCx { data_path: folder, ..self.cx.clone() }, ..self.clone() };
+        inner.grow(&*import, module_path, depth + 1).await
     }
 }
 

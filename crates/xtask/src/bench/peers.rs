@@ -24,11 +24,14 @@ pub enum Variant {
     MemoryOnly,
 }
 
+/// Starts a program at a path for a setup.
+type Start = fn(&Path, &Setup<'_>) -> anyhow::Result<Child>;
+
 /// A program.
 pub struct Peer {
     pub name: &'static str,
     path: PathBuf,
-    start: fn(&Path, &Setup<'_>) -> anyhow::Result<Child>,
+    start: Start,
 }
 
 impl Peer {
@@ -54,7 +57,7 @@ pub fn on_this_machine(ours: &Path) -> Vec<Peer> {
         Peer::ours("ferroalloy-memory", ours, Variant::MemoryOnly),
         Peer::ours("ferroalloy-rw2", ours, Variant::Version2),
     ];
-    let others: [(&'static str, fn(&Path, &Setup<'_>) -> anyhow::Result<Child>); 3] = [
+    let others: [(&'static str, Start); 3] = [
         ("prometheus", prometheus),
         ("vmagent", vmagent),
         ("alloy", |path, setup| alloy(path, setup, Variant::Plain)),
