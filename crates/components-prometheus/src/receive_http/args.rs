@@ -17,10 +17,10 @@ pub struct Args {
     /// Where samples go.
     pub forward_to: Vec<Receiver<Samples>>,
     /// Passes type, help and unit of metrics on.
-    #[arg(default, stability = experimental)]
+    #[arg(default)]
     pub append_metadata: bool,
     /// Gives series the labels `__type__` and `__unit__`, from the metadata that version 2 has.
-    #[arg(default, stability = experimental)]
+    #[arg(default)]
     pub enable_type_and_unit_labels: bool,
     /// Messages that are accepted. `io.prometheus.write.v2.Request` is experimental.
     #[arg(default = vec![Message::V1])]

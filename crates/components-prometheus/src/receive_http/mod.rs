@@ -18,7 +18,6 @@ use net::{Server, ServerOptions};
 use tokio::time::MissedTickBehavior;
 
 pub use args::Args;
-use args::Message;
 use handler::{Budget, Config, MAX_PACKED, Metrics, Shared, Write};
 
 /// How often the number of connections is told.
@@ -42,7 +41,7 @@ impl Component for ReceiveHttp {
     type Exports = ReceiveHttpExports;
 
     fn build(args: Args, cx: &BuildCx) -> Result<(Self, ReceiveHttpExports), Error> {
-        check(&args, cx)?;
+        check(&args)?;
         let shared = Arc::new(Shared {
             config: ArcSwap::from_pointee(Config::new(&args)),
             budget: Budget::default(),
@@ -80,13 +79,7 @@ impl Component for ReceiveHttp {
 }
 
 /// What the decoder cannot check.
-fn check(args: &Args, cx: &BuildCx) -> Result<(), Error> {
-    let messages = &args.accepted_remote_write_protobuf_messages;
-    if messages.contains(&Message::V2) && cx.services().stability != Stability::Experimental {
-        let message =
-            "io.prometheus.write.v2.Request is experimental: start with --stability.level=experimental";
-        return Err(Error::argument("accepted_remote_write_protobuf_messages", message));
-    }
+fn check(args: &Args) -> Result<(), Error> {
     ServerOptions::from_http(&args.http.clone().unwrap_or_default())?;
     Ok(())
 }
@@ -108,7 +101,7 @@ async fn change(
     shared: &Arc<Shared>,
     cx: &RunCx<ReceiveHttp>,
 ) -> Result<(), Error> {
-    check(new, cx)?;
+    check(new)?;
     if new.http != old.http {
         let before = std::mem::replace(server, bind(new, shared).await?);
         let grace = old.graceful_shutdown_timeout;

@@ -14,7 +14,7 @@ use component::{
     Rejected, RelabelRule, RelabelRules, RunCx, Stability, compile_rules,
 };
 use signal::relabel::{CacheBound, CacheCounts, RelabelCache, Rules};
-use signal::samples::NO_FAMILY;
+use signal::samples::{ExemplarPoint, HistogramPoint, NO_FAMILY, Point};
 use signal::{FamilyMetadata, SampleBatch, Samples, Series};
 
 /// `prometheus.relabel`
@@ -211,38 +211,41 @@ impl Relay {
     }
 }
 
-/// The batch after the rules. Series that are dropped leave it; an unchanged batch is not copied.
-fn relabel(mut batch: Samples, rules: &Rules, cache: &RelabelCache, now: Instant) -> Samples {
+/// The batch after the rules. Series that are dropped leave it; an unchanged batch is passed on as it is.
+/// A changed one is made anew from the borrowed one, for whoever sent it still holds it.
+fn relabel(batch: Samples, rules: &Rules, cache: &RelabelCache, now: Instant) -> Samples {
     if rules.is_empty() {
         return batch;
     }
     let answer = |series: &Series| cache.relabel(rules, series, now);
-    let unchanged = |series: &Series| answer(series).is_some_and(|s| s.id() == series.id());
+    let unchanged = |series: &Series| answer(series).is_some_and(|s| s.ptr_eq(series));
     let first = batch.points.iter().position(|p| !unchanged(&p.series));
-    let rest_unchanged = batch.histograms.iter().all(|p| unchanged(&p.series))
-        && batch.exemplars.iter().all(|p| unchanged(&p.series));
-    if first.is_none() && rest_unchanged {
+    if first.is_none()
+        && batch.histograms.iter().all(|p| unchanged(&p.series))
+        && batch.exemplars.iter().all(|p| unchanged(&p.series))
+    {
         return batch;
     }
-    let inner = batch.make_mut();
-    let keep = |series: &mut Series| match answer(series) {
-        Some(new) => {
-            *series = new;
-            true
-        }
-        None => false,
+    // Points before the first that changes are as they should be: not looked up again.
+    let (same, rest) = batch.points.split_at(first.unwrap_or(batch.points.len()));
+    let mut points = Vec::with_capacity(batch.points.len());
+    points.extend_from_slice(same);
+    points.extend(rest.iter().filter_map(|p| Some(Point { series: answer(&p.series)?, ..*p })));
+    let histograms = batch.histograms.iter();
+    let exemplars = batch.exemplars.iter();
+    let mut changed = SampleBatch {
+        points,
+        histograms: histograms
+            .filter_map(|p| Some(HistogramPoint { series: answer(&p.series)?, ..p.clone() }))
+            .collect(),
+        exemplars: exemplars
+            .filter_map(|p| Some(ExemplarPoint { series: answer(&p.series)?, ..p.clone() }))
+            .collect(),
+        families: batch.families.clone(),
+        origin: batch.origin,
     };
-    // Points before `first` are as they should be: not looked at again.
-    let mut index = 0;
-    let from = first.unwrap_or(inner.points.len());
-    inner.points.retain_mut(|p| {
-        index += 1;
-        index <= from || keep(&mut p.series)
-    });
-    inner.histograms.retain_mut(|p| keep(&mut p.series));
-    inner.exemplars.retain_mut(|p| keep(&mut p.series));
-    forget_families(inner);
-    batch
+    forget_families(&mut changed);
+    changed.into()
 }
 
 /// Takes away families that nothing refers to any more, so that dropped metrics lose their metadata too.
@@ -277,7 +280,6 @@ fn forget_families(batch: &mut SampleBatch) {
 mod tests {
     use component::ComponentDef;
     use component::testkit::{Harness, Names, Refused, Sink};
-    use signal::samples::Point;
     use signal::{Labels, MetricKind};
 
     use super::*;

@@ -106,13 +106,13 @@ pub struct Args {
     #[arg(default)]
     pub native_histogram_min_bucket_factor: f64,
     /// Passes type, help and unit of metrics on.
-    #[arg(default, stability = experimental)]
+    #[arg(default)]
     pub honor_metadata: bool,
     /// Gives series the labels `__type__` and `__unit__`.
-    #[arg(default, stability = experimental)]
+    #[arg(default)]
     pub enable_type_and_unit_labels: bool,
     /// Sends a zero at the time at which a counter says that it started.
-    #[arg(default, stability = experimental)]
+    #[arg(default)]
     pub start_timestamp_zero_ingestion: bool,
     /// Sharing of targets between the members of a cluster. Without a cluster all targets are scraped here.
     #[arg(block, default = Clustering { enabled: false })]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use component::eval::Scope;
 use component::eval::syntax::Source;
 use component::testkit::{Harness, Names, Sink};
-use component::{ComponentDef, Services, Stability};
+use component::{ComponentDef, Services};
 use parking_lot::Mutex;
 use signal::Samples;
 use signal::samples::is_stale;
@@ -136,14 +136,14 @@ pub(super) struct Bench {
     pub(super) site: Site,
 }
 
-/// As [`Harness::update`], but with experimental arguments.
+/// Evaluates a body of which the test knows that it is valid.
 async fn evaluate(harness: &Harness, sink: &Sink<Samples>, body: &str) {
     let source = Source::new("test.alloy", body);
     let (file, errors) = component::eval::syntax::parse(&source);
     assert!(errors.is_empty(), "{errors:?}");
     let names = Names::default().with("sink", sink.value());
     let prepared = {
-        let scope = Scope::new(&names).with_stability(Stability::Experimental);
+        let scope = Scope::new(&names);
         harness.node.prepare(&source, &file.body, None, &scope).expect("a valid configuration")
     };
     harness.node.apply(prepared).await.expect("a component that can be built");
