@@ -30,4 +30,4 @@ pub use macros::{ArgEnum, ArgObject, ArgText, Arguments, Exports};
 pub use node::{Evaluated, Node, NodeCx, Prepared, Stopped};
 pub use port::{BoxFuture, Consumer, Draining, Fanout, Port, Receiver, Rejected, Signal};
 pub use services::Services;
-pub use values::{RelabelAction, RelabelRule, RelabelRules, Target, compile_rules};
+pub use values::{Pattern, RelabelAction, RelabelRule, RelabelRules, Target, compile_rules};

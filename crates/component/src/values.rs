@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use eval::{ArgValue, Capsule, CapsuleType, Invalid, Value, ValueError};
-use macros::{ArgEnum, Arguments};
+use macros::{ArgEnum, ArgText, Arguments};
 use signal::names::NameScheme;
 use signal::re2::Regex;
 use signal::relabel::{self, Rules};
@@ -136,6 +136,31 @@ pub enum RelabelAction {
     Uppercase,
 }
 
+/// An RE2 expression, anchored at both ends; a bad one is a problem of its own attribute.
+#[derive(Clone, Debug, PartialEq, ArgText)]
+#[arg(code_type = "string(Regexp)")]
+pub struct Pattern(Regex);
+
+impl std::str::FromStr for Pattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Regex::anchored(text).map(Self).map_err(|e| e.to_string())
+    }
+}
+
+impl std::fmt::Display for Pattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.as_str())
+    }
+}
+
+impl Default for Pattern {
+    fn default() -> Self {
+        Self(relabel::Rule::default().regex)
+    }
+}
+
 /// A relabelling rule, as `rule` and `write_relabel_config` blocks hold it.
 #[derive(Clone, Debug, PartialEq, Arguments)]
 #[arguments(validate = RelabelRule::check)]
@@ -147,8 +172,7 @@ pub struct RelabelRule {
     #[arg(default = ";".to_string())]
     pub separator: String,
     /// RE2 expression, anchored at both ends; everything matches where it is absent.
-    #[arg(code_type = "string(Regexp)")]
-    pub regex: Option<String>,
+    pub regex: Option<Pattern>,
     /// Divisor for `hashmod`.
     #[arg(default)]
     pub modulus: u64,
@@ -166,35 +190,26 @@ pub struct RelabelRule {
 /// Compiles rules; the error names the argument at fault and the number of the rule, from 1.
 pub fn compile_rules(block: &'static str, rules: &[RelabelRule]) -> Result<Rules, Error> {
     let failed = |i: usize, message: String| Error::argument(block, format!("{block} {}: {message}", i + 1));
-    let mut compiled = Vec::with_capacity(rules.len());
-    for (i, rule) in rules.iter().enumerate() {
-        compiled.push(rule.compile().map_err(|message| failed(i, message))?);
-    }
+    let compiled = rules.iter().map(RelabelRule::compile).collect();
     Rules::new(compiled, NameScheme::Legacy).map_err(|(i, error)| failed(i, error.to_string()))
 }
 
 impl RelabelRule {
-    fn compile(&self) -> Result<relabel::Rule, String> {
-        let defaults = relabel::Rule::default();
-        let regex = match &self.regex {
-            Some(text) => Regex::anchored(text).map_err(|e| e.to_string())?,
-            None => defaults.regex.clone(),
-        };
-        Ok(relabel::Rule {
+    fn compile(&self) -> relabel::Rule {
+        relabel::Rule {
             source_labels: self.source_labels.clone(),
             separator: self.separator.clone(),
-            regex,
+            regex: self.regex.clone().unwrap_or_default().0,
             modulus: self.modulus,
             target_label: self.target_label.clone(),
             replacement: self.replacement.clone(),
             action: self.action.into(),
-        })
+        }
     }
 
     /// As prometheus/model/relabel: `Config.Validate`.
     fn check(&self) -> Result<(), Invalid> {
-        let rule = self.compile().map_err(|message| Invalid::field("regex", message))?;
-        rule.validate(NameScheme::Legacy).map_err(|error| Invalid::body(error.to_string()))
+        self.compile().validate(NameScheme::Legacy).map_err(|error| Invalid::body(error.to_string()))
     }
 }
 

@@ -24,7 +24,7 @@ impl Encoding {
             let mut rule = RelabelRule::defaults();
             rule.action = *action;
             rule.source_labels = Some(source.to_string()).filter(|s| !s.is_empty()).into_iter().collect();
-            rule.regex = Some(regex.to_string());
+            rule.regex = Some(regex.parse().expect("a pattern of this benchmark"));
             rule
         };
         let relabel: Vec<_> = relabel.iter().map(rule).collect();
