@@ -43,6 +43,10 @@ impl Host for Program {
         json.insert("debugInfo".into(), items_to_json(&component.debug_info));
         Some(Value::Object(json))
     }
+
+    fn heap_profile(&self) -> Option<Result<Vec<u8>, String>> {
+        crate::heap::profile()
+    }
 }
 
 /// All diagnostics of a load as text, without colour: it goes over HTTP.

@@ -3,6 +3,7 @@
 mod args;
 mod blocks;
 mod commands;
+mod heap;
 mod host;
 mod identity;
 mod load;
@@ -18,9 +19,6 @@ use clap::{CommandFactory, Parser};
 use syntax::Diagnostic;
 
 use args::{Cli, Command};
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The program's version; `0.0.0` for builds that are no release.
 pub const VERSION: &str = match option_env!("FERROALLOY_VERSION") {

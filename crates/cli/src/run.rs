@@ -176,4 +176,8 @@ impl web::Host for LateHost {
     fn component(&self, id: &str) -> Option<serde_json::Value> {
         self.0.get()?.component(id)
     }
+
+    fn heap_profile(&self) -> Option<Result<Vec<u8>, String>> {
+        crate::heap::profile()
+    }
 }

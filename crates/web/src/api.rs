@@ -32,6 +32,11 @@ pub trait Host: Send + Sync + 'static {
 
     /// A component in detail, by global ID.
     fn component(&self, id: &str) -> Option<Value>;
+
+    /// The live heap in pprof's format; `None` if the program's allocator keeps no profile. May take a while.
+    fn heap_profile(&self) -> Option<Result<Vec<u8>, String>> {
+        None
+    }
 }
 
 /// An answer: whole, or sent in parts as they come.
@@ -90,7 +95,7 @@ impl Api {
             "/-/reload" if matches!(*request.method(), Method::GET | Method::POST) => self.reload().await,
             "/-/reload" => text_response(StatusCode::METHOD_NOT_ALLOWED, "use GET or POST\n"),
             "/debug/pprof/profile" if self.settings.profiles => cpu_profile(request).await,
-            "/debug/pprof/heap" if self.settings.profiles => heap_profile(),
+            "/debug/pprof/heap" if self.settings.profiles => self.heap_profile().await,
             _ => self.web(path),
         }
     }
@@ -108,6 +113,21 @@ impl Api {
         match self.host.reload().await {
             Ok(()) => text_response(StatusCode::OK, "config reloaded\n"),
             Err(diagnostics) => text_response(StatusCode::BAD_REQUEST, diagnostics),
+        }
+    }
+
+    async fn heap_profile(&self) -> Response {
+        let host = self.host.clone();
+        let taken = tokio::task::spawn_blocking(move || host.heap_profile()).await;
+        match taken {
+            Ok(Some(Ok(profile))) => attachment(profile, "heap"),
+            Ok(Some(Err(error))) => text_response(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+            Ok(None) => {
+                let help =
+                    "this build's allocator keeps no profile of the heap: build with --features jemalloc\n";
+                text_response(StatusCode::NOT_IMPLEMENTED, help)
+            }
+            Err(error) => text_response(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
     }
 
@@ -187,12 +207,6 @@ async fn cpu_profile(request: &Request) -> Response {
         Ok(profile) => attachment(profile, "profile"),
         Err(error) => text_response(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
-}
-
-fn heap_profile() -> Response {
-    let help = "this build's allocator keeps no profile of the heap; \
-                alloy_resources_process_resident_memory_bytes on /metrics tells what memory is in use\n";
-    text_response(StatusCode::NOT_IMPLEMENTED, help)
 }
 
 fn attachment(body: Vec<u8>, name: &str) -> Response {
@@ -298,6 +312,8 @@ mod tests {
     #[tokio::test]
     async fn profiles_can_be_turned_off_and_are_bounded() {
         let api = api(true, "/");
+        let (status, help) = get(&api, "/debug/pprof/heap").await;
+        assert!(status == 501 && help.contains("--features jemalloc"), "{help}");
         assert_eq!(get(&api, "/debug/pprof/profile?seconds=0").await.0, 400);
         assert_eq!(get(&api, "/debug/pprof/profile?seconds=x").await.0, 400);
         let off = Api::new(Arc::new(Fake { ready: true }), Services::for_tests("unused"), "/", false);
