@@ -63,7 +63,7 @@ pub struct RunArgs {
     /// Serve /debug/pprof.
     #[arg(long = "server.http.enable-pprof", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
     pub enable_pprof: bool,
-    /// Do not serve the support bundle.
+    /// Accepted for compatibility: this version serves no support bundle.
     #[arg(long = "server.http.disable-support-bundle", default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
     pub disable_support_bundle: bool,
     /// Folder for queues and other data.
@@ -96,7 +96,7 @@ pub struct LoadArgs {
     /// Least stability of what may be used.
     #[arg(long = "stability.level", default_value = "generally-available", value_parser = stability)]
     pub stability: Stability,
-    /// Allow community components.
+    /// Accepted for compatibility: this version carries no community components.
     #[arg(long = "feature.community-components.enabled", default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
     pub community: bool,
 }

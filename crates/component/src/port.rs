@@ -408,11 +408,14 @@ mod tests {
             }
         }
         let health = Arc::new(HealthCell::new());
+        health.set(Part::Evaluation, Health::healthy("evaluated"));
+        health.set(Part::Run, Health::healthy("running"));
         let port = Port::<Samples>::new("x", Some(health.clone()));
         let _ = port.attach(Panics);
         let answer = port.receiver().send(Samples::default()).await;
         assert!(matches!(answer, Err(Rejected::Permanent(m)) if m.contains("boom")));
-        assert!(health.get().message.contains("boom") || health.get().state >= crate::HealthState::Unknown);
+        assert_eq!(health.get().state, crate::HealthState::Unhealthy);
+        assert!(health.get().message.contains("boom"));
     }
 
     #[tokio::test]
