@@ -13,6 +13,7 @@ pub fn all() -> Registry {
         components_base::COMPONENTS,
         components_discovery::COMPONENTS,
         components_exporters::COMPONENTS,
+        components_loki::COMPONENTS,
         components_prometheus::COMPONENTS,
     ])
 }

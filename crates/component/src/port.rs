@@ -52,6 +52,10 @@ impl Signal for signal::Samples {
     const RECEIVER: &'static str = "MetricsReceiver";
 }
 
+impl Signal for signal::Logs {
+    const RECEIVER: &'static str = "LogsReceiver";
+}
+
 /// The place where a node takes data in; owned by the component.
 pub struct Port<T>(Receiver<T>);
 

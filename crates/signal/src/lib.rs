@@ -1,9 +1,10 @@
-//! What flows through the graph: label sets, metric samples and the rules that rewrite them. Pure.
+//! What flows through the graph: label sets, metric samples, log entries and the rules that rewrite them. Pure.
 
 mod builder;
 pub mod exposition;
 pub mod histogram;
 pub mod labels;
+pub mod logs;
 pub mod names;
 pub mod re2;
 pub mod relabel;
@@ -14,6 +15,7 @@ pub mod target;
 pub use builder::LabelsBuilder;
 pub use histogram::NativeHistogram;
 pub use labels::{Labels, LabelsError, METRIC_NAME};
+pub use logs::{LogBatch, LogBuilder, Logs};
 pub use names::{Escaping, NameScheme};
 pub use re2::Regex;
 pub use relabel::{RelabelCache, Rule, Rules};
