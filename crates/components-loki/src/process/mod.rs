@@ -1,0 +1,5 @@
+//! `loki.process`.
+
+pub mod go_time;
+pub mod logql;
+pub mod template;
