@@ -4,6 +4,8 @@ use component::ComponentDef;
 
 pub mod echo;
 pub mod intake;
+pub mod process;
 
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<echo::Echo>()];
+pub const COMPONENTS: &[ComponentDef] =
+    &[ComponentDef::of::<echo::Echo>(), ComponentDef::of::<process::Process>()];
