@@ -7,4 +7,5 @@ pub mod intake;
 pub mod process;
 
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<echo::Echo>()];
+pub const COMPONENTS: &[ComponentDef] =
+    &[ComponentDef::of::<echo::Echo>(), ComponentDef::of::<process::Process>()];
