@@ -5,11 +5,13 @@
 //! by a stage and counted, or is kept back by a stage together with the batch's hold.
 
 mod debug;
+mod expression;
 pub mod extracted;
 pub mod labels;
 pub mod pipeline;
 pub mod record;
 mod relay;
+mod rfc3339;
 pub mod stages;
 #[cfg(test)]
 mod testkit;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use component::Error;
 use component::metrics::{IntCounter, IntCounterVec, NodeMetrics};
+use hashbrown::HashSet;
 use signal::logs::{Entry, Hold, LogBatch};
 use signal::{Labels, Logs};
 use tokio::time::Instant;
@@ -473,7 +474,9 @@ struct OpenPiece {
     /// When its first entry may go, and its last; it goes as a whole with the last.
     first: Option<Instant>,
     not_before: Option<Instant>,
+    /// Promises of other batches, and the numbers of these.
     holds: Vec<Hold>,
+    held: HashSet<u64, foldhash::fast::RandomState>,
 }
 
 impl Out for Collector<'_> {
@@ -499,7 +502,12 @@ impl Out for Collector<'_> {
         let labels = cx.labels(record);
         let stream = piece.builder.stream(&labels);
         piece.builder.push(record.entry(stream));
-        piece.holds.extend(record.holds().cloned());
+        // That of the batch under way is added at the end.
+        for (batch, hold) in record.holds().iter().filter(|(batch, _)| *batch != cx.batch) {
+            if piece.held.insert(*batch) {
+                piece.holds.push(hold.clone());
+            }
+        }
     }
 }
 
@@ -516,7 +524,13 @@ impl Collector<'_> {
     fn begin(&mut self, not_before: Option<Instant>) {
         let received_ms = self.source.map_or(0, |b| b.received_ms);
         let builder = signal::logs::LogBuilder::new(received_ms, None);
-        self.open = Some(OpenPiece { builder, first: not_before, not_before, holds: Vec::new() });
+        self.open = Some(OpenPiece {
+            builder,
+            first: not_before,
+            not_before,
+            holds: Vec::new(),
+            held: HashSet::default(),
+        });
     }
 
     /// The entries that only were counted so far.

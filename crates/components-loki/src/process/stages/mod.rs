@@ -3,22 +3,39 @@
 //! To add one: a module, and a line in the list below. Its arguments are `Args` with
 //! `fn build(&self, cx: &StageCx<'_>) -> Result<Node, Error>`.
 
+use std::collections::BTreeMap;
+
 use component::eval::Invalid;
 use component::{Arguments, Error};
 
 use super::pipeline::{Node, StageCx};
 
 // Text into parts.
+pub mod json;
+pub mod logfmt;
+pub mod pattern;
+pub mod regex;
 
 // Parts into text, labels and metadata.
+pub mod label_drop;
+pub mod label_keep;
+pub mod labels;
 pub mod output;
 pub mod static_labels;
+pub mod structured_metadata;
+pub mod structured_metadata_drop;
 
-// Lines that belong together.
+// Lines of containers, lines that belong together.
+pub mod cri;
+pub mod docker;
+pub mod multiline;
+pub mod split_json;
 
 // Values made from values.
+pub mod decolorize;
 
 // Which entries go on, and how fast.
+pub mod drop;
 
 // Measuring.
 
@@ -41,18 +58,48 @@ macro_rules! stages {
 
 stages! {
     // Text into parts.
+    /// Extracts values of a JSON object.
+    Json(json) = "stage.json";
+    /// Extracts values of a logfmt line.
+    Logfmt(logfmt) = "stage.logfmt";
+    /// Extracts values with a pattern as LogQL has it.
+    Pattern(pattern) = "stage.pattern";
+    /// Extracts the named groups of an RE2 expression.
+    Regex(regex) = "stage.regex";
 
     // Parts into text, labels and metadata.
+    /// Removes labels.
+    LabelDrop(label_drop) = "stage.label_drop";
+    /// Removes all labels but some.
+    LabelKeep(label_keep) = "stage.label_keep";
+    /// Makes labels of extracted values.
+    Labels(labels) = "stage.labels";
     /// Replaces the line by an extracted value.
     Output(output) = "stage.output";
     /// Adds fixed labels.
     StaticLabels(static_labels) = "stage.static_labels";
+    /// Makes structured metadata of extracted values and labels.
+    StructuredMetadata(structured_metadata) = "stage.structured_metadata";
+    /// Removes structured metadata.
+    StructuredMetadataDrop(structured_metadata_drop) = "stage.structured_metadata_drop";
 
-    // Lines that belong together.
+    // Lines of containers, lines that belong together.
+    /// Reads lines as container runtimes write them.
+    Cri(cri) = "stage.cri";
+    /// Reads lines as Docker writes them.
+    Docker(docker) = "stage.docker";
+    /// Joins lines to blocks.
+    Multiline(multiline) = "stage.multiline";
+    /// Makes an entry of each element of a JSON array.
+    SplitJson(split_json) = "stage.split_json";
 
     // Values made from values.
+    /// Takes terminal escape sequences out of the line.
+    Decolorize(decolorize) = "stage.decolorize";
 
     // Which entries go on, and how fast.
+    /// Drops entries.
+    Drop(drop) = "stage.drop";
 
     // Measuring.
 }
@@ -64,4 +111,26 @@ fn label_names<'a>(field: &'static str, names: impl IntoIterator<Item = &'a Stri
             .with_help("letters, digits and _ only, and no digit first")),
         None => Ok(()),
     }
+}
+
+/// Lists of names have to name something.
+fn not_empty(field: &'static str, names: &[String]) -> Result<(), Invalid> {
+    if names.is_empty() { Err(Invalid::field(field, "must hold at least one name")) } else { Ok(()) }
+}
+
+/// A `source` that is given has to name something.
+fn source(source: Option<&String>) -> Result<(), Invalid> {
+    if source.is_some_and(String::is_empty) {
+        return Err(Invalid::field("source", "must name an extracted value")
+            .with_help("leave it out to read the line"));
+    }
+    Ok(())
+}
+
+/// Names with the names of their values: empty and null stand for the same name.
+fn named_sources(values: &BTreeMap<String, Option<String>>) -> Vec<(String, String)> {
+    let source = |name: &String, source: &Option<String>| {
+        source.clone().filter(|s| !s.is_empty()).unwrap_or_else(|| name.clone())
+    };
+    values.iter().map(|(name, from)| (name.clone(), source(name, from))).collect()
 }
