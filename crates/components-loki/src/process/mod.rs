@@ -7,12 +7,15 @@
 mod debug;
 mod expression;
 pub mod extracted;
+pub mod go_time;
 pub mod labels;
+pub mod logql;
 pub mod pipeline;
 pub mod record;
 mod relay;
 mod rfc3339;
 pub mod stages;
+pub mod template;
 #[cfg(test)]
 mod testkit;
 
