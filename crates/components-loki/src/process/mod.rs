@@ -99,3 +99,6 @@ impl Component for Process {
 fn fanout(args: &Args) -> Fanout<Logs> {
     Fanout::new(args.forward_to.iter().cloned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,8 +110,11 @@ pub struct Bench {
     pub pipeline: Pipeline,
     pub counters: Counters,
     pub node: BuildCx,
-    services: Arc<Services>,
+    metrics: OwnMetrics,
 }
+
+/// What the page of own metrics shows.
+pub struct OwnMetrics(Arc<Services>);
 
 fn stages(text: &str) -> Result<Vec<Stage>, String> {
     let source = Source::new("test.alloy", format!("forward_to = []\n{text}"));
@@ -134,7 +137,7 @@ impl Bench {
         let cx = StageCx { counters: &counters, node: &node };
         let mut pipeline = Pipeline::new(&stages(text)?, &cx).map_err(|e| e.to_string())?;
         pipeline.open().map_err(|e| e.to_string())?;
-        Ok(Self { pipeline, counters, node, services })
+        Ok(Self { pipeline, counters, node, metrics: OwnMetrics(services) })
     }
 
     /// As [`Bench::try_new`]; the stages are expected to be right.
@@ -164,9 +167,21 @@ impl Bench {
         lines(&self.pipeline.flush_due())
     }
 
+    /// As [`OwnMetrics::metric`].
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        self.metrics.metric(name)
+    }
+
+    /// The pipeline alone, for what runs it itself.
+    pub fn split(self) -> (Pipeline, OwnMetrics) {
+        (self.pipeline, self.metrics)
+    }
+}
+
+impl OwnMetrics {
     /// The value of an own metric: `name{…}` as the page shows it, without the component's labels.
     pub fn metric(&self, name: &str) -> Option<f64> {
-        let text = self.services.metrics.text();
+        let text = self.0.metrics.text();
         let own = r#"component_id="loki.process.test",component_path="/""#;
         let line = |l: &str| {
             let l = l.replace(&format!("{own},"), "").replace(own, "").replace("{}", "");

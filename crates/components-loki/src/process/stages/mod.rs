@@ -33,6 +33,7 @@ pub mod split_json;
 
 // Values made from values.
 pub mod decolorize;
+pub mod replace;
 
 // Which entries go on, and how fast.
 pub mod drop;
@@ -96,6 +97,8 @@ stages! {
     // Values made from values.
     /// Takes terminal escape sequences out of the line.
     Decolorize(decolorize) = "stage.decolorize";
+    /// Replaces what the groups of an RE2 expression match.
+    Replace(replace) = "stage.replace";
 
     // Which entries go on, and how fast.
     /// Drops entries.
