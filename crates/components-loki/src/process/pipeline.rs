@@ -336,6 +336,22 @@ pub fn open(stages: &mut [Node]) -> Result<(), Error> {
     stages.iter_mut().try_for_each(Node::open)
 }
 
+/// For each new stage the old one that it goes on as: equal ones at the beginning, at the end, and between them
+/// those at the same place.
+fn staying(old: &[Stage], new: &[Stage]) -> Vec<Option<usize>> {
+    let shorter = old.len().min(new.len());
+    let first = (0..shorter).take_while(|i| old[*i] == new[*i]).count();
+    let equal_from_end = |i: &usize| old[old.len() - 1 - i] == new[new.len() - 1 - i];
+    let last = (0..shorter - first).take_while(equal_from_end).count();
+    let place = |i: usize| {
+        if i >= new.len() - last {
+            return Some(old.len() - (new.len() - i));
+        }
+        (i < old.len() - last && old[i] == new[i]).then_some(i)
+    };
+    (0..new.len()).map(place).collect()
+}
+
 /// A part of what came out of a batch.
 #[derive(Clone, Debug)]
 pub struct Piece {
@@ -374,32 +390,29 @@ impl Pipeline {
         open(&mut self.nodes)
     }
 
-    /// Replaces the stages. Those that are the same at the same place keep what they remember. The others
-    /// give out what they have kept back: it goes through the stages that were behind them.
+    /// Replaces the stages. Those that stay keep what they remember. The others give out what they have kept
+    /// back: it goes through the stages that were behind them.
     pub fn update(&mut self, stages: &[Stage], cx: &StageCx<'_>) -> Result<Vec<Piece>, Error> {
-        let same = |i: usize| self.stages.get(i).is_some_and(|old| *old == stages[i]);
-        let mut built: Vec<Option<Node>> = Vec::with_capacity(stages.len());
-        for (i, stage) in stages.iter().enumerate() {
-            let mut node = if same(i) { None } else { Some(stage.build(cx)?) };
-            if let Some(node) = &mut node {
-                node.open()?;
-            }
+        let stay = staying(&self.stages, stages);
+        let mut built = Vec::with_capacity(stages.len());
+        for (stage, old) in stages.iter().zip(&stay) {
+            let mut node = if old.is_some() { None } else { Some(stage.build(cx)?) };
+            node.as_mut().map_or(Ok(()), Node::open)?;
             built.push(node);
         }
         // From here on nothing fails.
-        let gone: Vec<bool> =
-            (0..self.nodes.len()).map(|i| built.get(i).is_none_or(Option::is_some)).collect();
+        let gone = |old: &usize| !stay.contains(&Some(*old));
         let flushed = self.collect(None, |nodes, collector, cx| {
-            for i in (0..nodes.len()).filter(|i| gone[*i]) {
+            for i in (0..nodes.len()).filter(gone) {
                 let (head, rest) = nodes.split_at_mut(i + 1);
                 if let Node::FlatMap(stage) = &mut head[i] {
                     stage.flush(Flush::All, &mut Next { stages: rest, out: collector, cx });
                 }
             }
         });
-        let mut old = std::mem::take(&mut self.nodes).into_iter();
-        self.nodes =
-            built.into_iter().map(|new| (new, old.next())).filter_map(|(new, old)| new.or(old)).collect();
+        let mut old: Vec<Option<Node>> = std::mem::take(&mut self.nodes).into_iter().map(Some).collect();
+        let place = |(new, from): (Option<Node>, &Option<usize>)| new.or_else(|| old[(*from)?].take());
+        self.nodes = built.into_iter().zip(&stay).filter_map(place).collect();
         self.stages = stages.to_vec();
         self.keeps_back = keeps_back(&self.nodes);
         Ok(flushed)
@@ -568,3 +581,6 @@ impl Collector<'_> {
         self.pieces
     }
 }
+
+#[cfg(test)]
+mod tests;

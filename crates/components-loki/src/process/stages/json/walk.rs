@@ -37,7 +37,7 @@ impl Paths {
         self.fields.iter().find(|f| f.name == name)
     }
 
-    fn forget<'a>(&self, values: &mut [Option<&'a RawValue>]) {
+    fn forget(&self, values: &mut [Option<&RawValue>]) {
         for field in &self.fields {
             field.values.iter().for_each(|v| values[*v] = None);
             field.below.forget(values);
@@ -72,13 +72,16 @@ fn is_identifier(name: &str) -> bool {
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
+/// Names of fields, and their values as slices of the text.
+type Fields<'a> = Vec<(Cow<'a, str>, &'a str)>;
+
 /// What a walk has found, as slices of the text.
 #[derive(Debug)]
 pub(super) struct Found<'a> {
     /// In the order of the paths' places.
     pub(super) values: smallvec::SmallVec<[Option<&'a str>; 16]>,
     /// Fields of the outermost object whose name the expression matches.
-    pub(super) matched: Vec<(Cow<'a, str>, &'a str)>,
+    pub(super) matched: Fields<'a>,
 }
 
 /// `None` where the text is not one JSON object (or null) from its beginning to its end.
@@ -101,7 +104,7 @@ pub(super) fn walk<'a>(
 struct Object<'p, 'v, 'a> {
     paths: &'p Paths,
     values: &'v mut [Option<&'a RawValue>],
-    matched: Option<(&'p Regex, &'v mut Vec<(Cow<'a, str>, &'a str)>)>,
+    matched: Option<(&'p Regex, &'v mut Fields<'a>)>,
     outermost: bool,
 }
 
@@ -253,8 +256,8 @@ pub(in crate::process::stages) fn fields<'a, const N: usize>(
     text: &'a str,
     names: [&str; N],
 ) -> Option<[Option<&'a str>; N]> {
-    struct Fields<'n, const N: usize>([&'n str; N]);
-    impl<'a, const N: usize> Visitor<'a> for Fields<'_, N> {
+    struct Named<'n, const N: usize>([&'n str; N]);
+    impl<'a, const N: usize> Visitor<'a> for Named<'_, N> {
         type Value = [Option<&'a str>; N];
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("an object")
@@ -273,7 +276,7 @@ pub(in crate::process::stages) fn fields<'a, const N: usize>(
         }
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let values = deserializer.deserialize_map(Fields(names)).ok()?;
+    let values = deserializer.deserialize_map(Named(names)).ok()?;
     deserializer.end().ok()?;
     Some(values)
 }

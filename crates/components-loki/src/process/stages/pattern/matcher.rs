@@ -125,7 +125,8 @@ mod tests {
 
     #[test]
     fn captures_are_those_of_loki() {
-        let cases: [(&str, &str, &[(&str, &str)]); 10] = [
+        type Found = &'static [(&'static str, &'static str)];
+        let cases: [(&str, &str, Found); 10] = [
             ("foo <foo> bar", "foo buzz bar", &[("foo", "buzz")]),
             ("foo <foo> bar<fuzz>", "foo buzz bar", &[("foo", "buzz"), ("fuzz", "")]),
             ("<foo> bar<fuzz>", " bar", &[("foo", ""), ("fuzz", "")]),
