@@ -5,6 +5,7 @@
 //! by a stage and counted, or is kept back by a stage together with the batch's hold.
 
 mod debug;
+mod expression;
 pub mod extracted;
 pub mod go_time;
 pub mod labels;
@@ -12,6 +13,7 @@ pub mod logql;
 pub mod pipeline;
 pub mod record;
 mod relay;
+mod rfc3339;
 pub mod stages;
 pub mod template;
 #[cfg(test)]
@@ -97,3 +99,6 @@ impl Component for Process {
 fn fanout(args: &Args) -> Fanout<Logs> {
     Fanout::new(args.forward_to.iter().cloned())
 }
+
+#[cfg(test)]
+mod tests;

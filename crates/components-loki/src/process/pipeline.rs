@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use component::Error;
 use component::metrics::{IntCounter, IntCounterVec, NodeMetrics};
+use hashbrown::HashSet;
 use signal::logs::{Entry, Hold, LogBatch};
 use signal::{Labels, Logs};
 use tokio::time::Instant;
@@ -339,6 +340,22 @@ pub fn open(stages: &mut [Node]) -> Result<(), Error> {
     stages.iter_mut().try_for_each(Node::open)
 }
 
+/// For each new stage the old one that it goes on as: equal ones at the beginning, at the end, and between them
+/// those at the same place.
+fn staying(old: &[Stage], new: &[Stage]) -> Vec<Option<usize>> {
+    let shorter = old.len().min(new.len());
+    let first = (0..shorter).take_while(|i| old[*i] == new[*i]).count();
+    let equal_from_end = |i: &usize| old[old.len() - 1 - i] == new[new.len() - 1 - i];
+    let last = (0..shorter - first).take_while(equal_from_end).count();
+    let place = |i: usize| {
+        if i >= new.len() - last {
+            return Some(old.len() - (new.len() - i));
+        }
+        (i < old.len() - last && old[i] == new[i]).then_some(i)
+    };
+    (0..new.len()).map(place).collect()
+}
+
 /// A part of what came out of a batch.
 #[derive(Clone, Debug)]
 pub struct Piece {
@@ -377,32 +394,29 @@ impl Pipeline {
         open(&mut self.nodes)
     }
 
-    /// Replaces the stages. Those that are the same at the same place keep what they remember. The others
-    /// give out what they have kept back: it goes through the stages that were behind them.
+    /// Replaces the stages. Those that stay keep what they remember. The others give out what they have kept
+    /// back: it goes through the stages that were behind them.
     pub fn update(&mut self, stages: &[Stage], cx: &StageCx<'_>) -> Result<Vec<Piece>, Error> {
-        let same = |i: usize| self.stages.get(i).is_some_and(|old| *old == stages[i]);
-        let mut built: Vec<Option<Node>> = Vec::with_capacity(stages.len());
-        for (i, stage) in stages.iter().enumerate() {
-            let mut node = if same(i) { None } else { Some(stage.build(cx)?) };
-            if let Some(node) = &mut node {
-                node.open()?;
-            }
+        let stay = staying(&self.stages, stages);
+        let mut built = Vec::with_capacity(stages.len());
+        for (stage, old) in stages.iter().zip(&stay) {
+            let mut node = if old.is_some() { None } else { Some(stage.build(cx)?) };
+            node.as_mut().map_or(Ok(()), Node::open)?;
             built.push(node);
         }
         // From here on nothing fails.
-        let gone: Vec<bool> =
-            (0..self.nodes.len()).map(|i| built.get(i).is_none_or(Option::is_some)).collect();
+        let gone = |old: &usize| !stay.contains(&Some(*old));
         let flushed = self.collect(None, |nodes, collector, cx| {
-            for i in (0..nodes.len()).filter(|i| gone[*i]) {
+            for i in (0..nodes.len()).filter(gone) {
                 let (head, rest) = nodes.split_at_mut(i + 1);
                 if let Node::FlatMap(stage) = &mut head[i] {
                     stage.flush(Flush::All, &mut Next { stages: rest, out: collector, cx });
                 }
             }
         });
-        let mut old = std::mem::take(&mut self.nodes).into_iter();
-        self.nodes =
-            built.into_iter().map(|new| (new, old.next())).filter_map(|(new, old)| new.or(old)).collect();
+        let mut old: Vec<Option<Node>> = std::mem::take(&mut self.nodes).into_iter().map(Some).collect();
+        let place = |(new, from): (Option<Node>, &Option<usize>)| new.or_else(|| old[(*from)?].take());
+        self.nodes = built.into_iter().zip(&stay).filter_map(place).collect();
         self.stages = stages.to_vec();
         self.keeps_back = keeps_back(&self.nodes);
         Ok(flushed)
@@ -477,7 +491,9 @@ struct OpenPiece {
     /// When its first entry may go, and its last; it goes as a whole with the last.
     first: Option<Instant>,
     not_before: Option<Instant>,
+    /// Promises of other batches, and the numbers of these.
     holds: Vec<Hold>,
+    held: HashSet<u64, foldhash::fast::RandomState>,
 }
 
 impl Out for Collector<'_> {
@@ -503,7 +519,12 @@ impl Out for Collector<'_> {
         let labels = cx.labels(record);
         let stream = piece.builder.stream(&labels);
         piece.builder.push(record.entry(stream));
-        piece.holds.extend(record.holds().cloned());
+        // That of the batch under way is added at the end.
+        for (batch, hold) in record.holds().iter().filter(|(batch, _)| *batch != cx.batch) {
+            if piece.held.insert(*batch) {
+                piece.holds.push(hold.clone());
+            }
+        }
     }
 }
 
@@ -520,7 +541,13 @@ impl Collector<'_> {
     fn begin(&mut self, not_before: Option<Instant>) {
         let received_ms = self.source.map_or(0, |b| b.received_ms);
         let builder = signal::logs::LogBuilder::new(received_ms, None);
-        self.open = Some(OpenPiece { builder, first: not_before, not_before, holds: Vec::new() });
+        self.open = Some(OpenPiece {
+            builder,
+            first: not_before,
+            not_before,
+            holds: Vec::new(),
+            held: HashSet::default(),
+        });
     }
 
     /// The entries that only were counted so far.
@@ -558,3 +585,6 @@ impl Collector<'_> {
         self.pieces
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,13 +145,13 @@ impl Kept {
         }
     }
 
-    /// Adds the promises that another record brought along.
-    pub fn hold_all(&mut self, other: &Kept) {
-        self.holds.extend(other.holds.iter().cloned());
-    }
-
-    pub(super) fn holds(&self) -> impl Iterator<Item = &Hold> {
-        self.holds.iter().map(|(_, hold)| hold)
+    /// Adds the promises of an earlier part.
+    pub fn hold_all(&mut self, earlier: &Kept) {
+        for (batch, hold) in &earlier.holds {
+            if self.holds.iter().all(|(known, _)| known != batch) {
+                self.holds.push((*batch, hold.clone()));
+            }
+        }
     }
 
     /// Bytes of memory that it takes, roughly.
@@ -228,9 +228,9 @@ impl<'a> Record<'a> {
             && self.timestamp_ns == self.came_at_ns
     }
 
-    /// The promises of other batches that it depends on.
-    pub(super) fn holds(&self) -> impl Iterator<Item = &Hold> {
-        self.kept.iter().flat_map(|kept| kept.holds())
+    /// The promises that it depends on, with the numbers of their batches.
+    pub(super) fn holds(&self) -> &[(u64, Hold)] {
+        self.kept.map_or(&[], |kept| &kept.holds)
     }
 
     /// The entry that it has become.

@@ -45,7 +45,7 @@ pub struct Relay {
     /// Whose turn it is to work on batches or on what waits.
     turn: tokio::sync::Mutex<Turn>,
     waiting: Mutex<Waiting>,
-    /// Ends the sends of whoever has the turn; a new one for every update.
+    /// Ends the sends of whoever has the turn while an update wants it.
     interrupt: ArcSwap<CancellationToken>,
     /// There is something to flush earlier than the courier thinks, or to deliver.
     news: Notify,
@@ -120,7 +120,8 @@ impl Relay {
         }
     }
 
-    async fn take(&self, batch: Logs) -> Result<(), Rejected> {
+    /// Sends a batch through the stages and hands on what comes out.
+    pub async fn take(&self, batch: Logs) -> Result<(), Rejected> {
         loop {
             let mut turn = self.turn.lock().await;
             let known = self.waiting.lock().look_up(&batch);
@@ -266,9 +267,12 @@ impl Relay {
         let mut turn = tokio::select! {
             turn = &mut asked => turn,
             () = tokio::time::sleep(PATIENCE) => {
-                // Whoever has the turn waits for receivers that may not be those of the future.
-                self.interrupt.swap(Arc::new(CancellationToken::new())).cancel();
-                asked.await
+                // Whoever has the turn waits for receivers that may not be those of the future, and so may those
+                // who are next.
+                self.interrupt.load().cancel();
+                let turn = asked.await;
+                self.interrupt.store(Arc::new(CancellationToken::new()));
+                turn
             }
         };
         let flushed = turn.pipeline.update(stages, cx)?;

@@ -33,6 +33,11 @@ impl Case {
         self
     }
 
+    pub fn label(mut self, name: &str, value: &str) -> Self {
+        self.labels.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     pub fn metadata<const N: usize>(mut self, metadata: [(&str, &str); N]) -> Self {
         self.metadata = metadata.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         self
@@ -105,8 +110,11 @@ pub struct Bench {
     pub pipeline: Pipeline,
     pub counters: Counters,
     pub node: BuildCx,
-    services: Arc<Services>,
+    metrics: OwnMetrics,
 }
+
+/// What the page of own metrics shows.
+pub struct OwnMetrics(Arc<Services>);
 
 fn stages(text: &str) -> Result<Vec<Stage>, String> {
     let source = Source::new("test.alloy", format!("forward_to = []\n{text}"));
@@ -129,7 +137,7 @@ impl Bench {
         let cx = StageCx { counters: &counters, node: &node };
         let mut pipeline = Pipeline::new(&stages(text)?, &cx).map_err(|e| e.to_string())?;
         pipeline.open().map_err(|e| e.to_string())?;
-        Ok(Self { pipeline, counters, node, services })
+        Ok(Self { pipeline, counters, node, metrics: OwnMetrics(services) })
     }
 
     /// As [`Bench::try_new`]; the stages are expected to be right.
@@ -154,12 +162,30 @@ impl Bench {
         lines(&self.pipeline.flush(Flush::All))
     }
 
+    /// What has been kept back for long enough.
+    pub fn flush_due(&mut self) -> Vec<String> {
+        lines(&self.pipeline.flush_due())
+    }
+
+    /// As [`OwnMetrics::metric`].
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        self.metrics.metric(name)
+    }
+
+    /// The pipeline alone, for what runs it itself.
+    pub fn split(self) -> (Pipeline, OwnMetrics) {
+        (self.pipeline, self.metrics)
+    }
+}
+
+impl OwnMetrics {
     /// The value of an own metric: `name{…}` as the page shows it, without the component's labels.
     pub fn metric(&self, name: &str) -> Option<f64> {
-        let text = self.services.metrics.text();
+        let text = self.0.metrics.text();
         let own = r#"component_id="loki.process.test",component_path="/""#;
         let line = |l: &str| {
-            let l = l.replace(&format!("{own},"), "").replace(own, "").replace("{}", "");
+            let l = l.replace(&format!(",{own}"), "").replace(&format!("{own},"), "").replace(own, "");
+            let l = l.replace("{}", "");
             l.strip_prefix(name).and_then(|rest| rest.strip_prefix(' ')).map(str::to_owned)
         };
         text.lines().find_map(line).map(|value| value.parse().expect("a number"))
@@ -191,4 +217,28 @@ pub fn refused(text: &str, message: &str) {
         Err(error) => assert!(error.contains(message), "{text}: {error}"),
         Ok(_) => panic!("{text}: not refused"),
     }
+}
+
+/// Sends any bytes through the stages. A line never vanishes but by a stage that says so, and nothing panics.
+pub fn fuzz(text: &str) {
+    use proptest::prelude::*;
+    let line = prop_oneof![
+        any::<Vec<u8>>().prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        "[ -~]{0,60}",
+        r#"(\{|\[|\}|\]|"|:|,|=|a|b|\\\\|\\\\u00e9|\\\\ud83d|1|-|e|\.| |true|null|\n|\x1b\[31m|é|<|>){0,40}"#,
+        r#"2019-05-07T10:25:25\.1Z (stdout|stderr|x) (F|P|FP|) ?[a-z ]{0,8}"#,
+        r#"\{"(log|a|b)":("[a-z]{0,3}(\\n)?"|[0-9]{1,3}|\{"b":[0-9]\}|\[[0-9],[0-9]\]|null),"b":"x"\}"#,
+    ];
+    let entry = (line, "[ab]?").prop_map(|(line, pod)| Case::new(line).label("pod", &pod));
+    let config = ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(batches in proptest::collection::vec(proptest::collection::vec(entry, 1..8), 1..4))| {
+        let mut bench = Bench::new(text);
+        for cases in &batches {
+            for piece in bench.pipeline.process(&batch(cases, None)) {
+                prop_assert!(!piece.batch.is_empty());
+            }
+        }
+        bench.flush();
+        prop_assert_eq!(bench.flush(), Vec::<String>::new());
+    });
 }
