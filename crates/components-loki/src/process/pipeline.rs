@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::labels::LabelCache;
 use super::record::{Buffers, Kept, Record};
 use super::stages::Stage;
+use super::stages::metrics::CustomMetrics;
 
 /// Entries that may go at nearly the same time share a piece.
 const PACE: Duration = Duration::from_millis(50);
@@ -135,6 +136,8 @@ pub struct Counters {
     /// Lines that `stage.cri` cut.
     pub cri_lines_truncated: IntCounter,
     label_cache_overflows: IntCounter,
+    /// Metrics that stages make of entries.
+    pub custom: CustomMetrics,
 }
 
 impl Counters {
@@ -171,6 +174,7 @@ impl Counters {
                 "label_cache_overflows_total",
                 "How often the cache of label sets was full and begun anew",
             ),
+            custom: CustomMetrics::new(metrics),
         }
     }
 

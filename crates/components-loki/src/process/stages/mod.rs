@@ -11,19 +11,24 @@ use component::{Arguments, Error};
 use super::pipeline::{Node, StageCx};
 
 // Text into parts.
+pub mod eventlogmessage;
 pub mod json;
 pub mod logfmt;
 pub mod pattern;
 pub mod regex;
+pub mod windowsevent;
 
 // Parts into text, labels and metadata.
 pub mod label_drop;
 pub mod label_keep;
 pub mod labels;
 pub mod output;
+pub mod pack;
 pub mod static_labels;
 pub mod structured_metadata;
 pub mod structured_metadata_drop;
+pub mod tenant;
+pub mod timestamp;
 
 // Lines of containers, lines that belong together.
 pub mod cri;
@@ -33,12 +38,20 @@ pub mod split_json;
 
 // Values made from values.
 pub mod decolorize;
+pub mod geoip;
+pub mod luhn;
 pub mod replace;
+pub mod template;
+pub mod truncate;
 
 // Which entries go on, and how fast.
 pub mod drop;
+pub mod limit;
+pub mod matching;
+pub mod sampling;
 
 // Measuring.
+pub mod metrics;
 
 macro_rules! stages {
     ($($(#[doc = $doc:literal])+ $variant:ident($module:ident) = $name:literal;)+) => {
@@ -67,6 +80,10 @@ stages! {
     Pattern(pattern) = "stage.pattern";
     /// Extracts the named groups of an RE2 expression.
     Regex(regex) = "stage.regex";
+    /// Takes `name: value` lines out of the message of a Windows event.
+    EventLogMessage(eventlogmessage) = "stage.eventlogmessage";
+    /// Takes the sections of the message of a Windows event apart.
+    WindowsEvent(windowsevent) = "stage.windowsevent";
 
     // Parts into text, labels and metadata.
     /// Removes labels.
@@ -77,12 +94,18 @@ stages! {
     Labels(labels) = "stage.labels";
     /// Replaces the line by an extracted value.
     Output(output) = "stage.output";
+    /// Puts labels and extracted values into the line.
+    Pack(pack) = "stage.pack";
     /// Adds fixed labels.
     StaticLabels(static_labels) = "stage.static_labels";
     /// Makes structured metadata of extracted values and labels.
     StructuredMetadata(structured_metadata) = "stage.structured_metadata";
     /// Removes structured metadata.
     StructuredMetadataDrop(structured_metadata_drop) = "stage.structured_metadata_drop";
+    /// Says for which tenant an entry is.
+    Tenant(tenant) = "stage.tenant";
+    /// Takes the entry's time from an extracted value.
+    Timestamp(timestamp) = "stage.timestamp";
 
     // Lines of containers, lines that belong together.
     /// Reads lines as container runtimes write them.
@@ -99,12 +122,28 @@ stages! {
     Decolorize(decolorize) = "stage.decolorize";
     /// Replaces what the groups of an RE2 expression match.
     Replace(replace) = "stage.replace";
+    /// Looks addresses up in a MaxMind database.
+    GeoIp(geoip) = "stage.geoip";
+    /// Replaces numbers that pass Luhn's check.
+    Luhn(luhn) = "stage.luhn";
+    /// Makes an extracted value by a Go template.
+    Template(template) = "stage.template";
+    /// Cuts what is too long.
+    Truncate(truncate) = "stage.truncate";
 
     // Which entries go on, and how fast.
     /// Drops entries.
     Drop(drop) = "stage.drop";
+    /// Lets so many entries a second through.
+    Limit(limit) = "stage.limit";
+    /// Runs stages on the entries that a selector selects, or drops those.
+    Match(matching) = "stage.match";
+    /// Lets a share of the entries through.
+    Sampling(sampling) = "stage.sampling";
 
     // Measuring.
+    /// Counts and measures entries.
+    Metrics(metrics) = "stage.metrics";
 }
 
 /// Names that the configuration gives to labels have to be names of labels.

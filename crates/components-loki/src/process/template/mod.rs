@@ -14,7 +14,7 @@ mod functions;
 mod lists;
 mod numbers;
 mod regexes;
-mod show;
+pub(in crate::process) mod show;
 mod text;
 
 use std::collections::BTreeSet;
@@ -110,6 +110,11 @@ impl Template {
     /// Whether it may look at this key of its data. What it does not look at need not be put there.
     pub fn reads(&self, key: &str) -> bool {
         self.fields.as_ref().is_none_or(|fields| fields.contains(key))
+    }
+
+    /// The keys of its data that it may look at; `None` where it may look at all.
+    pub fn fields(&self) -> Option<impl Iterator<Item = &str>> {
+        self.fields.as_ref().map(|fields| fields.iter().map(String::as_str))
     }
 
     /// Executes the template, and appends what it makes. After an error nothing has been appended.

@@ -91,7 +91,8 @@ fn json_float(n: f64) -> Result<String> {
     Ok(format!("{n}"))
 }
 
-fn json_string(value: &str, html: bool, out: &mut String) {
+/// Appends a text as JSON has it; `html`: `<`, `>` and `&` escaped, as Go does it unless told not to.
+pub(in crate::process) fn json_string(value: &str, html: bool, out: &mut String) {
     out.push('"');
     for c in value.chars() {
         match c {
