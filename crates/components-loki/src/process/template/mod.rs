@@ -206,16 +206,16 @@ fn deepest(source: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let mut rest = source;
     while let Some(at) = rest.find("{{") {
-        let action = &rest[at + 2..];
-        rest = &action[action_length(action)..];
-        let mut words = action.trim_start_matches('-').split(|c: char| !c.is_ascii_alphabetic());
-        let mut word = || words.by_ref().find(|word| !word.is_empty()).unwrap_or_default();
-        match word() {
+        let behind = &rest[at + 2..];
+        let (action, after) = behind.split_at(action_length(behind));
+        rest = after;
+        let (keyword, more) = word(action.strip_prefix('-').unwrap_or(action));
+        match keyword {
             "if" | "with" | "range" | "block" | "define" => {
                 open.push(1);
                 depth += 1;
             }
-            "else" if matches!(word(), "if" | "with") => {
+            "else" if matches!(word(more).0, "if" | "with") => {
                 if let Some(last) = open.last_mut() {
                     *last += 1;
                     depth += 1;
@@ -227,6 +227,12 @@ fn deepest(source: &str) -> usize {
         deepest = deepest.max(depth);
     }
     deepest
+}
+
+/// The word at the start of a text, and what is behind it.
+fn word(text: &str) -> (&str, &str) {
+    let text = text.trim_start();
+    text.split_at(text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len()))
 }
 
 /// Length of an action up to its closing braces, which do not count in texts and comments.

@@ -188,6 +188,11 @@ fn nested_parentheses_and_blocks_have_a_limit() {
         let faked = chain(10_000).replace(".b", fake);
         assert!(Template::parse(&faked).is_err(), "{fake}");
     }
+    for fake in ["{{ .end }}", "{{ end_x }}", "{{ \"end\" }}", "{{- .x.end -}}"] {
+        let faked = chain(10_000).replace("{{ else", &format!("{fake}{{{{ else"));
+        assert!(Template::parse(&faked).is_err(), "{fake}");
+    }
+    assert!(Template::parse(&"{{ .if }}{{ .range }}".repeat(500)).is_ok());
     let commented = chain(10_000).replace("{{ else", "{{/* {{ end }} */}}{{ else");
     assert!(Template::parse(&commented).is_err());
     assert!(Template::parse(&chain(DEEPEST - 1)).is_ok());
