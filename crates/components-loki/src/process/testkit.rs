@@ -184,7 +184,8 @@ impl OwnMetrics {
         let text = self.0.metrics.text();
         let own = r#"component_id="loki.process.test",component_path="/""#;
         let line = |l: &str| {
-            let l = l.replace(&format!("{own},"), "").replace(own, "").replace("{}", "");
+            let l = l.replace(&format!(",{own}"), "").replace(&format!("{own},"), "").replace(own, "");
+            let l = l.replace("{}", "");
             l.strip_prefix(name).and_then(|rest| rest.strip_prefix(' ')).map(str::to_owned)
         };
         text.lines().find_map(line).map(|value| value.parse().expect("a number"))

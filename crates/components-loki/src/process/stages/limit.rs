@@ -274,9 +274,9 @@ mod tests {
 
     #[test]
     fn arguments_are_checked() {
-        refused("stage.limit { rate = 0\n burst = 1 }", "rate");
-        refused("stage.limit { rate = -1\n burst = 1 }", "rate");
-        refused("stage.limit { rate = 1\n burst = 0 }", "burst");
+        refused("stage.limit { rate = 0\n burst = 1 }", "must be above 0");
+        refused("stage.limit { rate = -1\n burst = 1 }", "must be above 0");
+        refused("stage.limit { rate = 1\n burst = 0 }", "must be above 0");
         refused("stage.limit { rate = 1\n burst = 1\n by_label_name = \"a\" }", "drop = true");
         refused("stage.limit { burst = 1 }", "rate");
     }

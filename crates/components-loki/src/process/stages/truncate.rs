@@ -193,7 +193,7 @@ mod tests {
     fn rules(rules: &[&str]) -> String {
         let rules: String =
             rules.iter().map(|rule| format!("rule {{ {} }}\n", rule.replace("; ", "\n"))).collect();
-        format!("stage.truncate {{\n{rules}}}")
+        format!("stage.truncate {{\n{rules}}}\n")
     }
 
     #[test]

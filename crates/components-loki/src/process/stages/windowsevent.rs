@@ -148,11 +148,11 @@ mod tests {
     fn sections_give_names_and_values() {
         assert_eq!(
             extracted("", LOGON),
-            r#"{"Description":"An account was successfully logged on.","LogonInformation_LogonType":"5","LogonInformation_Other_Name":"a:b","LogonInformation_Privileges":"SeDebug,SeBackup","Plain":"was","Plain_extracted":"value","Subject_AccountName":"DESKTOP$","Subject_SecurityID":"SYSTEM"}"#
+            r#"{"Description":"An account was successfully logged on.","LogonInformation_LogonType":"5","LogonInformation_Other_Name":"a:b","LogonInformation_Privileges":"SeDebug,SeBackup","Plain":"was","Plain_extracted":"value,no colon","Subject_AccountName":"DESKTOP$","Subject_SecurityID":"SYSTEM"}"#
         );
         assert_eq!(
             extracted("drop_invalid_labels = true\n overwrite_existing = true", LOGON),
-            r#"{"Description":"An account was successfully logged on.","LogonInformation_LogonType":"5","LogonInformation_Privileges":"SeDebug,SeBackup","Plain":"value","Subject_AccountName":"DESKTOP$","Subject_SecurityID":"SYSTEM"}"#
+            r#"{"Description":"An account was successfully logged on.","LogonInformation_LogonType":"5","LogonInformation_Privileges":"SeDebug,SeBackup","Plain":"value,no colon","Subject_AccountName":"DESKTOP$","Subject_SecurityID":"SYSTEM"}"#
         );
         assert_eq!(extracted("", "one\r\ntwo"), r#"{"Description":"onetwo","Plain":"was"}"#);
     }

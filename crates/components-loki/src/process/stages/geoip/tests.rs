@@ -7,12 +7,14 @@ enum Data {
     Text(&'static str),
     Double(f64),
     Uint(u64),
+    Short(u16),
+    Long(u64),
     Bool(bool),
     Map(Vec<(&'static str, Data)>),
     List(Vec<Data>),
 }
 
-use Data::{Bool, Double, List, Map, Text, Uint};
+use Data::{Bool, Double, List, Long, Map, Short, Text, Uint};
 
 impl Data {
     /// As the MaxMind DB format has it: type in the upper three bits, size in the lower five; types above 7
@@ -43,6 +45,14 @@ impl Data {
             Uint(number) => {
                 head(6, 4);
                 out.extend((*number as u32).to_be_bytes());
+            }
+            Short(number) => {
+                head(5, 2);
+                out.extend(number.to_be_bytes());
+            }
+            Long(number) => {
+                head(9, 8);
+                out.extend(number.to_be_bytes());
             }
             Bool(truth) => head(14, usize::from(*truth)),
             Map(fields) => {
@@ -79,13 +89,13 @@ fn database(kind: &'static str, record: &Data) -> Vec<u8> {
     out.extend(b"\xab\xcd\xefMaxMind.com");
     let metadata = Map(vec![
         ("node_count", Uint(u64::from(DEPTH))),
-        ("record_size", Uint(24)),
-        ("ip_version", Uint(4)),
+        ("record_size", Short(24)),
+        ("ip_version", Short(4)),
         ("database_type", Text(kind)),
         ("languages", List(vec![Text("en")])),
-        ("binary_format_major_version", Uint(2)),
-        ("binary_format_minor_version", Uint(0)),
-        ("build_epoch", Uint(1_700_000_000)),
+        ("binary_format_major_version", Short(2)),
+        ("binary_format_minor_version", Short(0)),
+        ("build_epoch", Long(1_700_000_000)),
         ("description", Map(vec![("en", Text("A test."))])),
     ]);
     metadata.write(&mut out);
@@ -181,7 +191,7 @@ fn a_database_that_is_none_is_refused_when_it_is_opened() {
     std::fs::write(file.path(), "no database").expect("written");
     refused(
         &format!("stage.geoip {{ db = {:?}\n source = \"ip\"\n db_type = \"city\" }}", file.path()),
-        "db",
+        file.path().to_str().expect("a path"),
     );
 }
 
@@ -195,7 +205,7 @@ fn arguments_are_checked() {
     refused("stage.geoip { db = \"x\"\n source = \"ip\" }", "needs db_type or custom_lookups");
     refused("stage.geoip { db = \"x\"\n source = \"ip\"\n db_type = \"town\" }", "city");
     refused("stage.geoip { db = \"x\"\n source = \"ip\"\n custom_lookups = { \"a\" = \"[\" } }", "\"a\"");
-    refused("stage.geoip { source = \"ip\"\n db_type = \"city\" }", "db");
+    refused("stage.geoip { source = \"ip\"\n db_type = \"city\" }", "\"db\"");
 }
 
 proptest! {
