@@ -20,7 +20,7 @@ use component::{BoxFuture, BuildCx, Consumer, Error, Fanout, Health, Rejected};
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use signal::Logs;
-use tokio::sync::Notify;
+use tokio::sync::{MutexGuard, Notify};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::Xxh3;
@@ -126,6 +126,9 @@ impl Relay {
     pub async fn take(&self, batch: Logs) -> Result<(), Rejected> {
         loop {
             let mut turn = self.turn.lock().await;
+            if self.stopping.is_cancelled() {
+                return Err(stops());
+            }
             let known = self.waiting.lock().look_up(&batch);
             let own = match known {
                 Known::Answered(answer) => return answer,
@@ -168,7 +171,7 @@ impl Relay {
             tokio::select! {
                 () = until(piece.not_before) => {}
                 () = self.stopping.cancelled(), if piece.not_before.is_some() => {
-                    return Err(Rejected::Retryable("the component stops".into()));
+                    return Err(stops());
                 }
             }
             match forward_to.send(piece.batch.clone()).await {
@@ -266,6 +269,22 @@ impl Relay {
         (at, *wait > FIRST_WAIT)
     }
 
+    /// The turn, out of turn if need be: whoever has it may wait for a receiver for as long as that blocks, and
+    /// so may those who are next.
+    async fn seize(&self) -> MutexGuard<'_, Turn> {
+        let asked = self.turn.lock();
+        tokio::pin!(asked);
+        tokio::select! {
+            turn = &mut asked => turn,
+            () = tokio::time::sleep(PATIENCE) => {
+                self.interrupt.load().cancel();
+                let turn = asked.await;
+                self.interrupt.store(Arc::new(CancellationToken::new()));
+                turn
+            }
+        }
+    }
+
     /// Puts new stages and receivers in force.
     pub async fn update(
         &self,
@@ -273,19 +292,7 @@ impl Relay {
         cx: &StageCx<'_>,
         forward_to: Fanout<Logs>,
     ) -> Result<(), Error> {
-        let asked = self.turn.lock();
-        tokio::pin!(asked);
-        let mut turn = tokio::select! {
-            turn = &mut asked => turn,
-            () = tokio::time::sleep(PATIENCE) => {
-                // Whoever has the turn waits for receivers that may not be those of the future, and so may those
-                // who are next.
-                self.interrupt.load().cancel();
-                let turn = asked.await;
-                self.interrupt.store(Arc::new(CancellationToken::new()));
-                turn
-            }
-        };
+        let mut turn = self.seize().await;
         let flushed = turn.pipeline.update(stages, cx)?;
         if !flushed.is_empty() {
             self.waiting.lock().push(None, flushed);
@@ -301,7 +308,7 @@ impl Relay {
     pub async fn drain(&self) {
         let deadline = Instant::now() + DRAIN;
         let drained = tokio::time::timeout_at(deadline, async {
-            let mut turn = self.turn.lock().await;
+            let mut turn = self.seize().await;
             let flushed = turn.pipeline.flush(Flush::All);
             if !flushed.is_empty() {
                 self.waiting.lock().push(None, flushed);
@@ -330,6 +337,10 @@ impl Relay {
     fn debug(&self, batch: &Logs, pieces: &[Piece]) {
         self.cx.live_debug(|| super::debug::render(batch, pieces));
     }
+}
+
+fn stops() -> Rejected {
+    Rejected::Retryable("the component stops".into())
 }
 
 async fn until(time: Option<Instant>) {

@@ -371,6 +371,19 @@ async fn a_sender_that_waits_for_its_limit_is_told_to_keep_the_rest_when_the_com
     assert!(matches!(sending.await.expect("no panic"), Err(Rejected::Retryable(_))));
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_stop_does_not_wait_for_a_receiver_that_blocks() {
+    let sink = Sink::<Logs>::new();
+    let (gate, port) = gated(&sink);
+    let (harness, receiver) = start(MULTILINE, component::ArgValue::to_value(&port.receiver())).await;
+    let sending = tokio::spawn(async move { receiver.send(logs(&["START a", "START b"])).await });
+    until(|| gate.waiting.load(Ordering::SeqCst) == 1).await;
+    let started = tokio::time::Instant::now();
+    harness.stop().await;
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(matches!(sending.await.expect("no panic"), Err(Rejected::Retryable(_))));
+}
+
 #[tokio::test]
 async fn watchers_see_entries_before_and_after() {
     let sink = Sink::<Logs>::new();
