@@ -3,7 +3,14 @@
 use component::ComponentDef;
 
 pub mod echo;
+pub mod enrich;
 pub mod intake;
+pub mod relabel;
+pub mod streams;
 
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<echo::Echo>()];
+pub const COMPONENTS: &[ComponentDef] = &[
+    ComponentDef::of::<echo::Echo>(),
+    ComponentDef::of::<enrich::Enrich>(),
+    ComponentDef::of::<relabel::Relabel>(),
+];
