@@ -1,4 +1,5 @@
-//! Codecs between bytes on the wire and [`signal`]: metrics exposition, remote write, compression.
+//! Codecs between bytes on the wire and [`signal`]: metrics exposition, remote write, OTLP,
+//! compression.
 //!
 //! Pure functions and reusable buffers: nothing here opens a socket, reads a clock or starts a task, and
 //! no input, however hostile, panics or allocates more than a bound that follows from its own size or
@@ -7,5 +8,6 @@
 pub mod compress;
 pub mod exposition;
 mod native;
+pub mod otlp;
 pub mod proto;
 pub mod remote_write;
