@@ -1,4 +1,4 @@
-//! Codecs between bytes on the wire and [`signal`]: metrics exposition, remote write, compression.
+//! Codecs between bytes on the wire and [`signal`]: metrics exposition, remote write, Loki's push, compression.
 //!
 //! Pure functions and reusable buffers: nothing here opens a socket, reads a clock or starts a task, and
 //! no input, however hostile, panics or allocates more than a bound that follows from its own size or
@@ -6,6 +6,7 @@
 
 pub mod compress;
 pub mod exposition;
+pub mod loki;
 mod native;
 pub mod proto;
 pub mod remote_write;
