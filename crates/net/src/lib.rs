@@ -14,6 +14,7 @@ mod oauth2;
 pub mod proxy;
 pub mod server;
 pub mod sign;
+pub mod socket;
 mod tls;
 mod token;
 
@@ -21,5 +22,5 @@ pub use client::{Client, ClientOptions, Request, Response};
 pub use credential::Credential;
 pub use error::{Error, Kind, shown_url};
 pub use server::{Server, ServerOptions};
-pub use tls::{ClientAuth, ServerTls, install_provider};
+pub use tls::{ClientAuth, ServerStream, ServerTls, install_provider};
 pub use url::Url;
