@@ -1,10 +1,12 @@
-//! Codecs between bytes on the wire and [`signal`]: metrics exposition, remote write, compression.
+//! Codecs between bytes on the wire and [`signal`]: metrics exposition, remote write, container logs,
+//! compression.
 //!
 //! Pure functions and reusable buffers: nothing here opens a socket, reads a clock or starts a task, and
 //! no input, however hostile, panics or allocates more than a bound that follows from its own size or
 //! from a limit that the caller gives.
 
 pub mod compress;
+pub mod docker;
 pub mod exposition;
 mod native;
 pub mod proto;
