@@ -56,6 +56,11 @@ impl Signal for signal::Logs {
     const RECEIVER: &'static str = "LogsReceiver";
 }
 
+/// Receivers of OTLP travel inside of an [`crate::otel::OtelInput`], never alone.
+impl<S: signal::otlp::OtlpSignal> Signal for signal::otlp::Otlp<S> {
+    const RECEIVER: &'static str = "otelcol.Consumer";
+}
+
 /// The place where a node takes data in; owned by the component.
 pub struct Port<T>(Receiver<T>);
 

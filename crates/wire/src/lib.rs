@@ -1,4 +1,4 @@
-//! Codecs between bytes on the wire and [`signal`]: metrics exposition, remote write, container logs,
+//! Codecs between bytes on the wire and [`signal`]: metrics exposition, remote write, OTLP, container logs,
 //! compression.
 //!
 //! Pure functions and reusable buffers: nothing here opens a socket, reads a clock or starts a task, and
@@ -9,5 +9,6 @@ pub mod compress;
 pub mod docker;
 pub mod exposition;
 mod native;
+pub mod otlp;
 pub mod proto;
 pub mod remote_write;
