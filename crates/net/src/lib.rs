@@ -9,6 +9,7 @@ pub mod args;
 mod auth;
 pub mod client;
 mod credential;
+pub mod docker;
 mod error;
 mod oauth2;
 pub mod proxy;
