@@ -14,3 +14,8 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<enrich::Enrich>(),
     ComponentDef::of::<relabel::Relabel>(),
 ];
+pub mod process;
+
+/// The components of this family.
+pub const COMPONENTS: &[ComponentDef] =
+    &[ComponentDef::of::<echo::Echo>(), ComponentDef::of::<process::Process>()];

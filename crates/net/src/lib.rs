@@ -10,6 +10,7 @@ mod auth;
 pub mod client;
 mod credential;
 pub mod docker;
+pub mod digest;
 mod error;
 mod oauth2;
 pub mod proxy;
