@@ -19,3 +19,7 @@ pub mod process;
 /// The components of this family.
 pub const COMPONENTS: &[ComponentDef] =
     &[ComponentDef::of::<echo::Echo>(), ComponentDef::of::<process::Process>()];
+pub mod source;
+
+/// The components of this family.
+pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<echo::Echo>(), ComponentDef::of::<source::file::File>()];
