@@ -4,6 +4,13 @@ use component::ComponentDef;
 
 pub mod echo;
 pub mod intake;
+mod once_a_minute;
+pub mod source;
 
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<echo::Echo>()];
+pub const COMPONENTS: &[ComponentDef] = &[
+    ComponentDef::of::<echo::Echo>(),
+    ComponentDef::of::<source::api::Api>(),
+    ComponentDef::of::<source::awsfirehose::AwsFirehose>(),
+    ComponentDef::of::<source::heroku::Heroku>(),
+];
