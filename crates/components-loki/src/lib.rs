@@ -6,6 +6,7 @@ pub mod echo;
 pub mod enrich;
 pub mod intake;
 pub mod relabel;
+pub mod secretfilter;
 pub mod streams;
 
 /// The components of this family.
@@ -13,4 +14,5 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<echo::Echo>(),
     ComponentDef::of::<enrich::Enrich>(),
     ComponentDef::of::<relabel::Relabel>(),
+    ComponentDef::of::<secretfilter::Secretfilter>(),
 ];
