@@ -16,3 +16,7 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<relabel::Relabel>(),
     ComponentDef::of::<secretfilter::Secretfilter>(),
 ];
+pub mod source;
+
+/// The components of this family.
+pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<echo::Echo>(), ComponentDef::of::<source::file::File>()];

@@ -1,0 +1,3 @@
+//! `loki.source.*`: where log lines come from.
+
+pub mod file;
