@@ -9,6 +9,7 @@ mod once_a_minute;
 pub mod process;
 pub mod relabel;
 pub mod source;
+pub mod secretfilter;
 pub mod streams;
 
 /// The components of this family.
@@ -21,4 +22,5 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<source::awsfirehose::AwsFirehose>(),
     ComponentDef::of::<source::file::File>(),
     ComponentDef::of::<source::heroku::Heroku>(),
+    ComponentDef::of::<secretfilter::Secretfilter>(),
 ];
