@@ -20,7 +20,7 @@ pub mod socket;
 mod tls;
 mod token;
 
-pub use client::{Client, ClientOptions, Request, Response};
+pub use client::{Client, ClientOptions, Poster, Request, Response, describe};
 pub use credential::Credential;
 pub use error::{Error, Kind, shown_url};
 pub use server::{Server, ServerOptions};

@@ -270,7 +270,7 @@ impl Encoder {
             buffer.clear();
             let items = u32::try_from(counts.items()).unwrap_or(u32::MAX);
             let body = Bytes::copy_from_slice(packed);
-            records.push(Record { body, items, key, created_ms: now_ms, newest_ms, kind });
+            records.push(Record { body, items, key, group: 0, created_ms: now_ms, newest_ms, kind });
         };
         match message {
             Message::V1 => {

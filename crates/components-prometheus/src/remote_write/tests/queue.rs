@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use component::{HealthState, Rejected, Services};
+use delivery::Endpoint as _;
 use delivery::{BoxFuture, Config, DiskConfig, Outcome, Queue, Record, Transport};
 use futures_util::FutureExt;
 use signal::{SampleBatch, Samples};
