@@ -14,7 +14,7 @@ use component::{BoxFuture, BuildCx, Fanout, Rejected};
 use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use signal::samples::NO_FAMILY;
-use signal::{LabelsBuilder, SampleBatch, Samples, Series};
+use signal::{FamilyList, LabelsBuilder, SampleBatch, Samples, Series};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wire::compress::{self, Encoding, decompress};
 use wire::remote_write::{
@@ -323,8 +323,8 @@ fn receive(message: Message, body: &[u8]) -> Result<Received, Refusal> {
 }
 
 fn forget_families(batch: &mut SampleBatch) {
-    batch.families.clear();
-    batch.points.iter_mut().for_each(|p| p.family = NO_FAMILY);
+    batch.families = FamilyList::default();
+    batch.points.listed().iter_mut().for_each(|p| p.family = NO_FAMILY);
     batch.histograms.iter_mut().for_each(|p| p.family = NO_FAMILY);
 }
 
@@ -338,7 +338,7 @@ fn add_type_and_unit(batch: &mut SampleBatch) {
         builder.set("__unit__", &family.unit);
         *series = builder.build_series();
     };
-    batch.points.iter_mut().for_each(|p| label(&mut p.series, p.family));
+    batch.points.listed().iter_mut().for_each(|p| label(&mut p.series, p.family));
     batch.histograms.iter_mut().for_each(|p| label(&mut p.series, p.family));
 }
 

@@ -16,6 +16,7 @@ mod memo;
 mod metadata;
 mod metrics;
 mod plan;
+mod prepared;
 mod record;
 #[cfg(test)]
 mod tests;
