@@ -102,8 +102,9 @@ pub(super) fn pick(args: &Args<'_>) -> Result<Value> {
 }
 
 pub(super) fn omit(args: &Args<'_>) -> Result<Value> {
+    let gone = named(args)?;
     let mut kept = args.map(0)?;
-    for key in named(args)? {
+    for key in gone {
         Arc::make_mut(&mut kept).remove(&key);
     }
     Ok(Value::Map(kept))

@@ -73,6 +73,7 @@ fn both<'a>(args: &Args<'a>, count: usize) -> Result<(Regex, &'a str)> {
 
 /// `regexMatch`; a pattern that is none does not match, unless it `must` be one.
 pub(super) fn is_match(args: &Args<'_>, must: bool) -> Result<Value> {
+    args.exactly(2)?;
     match both(args, 2) {
         Ok((regex, value)) => Ok(Value::Bool(regex.is_match(value))),
         Err(problem) if must => Err(problem),

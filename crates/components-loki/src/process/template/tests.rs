@@ -197,28 +197,22 @@ proptest! {
     ) {
         let _ = render(&source, &[("Value", &value)]);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
-    fn functions_take_any_text(
-        name in proptest::sample::select(functions::ALL.keys().filter(|n| !n.starts_with("__")).cloned().collect::<Vec<_>>()),
-        a in ".{0,20}", b in -3_i64..12, c in ".{0,20}",
-    ) {
-        for source in [
-            format!("{{{{ {name} }}}}"),
-            format!("{{{{ {name} .a }}}}"),
-            format!("{{{{ {name} .a .c }}}}"),
-            format!("{{{{ {name} {b} .c }}}}"),
-            format!("{{{{ {name} .a {b} .c }}}}"),
-            format!("{{{{ {name} {b} {b} .c }}}}"),
-            format!("{{{{ {name} .a .c {b} }}}}"),
-            format!("{{{{ {name} .a .c .a {b} }}}}"),
-            format!("{{{{ {name} (list .a {b} nil 1.5) {b} }}}}"),
-            format!("{{{{ {name} .a (list .a {b} nil 1.5) }}}}"),
-            format!("{{{{ {name} (dict .a {b}) .a .c }}}}"),
-            format!("{{{{ {name} .a (dict .a {b}) }}}}"),
-        ] {
-            if let Err(error) = render(&source, &[("a", &a), ("c", &c)]) {
-                prop_assert!(!error.contains("panicked"), "{}: {}", source, error);
+    fn functions_take_any_text(a in ".{0,20}", b in -3_i64..12, c in ".{0,20}") {
+        for name in functions::ALL.keys().filter(|name| !name.starts_with("__")) {
+            for rest in [
+                "", ".a", ".a .c", "N .c", ".a N .c", "N N .c", ".a .c N", ".a .c .a N", "(list .a N nil 1.5) N",
+                ".a (list .a N nil 1.5)", "(dict .a N) .a .c", ".a (dict .a N)", "(list (dict .a N) .c)", "N .a .c",
+            ] {
+                let source = format!("{{{{ {name} {} }}}}", rest.replace('N', &b.to_string()));
+                if let Err(error) = render(&source, &[("a", &a), ("c", &c)]) {
+                    prop_assert!(!error.contains("panicked"), "{}: {}", source, error);
+                }
             }
         }
     }
