@@ -7,4 +7,5 @@ pub mod intake;
 pub mod source;
 
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<echo::Echo>(), ComponentDef::of::<source::file::File>()];
+pub const COMPONENTS: &[ComponentDef] =
+    &[ComponentDef::of::<echo::Echo>(), ComponentDef::of::<source::file::File>()];
