@@ -338,6 +338,9 @@ impl Engine {
         }
         let path = tail.path.display();
         tracing::warn!(%path, "a rotated file was overwritten; what was not read of it is lost");
+        if let Some(file) = state.file(serial) {
+            self.registry.forget(file.id, &tail.labels, &tail.path);
+        }
         state.files.retain(|f| f.serial != serial);
         Ok(())
     }

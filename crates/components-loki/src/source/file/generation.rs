@@ -379,11 +379,16 @@ impl Generation {
         };
         let Some(found) = found else {
             self.size = at;
-            self.stalled = Some(at);
-            return Ok(Piece::Nothing);
+            self.enter(After { stalled: Some(at), done: self.finish });
+            if !self.finish {
+                return Ok(Piece::Nothing);
+            }
+            self.skip_to(Mark { offset: at, seam: Print::default() });
+            return Ok(Piece::Skipped(Split { holes: at - start, ..Split::default() }));
         };
         let unit = self.charset.unit() as u64;
-        let offset = found - (found - start) % unit;
+        // One NUL stays, as where the splitter skips them.
+        let offset = found - (found - start) % unit - unit;
         // No seam: NUL bytes say nothing about which file it is.
         self.skip_to(Mark { offset, seam: Print::default() });
         Ok(Piece::Skipped(Split { holes: offset - start, ..Split::default() }))

@@ -158,6 +158,11 @@ impl Keeper {
             if let Some(tail) = self.tails.remove(&key) {
                 self.by_number.remove(&tail.number);
                 self.engine.metrics.files_active.dec();
+                let mut state = tail.state.lock();
+                state.files.iter().for_each(|f| self.engine.registry.forget(f.id, &tail.labels, &tail.path));
+                if let Some(record) = state.record() {
+                    self.left.insert(key, record);
+                }
             }
         }
     }
@@ -202,8 +207,10 @@ impl Keeper {
         }
         // What was left of rotated files is read under this path; patterns may find them by their new names
         // before this one is looked at.
-        for place in record.iter().flat_map(|r| &r.rest) {
-            self.engine.registry.follow(place.id, &wanted.labels);
+        if let Some(record) = &record {
+            let (registry, owner) = (&self.engine.registry, Path::new(&key.path));
+            record.rest.iter().for_each(|place| registry.follow(place.id, &wanted.labels, owner));
+            record.file.iter().for_each(|place| registry.current(place.id, &wanted.labels, owner));
         }
         let metrics = &self.engine.metrics;
         let path = key.path.as_str();
@@ -245,8 +252,8 @@ impl Keeper {
             self.engine.metrics.forget(&tail.key.path);
         }
         let mut state = tail.state.lock();
-        for file in state.files.iter().filter(|f| f.rotated.is_some()) {
-            self.engine.registry.done(file.id, &tail.labels, file.read);
+        for file in &state.files {
+            self.engine.registry.done(file.id, &tail.labels, &tail.path, file.read);
         }
         if let Some(record) = state.record() {
             if self.left.len() >= REMEMBERED {
