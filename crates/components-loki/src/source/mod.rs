@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod awsfirehose;
+pub mod file;
 pub mod heroku;
 mod http_intake;
 
