@@ -8,8 +8,8 @@ pub mod intake;
 mod once_a_minute;
 pub mod process;
 pub mod relabel;
-pub mod source;
 pub mod secretfilter;
+pub mod source;
 pub mod streams;
 
 /// The components of this family.

@@ -144,11 +144,16 @@ impl Keeper {
     fn restart_changed(&mut self) {
         let settings = self.engine.settings.load_full();
         let packed = settings.codec().is_some();
-        let changed: Vec<Key> = self.tails.iter().filter(|(_, tail)| {
-            let mut state = tail.state.lock();
-            state.recode(settings.charset);
-            state.current().is_some_and(|f| f.is_packed() != packed)
-        }).map(|(key, _)| key.clone()).collect();
+        let changed: Vec<Key> = self
+            .tails
+            .iter()
+            .filter(|(_, tail)| {
+                let mut state = tail.state.lock();
+                state.recode(settings.charset);
+                state.current().is_some_and(|f| f.is_packed() != packed)
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
         for key in changed {
             if let Some(tail) = self.tails.remove(&key) {
                 self.by_number.remove(&tail.number);
@@ -164,11 +169,15 @@ impl Keeper {
         let wanted = if enabled {
             tokio::task::spawn_blocking(move || expand(&targets)).await.unwrap_or_default()
         } else {
-            targets.iter().map(|target| Wanted::new(target, target.get(PATH_LABEL).unwrap_or_default(), None)).collect()
+            targets
+                .iter()
+                .map(|target| Wanted::new(target, target.get(PATH_LABEL).unwrap_or_default(), None))
+                .collect()
         };
         let mut keys = HashSet::new();
         for wanted in wanted {
-            let old = wanted.found.as_ref().is_some_and(|f| f.is_older_than(self.file_match.ignore_older_than));
+            let old =
+                wanted.found.as_ref().is_some_and(|f| f.is_older_than(self.file_match.ignore_older_than));
             match self.tails.get(&wanted.key) {
                 Some(tail) => tail.state.lock().leaving = None,
                 None if old => continue,
@@ -326,7 +335,8 @@ impl Keeper {
         let over = over.unwrap_or_default();
         over.iter().for_each(|tail| self.remove(tail));
         let now = Instant::now();
-        if !over.is_empty() || now >= self.next_folders && self.engine.refolder.swap(false, Ordering::Relaxed) {
+        if !over.is_empty() || now >= self.next_folders && self.engine.refolder.swap(false, Ordering::Relaxed)
+        {
             self.next_folders = now + Duration::from_secs(1);
             self.index();
             self.watch_folders();

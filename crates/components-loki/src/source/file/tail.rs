@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime};
 
 use component::metrics::{Gauge, IntCounter};
 use parking_lot::Mutex;
-use signal::{Labels, Logs};
 use signal::logs::Receipt;
+use signal::{Labels, Logs};
 use tokio::time::Instant;
 
 use super::Settings;
@@ -279,7 +279,9 @@ impl Tail {
             Err(error) => return Err(error),
         };
         if at.slots.taken() >= at.most_open && state.current().is_none_or(|f| f.handle.is_none()) {
-            return Err(io::Error::other("too many files are open; others have to be read to their end first"));
+            return Err(io::Error::other(
+                "too many files are open; others have to be read to their end first",
+            ));
         }
         let id = FileId::of(&metadata);
         if state.current().is_none() {
@@ -685,7 +687,8 @@ impl Tail {
     /// The path's folders: where it is, and where its links lead.
     pub fn folders(&self) -> Vec<PathBuf> {
         let mut folders: Vec<PathBuf> = self.path.parent().map(Path::to_path_buf).into_iter().collect();
-        if let Some(real) = self.state.lock().files.back().and_then(|f| f.path.parent().map(Path::to_path_buf))
+        if let Some(real) =
+            self.state.lock().files.back().and_then(|f| f.path.parent().map(Path::to_path_buf))
             && !folders.contains(&real)
         {
             folders.push(real);
@@ -738,7 +741,5 @@ fn written_anew(current: &mut Generation, new: &Generation) -> bool {
 /// Whether a file was there at a time; where the file system does not know it is taken to have been.
 fn existed_at(file: &Generation, time: Option<SystemTime>) -> bool {
     let metadata = file.handle.as_ref().and_then(|handle| handle.metadata().ok());
-    time.is_some_and(|time| {
-        metadata.and_then(|m| m.created().ok()).is_none_or(|created| created < time)
-    })
+    time.is_some_and(|time| metadata.and_then(|m| m.created().ok()).is_none_or(|created| created < time))
 }
