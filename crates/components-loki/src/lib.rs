@@ -4,6 +4,7 @@ use component::ComponentDef;
 
 pub mod echo;
 pub mod intake;
+pub mod write;
 
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<echo::Echo>()];
+pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<echo::Echo>(), ComponentDef::of::<write::Write>()];
