@@ -26,3 +26,7 @@ pub const COMPONENTS: &[ComponentDef] = &[
 ];
 pub const COMPONENTS: &[ComponentDef] =
     &[ComponentDef::of::<echo::Echo>(), ComponentDef::of::<source::file::File>()];
+pub mod write;
+
+/// The components of this family.
+pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<echo::Echo>(), ComponentDef::of::<write::Write>()];
