@@ -4,6 +4,10 @@ use component::ComponentDef;
 
 pub mod echo;
 pub mod intake;
+pub mod source;
 
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<echo::Echo>()];
+pub const COMPONENTS: &[ComponentDef] = &[
+    ComponentDef::of::<echo::Echo>(),
+    ComponentDef::of::<source::docker::Docker>(),
+];
