@@ -17,6 +17,7 @@ pub mod livedebug;
 pub mod metrics;
 mod node;
 pub mod otel;
+pub mod paths;
 mod port;
 mod services;
 pub mod testkit;

@@ -1,3 +1,5 @@
+//! Codecs between bytes on the wire and [`signal`]: metrics exposition, remote write, logs as
+//! their senders write them (Loki's push, syslog, GELF, Firehose), OTLP, compression.
 //! Codecs between bytes on the wire and [`signal`]: metrics exposition, remote write, OTLP, container logs,
 //! compression.
 //!
@@ -8,7 +10,11 @@
 pub mod compress;
 pub mod docker;
 pub mod exposition;
+pub mod firehose;
+pub mod gelf;
+pub mod loki;
 mod native;
 pub mod otlp;
 pub mod proto;
 pub mod remote_write;
+pub mod syslog;
