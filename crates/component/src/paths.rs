@@ -93,8 +93,7 @@ impl PathPattern {
 impl FoundFile {
     /// Whether the file was last written longer ago than `limit`; a limit of 0 is none.
     pub fn is_older_than(&self, limit: Duration) -> bool {
-        !limit.is_zero()
-            && self.metadata.modified().is_ok_and(|m| m + limit < SystemTime::now())
+        !limit.is_zero() && self.metadata.modified().is_ok_and(|m| m + limit < SystemTime::now())
     }
 }
 
@@ -255,9 +254,17 @@ mod tests {
 
     fn tree() -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
-        for path in
-            ["a.log", "b.log", "b.log.gz", ".hidden.log", "x{1}.log", "p/c.log", "p/q/d.log", "p/q/e.txt", "r/f.log"]
-        {
+        for path in [
+            "a.log",
+            "b.log",
+            "b.log.gz",
+            ".hidden.log",
+            "x{1}.log",
+            "p/c.log",
+            "p/q/d.log",
+            "p/q/e.txt",
+            "r/f.log",
+        ] {
             let path = root.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "x").unwrap();
@@ -271,9 +278,10 @@ mod tests {
         let pattern = root.join(pattern);
         let exclude = exclude.map(|e| root.join(e).to_str().unwrap().to_string());
         let pattern = PathPattern::new(pattern.to_str().unwrap(), exclude.as_deref()).unwrap();
-        let names = pattern.files().into_iter().map(|f| {
-            f.path.strip_prefix(root).unwrap().to_str().unwrap().to_string()
-        });
+        let names = pattern
+            .files()
+            .into_iter()
+            .map(|f| f.path.strip_prefix(root).unwrap().to_str().unwrap().to_string());
         names.collect::<Vec<_>>().join(" ")
     }
 

@@ -26,3 +26,5 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<source::heroku::Heroku>(),
     ComponentDef::of::<secretfilter::Secretfilter>(),
 ];
+pub const COMPONENTS: &[ComponentDef] =
+    &[ComponentDef::of::<echo::Echo>(), ComponentDef::of::<source::file::File>()];

@@ -137,7 +137,8 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         std::fs::write(at("a.log"), "").unwrap();
         std::fs::write(at("no.log"), "").unwrap();
-        let harness = Harness::start(DEF, &body(folder.path(), "sync_period = \"1s\""), Names::default()).await;
+        let harness =
+            Harness::start(DEF, &body(folder.path(), "sync_period = \"1s\""), Names::default()).await;
         let path = |name: &str| at(name).to_str().unwrap().to_string();
         harness.until_exports(|e| paths(e) == [path("a.log")]).await;
         std::fs::create_dir(at("sub")).unwrap();

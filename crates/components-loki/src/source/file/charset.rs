@@ -111,7 +111,9 @@ impl Charset {
     /// Where a line of more than `max` bytes may be cut: not inside of a character, as far as one can tell.
     pub fn cut(self, line: &[u8], max: usize) -> usize {
         match self {
-            Self::Utf8 => (max.saturating_sub(3)..=max).rev().find(|i| line[*i] & 0xC0 != 0x80).unwrap_or(max),
+            Self::Utf8 => {
+                (max.saturating_sub(3)..=max).rev().find(|i| line[*i] & 0xC0 != 0x80).unwrap_or(max)
+            }
             Self::Utf16 { big_endian } => {
                 let max = max & !1;
                 // A low surrogate belongs to what is before it.

@@ -99,8 +99,9 @@ enum Turn {
 impl Engine {
     /// Without targets.
     pub fn new(settings: Settings, forward: Fanout<Logs>, metrics: Metrics) -> Self {
-        let inotify = Inotify::new()
-            .inspect_err(|error| tracing::warn!(%error, "files are only polled: the kernel gives no watches"));
+        let inotify = Inotify::new().inspect_err(
+            |error| tracing::warn!(%error, "files are only polled: the kernel gives no watches"),
+        );
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
         Self {
             settings: ArcSwap::from_pointee(settings),
@@ -271,7 +272,11 @@ impl Engine {
         }
     }
 
-    async fn read_blocking(self: &Arc<Self>, tail: &Arc<Tail>, buffer: &mut BytesMut) -> io::Result<Option<Job>> {
+    async fn read_blocking(
+        self: &Arc<Self>,
+        tail: &Arc<Tail>,
+        buffer: &mut BytesMut,
+    ) -> io::Result<Option<Job>> {
         let (engine, tail, mut taken) = (self.clone(), tail.clone(), std::mem::take(buffer));
         let read = tokio::task::spawn_blocking(move || {
             let job = engine.read(&tail, &mut taken, Mode::Blocking);
@@ -333,6 +338,9 @@ impl Engine {
         }
         let path = tail.path.display();
         tracing::warn!(%path, "a rotated file was overwritten; what was not read of it is lost");
+        if let Some(file) = state.file(serial) {
+            self.registry.forget(file.id, &tail.labels, &tail.path);
+        }
         state.files.retain(|f| f.serial != serial);
         Ok(())
     }
@@ -389,8 +397,11 @@ impl Engine {
 
     fn count(&self, tail: &Tail, split: Split) {
         let metrics = &self.metrics;
-        let counts =
-            [(&metrics.undecodable, split.undecodable), (&metrics.cut, split.cut), (&metrics.holes, split.holes)];
+        let counts = [
+            (&metrics.undecodable, split.undecodable),
+            (&metrics.cut, split.cut),
+            (&metrics.holes, split.holes),
+        ];
         for (counter, by) in counts.into_iter().filter(|(_, by)| *by > 0) {
             counter.with_label_values(&[tail.key.path.as_str()]).inc_by(by);
         }

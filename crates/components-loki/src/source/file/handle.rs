@@ -104,13 +104,8 @@ impl Handle {
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
         }
-        let packed = codec.map(|codec| Packed {
-            codec,
-            decoder: None,
-            window: Vec::new(),
-            start: 0,
-            end: None,
-        });
+        let packed =
+            codec.map(|codec| Packed { codec, decoder: None, window: Vec::new(), start: 0, end: None });
         Ok(Self { file, packed, slot: None })
     }
 
@@ -144,7 +139,12 @@ impl Handle {
 
     /// Reads at an offset as much as there is and fits; why there is not more is told where it does not fill
     /// `buffer`.
-    pub fn read_at(&mut self, buffer: &mut [u8], offset: u64, mode: Mode) -> io::Result<(usize, Option<End>)> {
+    pub fn read_at(
+        &mut self,
+        buffer: &mut [u8],
+        offset: u64,
+        mode: Mode,
+    ) -> io::Result<(usize, Option<End>)> {
         if let Some(packed) = &mut self.packed {
             if mode == Mode::Inline {
                 return Err(ErrorKind::WouldBlock.into());
@@ -163,7 +163,9 @@ impl Handle {
                 Ok(n) => filled += n,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // What is there already is worth taking.
-                Err(error) if error.kind() == ErrorKind::WouldBlock && filled > 0 => return Ok((filled, None)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock && filled > 0 => {
+                    return Ok((filled, None));
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -333,7 +335,11 @@ pub(super) mod tests {
             for offset in [0, 50_000, 700_000, 3, 1_150_000] {
                 let (got, end) = handle.read_at(&mut buffer, offset as u64, Mode::Blocking).unwrap();
                 let expected = &text[offset..(offset + buffer.len()).min(text.len())];
-                assert_eq!((&buffer[..got], end.is_some()), (expected, got < buffer.len()), "{codec:?} {offset}");
+                assert_eq!(
+                    (&buffer[..got], end.is_some()),
+                    (expected, got < buffer.len()),
+                    "{codec:?} {offset}"
+                );
             }
             let beyond = handle.read_at(&mut buffer, 2_000_000, Mode::Blocking).unwrap();
             assert_eq!(beyond, (0, Some(End::Eof)), "{codec:?}");

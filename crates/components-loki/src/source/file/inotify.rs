@@ -48,7 +48,8 @@ impl Inotify {
         let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         // SAFETY: the descriptor is owned, and it is neither replaced nor closed before `AsyncFd` is dropped.
         #[expect(unsafe_code, reason = "registering a descriptor that is no type of tokio's")]
-        let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(io::Error::from)?;
+        let fd =
+            unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(io::Error::from)?;
         Ok(Self { fd, watches: Mutex::default() })
     }
 

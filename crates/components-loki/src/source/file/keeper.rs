@@ -144,15 +144,25 @@ impl Keeper {
     fn restart_changed(&mut self) {
         let settings = self.engine.settings.load_full();
         let packed = settings.codec().is_some();
-        let changed: Vec<Key> = self.tails.iter().filter(|(_, tail)| {
-            let mut state = tail.state.lock();
-            state.recode(settings.charset);
-            state.current().is_some_and(|f| f.is_packed() != packed)
-        }).map(|(key, _)| key.clone()).collect();
+        let changed: Vec<Key> = self
+            .tails
+            .iter()
+            .filter(|(_, tail)| {
+                let mut state = tail.state.lock();
+                state.recode(settings.charset);
+                state.current().is_some_and(|f| f.is_packed() != packed)
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
         for key in changed {
             if let Some(tail) = self.tails.remove(&key) {
                 self.by_number.remove(&tail.number);
                 self.engine.metrics.files_active.dec();
+                let mut state = tail.state.lock();
+                state.files.iter().for_each(|f| self.engine.registry.forget(f.id, &tail.labels, &tail.path));
+                if let Some(record) = state.record() {
+                    self.left.insert(key, record);
+                }
             }
         }
     }
@@ -164,11 +174,15 @@ impl Keeper {
         let wanted = if enabled {
             tokio::task::spawn_blocking(move || expand(&targets)).await.unwrap_or_default()
         } else {
-            targets.iter().map(|target| Wanted::new(target, target.get(PATH_LABEL).unwrap_or_default(), None)).collect()
+            targets
+                .iter()
+                .map(|target| Wanted::new(target, target.get(PATH_LABEL).unwrap_or_default(), None))
+                .collect()
         };
         let mut keys = HashSet::new();
         for wanted in wanted {
-            let old = wanted.found.as_ref().is_some_and(|f| f.is_older_than(self.file_match.ignore_older_than));
+            let old =
+                wanted.found.as_ref().is_some_and(|f| f.is_older_than(self.file_match.ignore_older_than));
             match self.tails.get(&wanted.key) {
                 Some(tail) => tail.state.lock().leaving = None,
                 None if old => continue,
@@ -193,8 +207,10 @@ impl Keeper {
         }
         // What was left of rotated files is read under this path; patterns may find them by their new names
         // before this one is looked at.
-        for place in record.iter().flat_map(|r| &r.rest) {
-            self.engine.registry.follow(place.id, &wanted.labels);
+        if let Some(record) = &record {
+            let (registry, owner) = (&self.engine.registry, Path::new(&key.path));
+            record.rest.iter().for_each(|place| registry.follow(place.id, &wanted.labels, owner));
+            record.file.iter().for_each(|place| registry.current(place.id, &wanted.labels, owner));
         }
         let metrics = &self.engine.metrics;
         let path = key.path.as_str();
@@ -236,8 +252,8 @@ impl Keeper {
             self.engine.metrics.forget(&tail.key.path);
         }
         let mut state = tail.state.lock();
-        for file in state.files.iter().filter(|f| f.rotated.is_some()) {
-            self.engine.registry.done(file.id, &tail.labels, file.read);
+        for file in &state.files {
+            self.engine.registry.done(file.id, &tail.labels, &tail.path, file.read);
         }
         if let Some(record) = state.record() {
             if self.left.len() >= REMEMBERED {
@@ -326,7 +342,8 @@ impl Keeper {
         let over = over.unwrap_or_default();
         over.iter().for_each(|tail| self.remove(tail));
         let now = Instant::now();
-        if !over.is_empty() || now >= self.next_folders && self.engine.refolder.swap(false, Ordering::Relaxed) {
+        if !over.is_empty() || now >= self.next_folders && self.engine.refolder.swap(false, Ordering::Relaxed)
+        {
             self.next_folders = now + Duration::from_secs(1);
             self.index();
             self.watch_folders();

@@ -114,7 +114,8 @@ pub fn parse(text: &str) -> Loaded {
     // A last line without its end may have lost digits, unless a quote says that it has not.
     let whole_lines = text.rfind('\n').map_or(0, |end| end + 1);
     let last = text[whole_lines..].trim();
-    let is_whole = last == END || last.starts_with(": ") && scalar(&last[2..]).is_some() && last.ends_with(['"', '\'']);
+    let is_whole =
+        last == END || last.starts_with(": ") && scalar(&last[2..]).is_some() && last.ends_with(['"', '\'']);
     let text = if last.is_empty() || is_whole || last.starts_with("positions:") {
         text
     } else {
@@ -445,7 +446,8 @@ mod tests {
                 assert_eq!(records.get(key), Some(record), "cut at {cut}");
             }
             let whole = records.iter().take_while(|(key, _)| {
-                let next = records.range((std::ops::Bound::Excluded(*key), std::ops::Bound::Unbounded)).next();
+                let next =
+                    records.range((std::ops::Bound::Excluded(*key), std::ops::Bound::Unbounded)).next();
                 let end = next.map_or(text.find(END).unwrap(), |(next, _)| {
                     text.find(&format!("  ? path: {}", yaml_text(&next.path))).unwrap()
                 });
@@ -511,10 +513,7 @@ mod tests {
     #[test]
     fn labels_are_written_as_go_writes_them() {
         let labels = Labels::from_pairs([("b", "it's \"x\"\\\n\u{1}\u{7f}"), ("a", "ü\u{200b}\u{e0001}")]);
-        assert_eq!(
-            label_text(&labels),
-            "{a=\"ü\\u200b\\U000e0001\", b=\"it's \\\"x\\\"\\\\\\n\\x01\\x7f\"}"
-        );
+        assert_eq!(label_text(&labels), "{a=\"ü\\u200b\\U000e0001\", b=\"it's \\\"x\\\"\\\\\\n\\x01\\x7f\"}");
         assert_eq!(label_text(&Labels::empty()), NO_LABELS);
     }
 

@@ -103,8 +103,12 @@ impl Siblings {
 
     /// Rotated files that came after another, oldest first.
     pub fn after(&self, known: &Sibling) -> Vec<Sibling> {
-        let mut later: Vec<Sibling> =
-            self.0.iter().filter(|s| s.path != known.path && s.order(known) == Some(Ordering::Greater)).cloned().collect();
+        let mut later: Vec<Sibling> = self
+            .0
+            .iter()
+            .filter(|s| s.path != known.path && s.order(known) == Some(Ordering::Greater))
+            .cloned()
+            .collect();
         later.sort_by(|a, b| a.order(b).unwrap_or(Ordering::Equal));
         // A file and its compressed twin are there at once while it is being compressed.
         later.dedup_by(|b, a| {
@@ -167,8 +171,11 @@ fn turn_of(base: &str, name: &str) -> Option<Turn> {
     if !text.chars().all(|c| c.is_ascii_digit() || "-_.:+TZtz".contains(c)) {
         return None;
     }
-    let numbers: Vec<u64> =
-        text.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty()).map_while(|n| n.parse().ok()).collect();
+    let numbers: Vec<u64> = text
+        .split(|c: char| !c.is_ascii_digit())
+        .filter(|n| !n.is_empty())
+        .map_while(|n| n.parse().ok())
+        .collect();
     match numbers.as_slice() {
         [] => None,
         // No year is this small, and no count as large as a date.

@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime};
 
 use component::metrics::{Gauge, IntCounter};
 use parking_lot::Mutex;
-use signal::{Labels, Logs};
 use signal::logs::Receipt;
+use signal::{Labels, Logs};
 use tokio::time::Instant;
 
 use super::Settings;
@@ -24,7 +24,7 @@ use super::generation::{After, Generation};
 use super::handle::{Codec, Handle};
 use super::identity::{FileId, Mark, Place};
 use super::positions::{Key, Record};
-use super::registry::{Known, Registry};
+use super::registry::{Claim, Registry};
 use super::siblings::{Found, Sibling, Siblings};
 
 /// How long a rotated file is watched for what its writer still writes before it opens the new one.
@@ -279,14 +279,16 @@ impl Tail {
             Err(error) => return Err(error),
         };
         if at.slots.taken() >= at.most_open && state.current().is_none_or(|f| f.handle.is_none()) {
-            return Err(io::Error::other("too many files are open; others have to be read to their end first"));
+            return Err(io::Error::other(
+                "too many files are open; others have to be read to their end first",
+            ));
         }
         let id = FileId::of(&metadata);
         if state.current().is_none() {
             return match () {
                 () if state.has_record() => self.resume(state, at),
                 () if !state.files.is_empty() => self.append_current(state, at, None),
-                () => self.begin(state, at, id),
+                () => self.begin(state, at),
             };
         }
         match state.current() {
@@ -309,10 +311,10 @@ impl Tail {
         let Some(current) = state.current() else { return };
         if current.handle.is_some() || self.find_closed(current, at) {
             (current.rotated, current.linger) = (Some(Instant::now()), LINGER);
-            at.registry.follow(current.id, &self.labels);
+            at.registry.follow(current.id, &self.labels, &self.path);
         } else {
             let (id, mark) = (current.id, current.read);
-            at.registry.done(id, &self.labels, mark);
+            at.registry.done(id, &self.labels, &self.path, mark);
             state.files.pop_back();
         }
         self.moved.store(true, Ordering::Relaxed);
@@ -326,26 +328,16 @@ impl Tail {
     }
 
     /// The target's first file, of which nothing is known.
-    fn begin(&self, state: &mut State, at: &Surroundings<'_>, id: FileId) -> io::Result<()> {
+    fn begin(&self, state: &mut State, at: &Surroundings<'_>) -> io::Result<()> {
         if let Some(wait) = at.settings.initial_delay() {
             let until = *state.start_at.get_or_insert(Instant::now() + wait);
             if until > Instant::now() {
                 return Ok(());
             }
         }
-        let mark = match at.registry.get(id, &self.labels) {
-            // Another target has it from before it was renamed; it is read there.
-            Some(Known::Followed) => return Ok(()),
-            Some(Known::Done(mark)) => Some(mark),
-            None => None,
-        };
-        let mut file = self.open(at)?;
-        let mut has = |mark: &Mark| {
-            let handle = file.handle.as_mut().expect("it was just opened");
-            file.size >= mark.offset && handle.has_seam(mark.offset, mark.seam).unwrap_or(false)
-        };
-        if let Some(mark) = mark.filter(&mut has) {
-            file = file.at(mark);
+        let Some(mut file) = self.admit(self.open(at)?, at) else { return Ok(()) };
+        if file.read.offset > 0 && file.read.seam.len > 3 {
+            // Another target has read it before it was renamed.
         } else if !state.started && existed_at(&file, at.damaged) {
             match at.settings.on_positions_file_error {
                 super::OnPositionsFileError::Skip => {
@@ -364,6 +356,24 @@ impl Tail {
         self.moved.store(true, Ordering::Relaxed);
         at.refolder.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// A new file at the path, unless another target reads it still; it may have been read under another path.
+    fn admit(&self, mut file: Generation, at: &Surroundings<'_>) -> Option<Generation> {
+        match at.registry.claim(file.id, &self.labels, &self.path) {
+            Some(Claim::Wait) => return None,
+            Some(Claim::From(mark)) => {
+                let handle = file.handle.as_mut().expect("it was just opened");
+                let has =
+                    file.size >= mark.offset && handle.has_seam(mark.offset, mark.seam).unwrap_or(false);
+                if has {
+                    file = file.at(mark);
+                }
+            }
+            None => {}
+        }
+        at.registry.current(file.id, &self.labels, &self.path);
+        Some(file)
     }
 
     /// Goes on where another process, or this one before the target left, has been.
@@ -391,19 +401,25 @@ impl Tail {
                 self.not_found(place);
             }
         }
-        let current = match (current, place) {
+        let current = match (current, &place) {
             (Some(file), Some(place)) => {
-                let (file, same) = self.continued(file, &place, &siblings);
-                if !same {
-                    self.add_rotated(&siblings, &place, &mut ids, &mut files, at);
+                let (file, same) = self.continued(file, place, &siblings);
+                if same {
+                    at.registry.current(file.id, &self.labels, &self.path);
+                    Some(file)
+                } else {
+                    self.add_rotated(&siblings, place, &mut ids, &mut files, at);
+                    self.admit(file, at)
                 }
-                Some(file)
             }
             (None, Some(place)) => {
-                self.add_rotated(&siblings, &place, &mut ids, &mut files, at);
+                self.add_rotated(&siblings, place, &mut ids, &mut files, at);
                 None
             }
-            (Some(file), None) => Some(self.at_offset(file, offset, state, at)?),
+            (Some(file), None) => {
+                at.registry.current(file.id, &self.labels, &self.path);
+                Some(self.at_offset(file, offset, state, at)?)
+            }
             (None, None) => None,
         };
         // Without any file the record is kept: the path may come back.
@@ -413,6 +429,10 @@ impl Tail {
         if !files.is_empty() {
             state.record = None;
             state.started = true;
+        }
+        let known = record.rest.iter().chain(&place).map(|place| place.id);
+        for id in known.filter(|id| !files.iter().any(|f| f.id == *id)) {
+            at.registry.forget(id, &self.labels, &self.path);
         }
         self.register(&files, at);
         state.files = files;
@@ -488,7 +508,7 @@ impl Tail {
         for sibling in siblings.after(known) {
             let Ok(handle) = Handle::open(&sibling.path, sibling.codec) else { continue };
             let Ok(id) = handle.id() else { continue };
-            if ids.contains(&id) {
+            if ids.contains(&id) || at.registry.claim(id, &self.labels, &self.path).is_some() {
                 continue;
             }
             let found = Found { handle, id, sibling };
@@ -530,7 +550,7 @@ impl Tail {
 
     fn register(&self, files: &VecDeque<Generation>, at: &Surroundings<'_>) {
         for file in files.iter().filter(|f| f.rotated.is_some()) {
-            at.registry.follow(file.id, &self.labels);
+            at.registry.follow(file.id, &self.labels, &self.path);
         }
     }
 
@@ -544,13 +564,15 @@ impl Tail {
         if current.handle.is_none() && !self.find_closed(current, at) {
             // Closed because it was read to its end, and gone: nothing that is known of is lost.
             let old = state.files.pop_back().expect("there is a current file");
-            at.registry.done(old.id, &self.labels, old.read);
+            at.registry.done(old.id, &self.labels, &self.path, old.read);
             return self.append_current(state, at, Some(new));
         }
         if written_anew(current, &new) {
             let (id, path, size) = (new.id, new.path, new.size);
+            at.registry.forget(current.id, &self.labels, &self.path);
             (current.id, current.path, current.handle) = (id, path, new.handle);
             current.seen(size, new.modified);
+            at.registry.current(id, &self.labels, &self.path);
             self.armed.store(false, Ordering::Relaxed);
             return Ok(());
         }
@@ -586,10 +608,12 @@ impl Tail {
             if let Some(i) = state.files.iter().position(|f| f.id == new.id) {
                 let mut file = state.files.remove(i).expect("the index was just found");
                 file.rotated = None;
+                at.registry.current(file.id, &self.labels, &self.path);
                 state.files.push_back(file);
             }
             return Ok(());
         }
+        let Some(new) = self.admit(new, at) else { return self.wait_for_path(state, at) };
         if let Some(last) = state.files.back() {
             let place = last.place(last.read);
             let siblings = Siblings::of(&[&self.path, &new.path, &place.path]);
@@ -602,6 +626,13 @@ impl Tail {
         at.refolder.store(true, Ordering::Relaxed);
         state.files.push_back(new);
         self.armed.store(false, Ordering::Relaxed);
+        self.moved.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The path leads to a file that another target reads.
+    fn wait_for_path(&self, state: &mut State, at: &Surroundings<'_>) -> io::Result<()> {
+        self.register(&state.files, at);
         self.moved.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -635,7 +666,7 @@ impl Tail {
         }
         let copy = copy.and_then(|found| self.adopt(found, at).ok());
         if let Some(copy) = &copy {
-            at.registry.follow(copy.id, &self.labels);
+            at.registry.follow(copy.id, &self.labels, &self.path);
         }
         // Nobody writes to a copy, so that its last line is one even without an end.
         let copy = copy.map(|copy| Generation { finish: !copy.is_packed(), ..copy });
@@ -673,7 +704,7 @@ impl Tail {
         state.files.retain(|file| {
             let over = file.rotated.is_some() && file.is_over();
             if over {
-                at.registry.done(file.id, &self.labels, file.read);
+                at.registry.done(file.id, &self.labels, &self.path, file.read);
             }
             !over
         });
@@ -685,7 +716,8 @@ impl Tail {
     /// The path's folders: where it is, and where its links lead.
     pub fn folders(&self) -> Vec<PathBuf> {
         let mut folders: Vec<PathBuf> = self.path.parent().map(Path::to_path_buf).into_iter().collect();
-        if let Some(real) = self.state.lock().files.back().and_then(|f| f.path.parent().map(Path::to_path_buf))
+        if let Some(real) =
+            self.state.lock().files.back().and_then(|f| f.path.parent().map(Path::to_path_buf))
             && !folders.contains(&real)
         {
             folders.push(real);
@@ -738,7 +770,5 @@ fn written_anew(current: &mut Generation, new: &Generation) -> bool {
 /// Whether a file was there at a time; where the file system does not know it is taken to have been.
 fn existed_at(file: &Generation, time: Option<SystemTime>) -> bool {
     let metadata = file.handle.as_ref().and_then(|handle| handle.metadata().ok());
-    time.is_some_and(|time| {
-        metadata.and_then(|m| m.created().ok()).is_none_or(|created| created < time)
-    })
+    time.is_some_and(|time| metadata.and_then(|m| m.created().ok()).is_none_or(|created| created < time))
 }

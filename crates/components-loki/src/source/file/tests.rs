@@ -101,7 +101,15 @@ impl Rig {
         let port = Port::detached("sink");
         let _ = port.attach_shared(gate.clone());
         let new = || tempfile::tempdir().unwrap();
-        Self { folder: new(), storage: new(), port, gate, harness: None, lines: Vec::new(), batches: Vec::new() }
+        Self {
+            folder: new(),
+            storage: new(),
+            port,
+            gate,
+            harness: None,
+            lines: Vec::new(),
+            batches: Vec::new(),
+        }
     }
 
     /// A path in the folder for logs.
@@ -208,7 +216,11 @@ impl Rig {
             let mut sorted = self.lines.clone();
             sorted.sort();
             let twice: Vec<_> = sorted.windows(2).filter(|w| w[0] == w[1]).map(|w| &w[0]).take(10).collect();
-            panic!("{} lines instead of {}; missing {missing:?}, twice {twice:?}", self.lines.len(), expected.len());
+            panic!(
+                "{} lines instead of {}; missing {missing:?}, twice {twice:?}",
+                self.lines.len(),
+                expected.len()
+            );
         }
     }
 

@@ -92,8 +92,7 @@ async fn after_a_kill_nothing_is_missing_and_only_what_was_not_persisted_comes_a
     rig.start(&rig.target("a.log")).await;
     rig.until(400).await;
     rig.rest().await;
-    let expected: Vec<String> =
-        (0..200).chain(100..300).map(|n| format!("line {n}")).collect();
+    let expected: Vec<String> = (0..200).chain(100..300).map(|n| format!("line {n}")).collect();
     assert_eq!(rig.lines, expected);
 }
 
@@ -339,7 +338,10 @@ async fn thousands_of_files_share_buffers_and_are_all_read() {
 #[tokio::test(start_paused = true)]
 async fn a_busy_file_does_not_keep_others_waiting() {
     let mut rig = Rig::new();
-    rig.write("big.log", &"x".repeat(99).lines().map(|l| format!("{l}\n")).collect::<String>().repeat(200_000));
+    rig.write(
+        "big.log",
+        &"x".repeat(99).lines().map(|l| format!("{l}\n")).collect::<String>().repeat(200_000),
+    );
     rig.write("small.log", "line 0\n");
     let target = |name: &str| format!("{{__path__ = {:?}}}", rig.at(name));
     let body = format!("targets = [{}, {}]", target("big.log"), target("small.log"));

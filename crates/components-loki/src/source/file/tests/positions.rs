@@ -59,7 +59,8 @@ async fn positions_of_promtail_are_taken_over_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_damaged_positions_file_is_set_aside_and_the_argument_decides_for_what_it_lost() {
-    for (policy, expected) in [("restart_from_beginning", 0..10), ("restart_from_end", 0..0), ("skip", 0..0)] {
+    for (policy, expected) in [("restart_from_beginning", 0..10), ("restart_from_end", 0..0), ("skip", 0..0)]
+    {
         let mut rig = Rig::new();
         rig.write("a.log", &numbered(0..10));
         put(&rig, b"positions:\n  ? path: /some\n    labels: {{{\n");
@@ -135,7 +136,8 @@ async fn compressed_files_are_read_once_whatever_their_format_and_goes_on_after_
         let mut rig = Rig::new();
         let text = numbered(0..100_000);
         std::fs::write(rig.at("a"), pack(codec, text.strip_suffix('\n').unwrap().as_bytes())).unwrap();
-        let block = format!("decompression {{\nenabled = true\nformat = {format:?}\ninitial_delay = \"5s\"\n}}");
+        let block =
+            format!("decompression {{\nenabled = true\nformat = {format:?}\ninitial_delay = \"5s\"\n}}");
         let body = format!("{}{block}", rig.target("a"));
         rig.start(&body).await;
         tokio::time::sleep(Duration::from_secs(4)).await;
@@ -207,7 +209,8 @@ async fn arguments_that_cannot_be_honoured_are_refused() {
         ("decompression {\nenabled = true\nformat = \"rar\"\n}", "format"),
     ] {
         let harness = Harness::new(DEF, names(), Services::for_tests(rig.storage.path()));
-        let refused = harness.update(&format!("targets = []\nforward_to = [sink]\n{text}")).await.unwrap_err();
+        let refused =
+            harness.update(&format!("targets = []\nforward_to = [sink]\n{text}")).await.unwrap_err();
         assert!(format!("{refused:?}").contains(at_fault), "{refused:?}");
     }
 }
