@@ -5,6 +5,7 @@ use component::ComponentDef;
 pub mod echo;
 pub mod enrich;
 pub mod intake;
+pub mod source;
 mod once_a_minute;
 pub mod process;
 pub mod relabel;
@@ -15,6 +16,7 @@ pub mod streams;
 /// The components of this family.
 pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<echo::Echo>(),
+    ComponentDef::of::<source::docker::Docker>(),
     ComponentDef::of::<enrich::Enrich>(),
     ComponentDef::of::<process::Process>(),
     ComponentDef::of::<relabel::Relabel>(),

@@ -1,3 +1,8 @@
+//! `loki.source.*`: where log lines come from, and what several of them share.
+
+pub mod cursors;
+pub mod docker;
+pub mod outlet;
 //! Where logs come from; the folder of each source is the last part of its name.
 
 pub mod api;
