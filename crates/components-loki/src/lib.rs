@@ -5,7 +5,10 @@ use component::ComponentDef;
 pub mod echo;
 pub mod enrich;
 pub mod intake;
+mod once_a_minute;
+pub mod process;
 pub mod relabel;
+pub mod source;
 pub mod secretfilter;
 pub mod streams;
 
@@ -13,10 +16,11 @@ pub mod streams;
 pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<echo::Echo>(),
     ComponentDef::of::<enrich::Enrich>(),
+    ComponentDef::of::<process::Process>(),
     ComponentDef::of::<relabel::Relabel>(),
+    ComponentDef::of::<source::api::Api>(),
+    ComponentDef::of::<source::awsfirehose::AwsFirehose>(),
+    ComponentDef::of::<source::file::File>(),
+    ComponentDef::of::<source::heroku::Heroku>(),
     ComponentDef::of::<secretfilter::Secretfilter>(),
 ];
-pub mod source;
-
-/// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<echo::Echo>(), ComponentDef::of::<source::file::File>()];

@@ -10,6 +10,7 @@ mod auth;
 pub mod client;
 mod credential;
 pub mod docker;
+pub mod digest;
 mod error;
 mod oauth2;
 pub mod proxy;
@@ -19,7 +20,7 @@ pub mod socket;
 mod tls;
 mod token;
 
-pub use client::{Client, ClientOptions, Request, Response};
+pub use client::{Client, ClientOptions, Poster, Request, Response, describe};
 pub use credential::Credential;
 pub use error::{Error, Kind, shown_url};
 pub use server::{Server, ServerOptions};

@@ -107,7 +107,8 @@ async fn claim<S: Send + Sync>(
     let mut last = None;
     for candidate in addresses(address).await? {
         loop {
-            match claim_one(&mut entries.lock(), owner, candidate, &bind) {
+            let claimed = claim_one(&mut entries.lock(), owner, candidate, &bind);
+            match claimed {
                 Ok(Ok(claim)) => return Ok(claim),
                 Ok(Err(closing)) => closing.cancelled().await,
                 Err(error) => {

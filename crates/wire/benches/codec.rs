@@ -94,9 +94,8 @@ fn batch(raws: &[(Vec<u8>, MetricKind)]) -> SampleBatch {
         builder.set("namespace", "monitoring");
         if name != last {
             let help = format!("Help of {name}, some words long.");
-            batch
-                .families
-                .push(FamilyMetadata { name: name.clone(), kind: *kind, help, unit: String::new() }.into());
+            let family = FamilyMetadata { name: name.clone(), kind: *kind, help, unit: String::new() };
+            Arc::make_mut(&mut batch.families).push(family.into());
             last = name;
         }
         batch.points.push(Point {

@@ -15,7 +15,7 @@ use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use net::server::{Budget, Refusal, RequestMetrics, taken};
 use signal::samples::NO_FAMILY;
-use signal::{LabelsBuilder, SampleBatch, Samples, Series};
+use signal::{FamilyList, LabelsBuilder, SampleBatch, Samples, Series};
 use wire::compress::{self, Encoding, decompress};
 use wire::remote_write::{
     Counts, EXEMPLARS_WRITTEN_HEADER, HISTOGRAMS_WRITTEN_HEADER, Message, Received, SAMPLES_WRITTEN_HEADER,
@@ -232,8 +232,8 @@ fn receive(message: Message, body: &[u8]) -> Result<Received, Refusal> {
 }
 
 fn forget_families(batch: &mut SampleBatch) {
-    batch.families.clear();
-    batch.points.iter_mut().for_each(|p| p.family = NO_FAMILY);
+    batch.families = FamilyList::default();
+    batch.points.listed().iter_mut().for_each(|p| p.family = NO_FAMILY);
     batch.histograms.iter_mut().for_each(|p| p.family = NO_FAMILY);
 }
 
@@ -247,7 +247,7 @@ fn add_type_and_unit(batch: &mut SampleBatch) {
         builder.set("__unit__", &family.unit);
         *series = builder.build_series();
     };
-    batch.points.iter_mut().for_each(|p| label(&mut p.series, p.family));
+    batch.points.listed().iter_mut().for_each(|p| label(&mut p.series, p.family));
     batch.histograms.iter_mut().for_each(|p| label(&mut p.series, p.family));
 }
 
