@@ -18,7 +18,6 @@ pub struct Arrived {
     pub stream: String,
     pub line: String,
     pub timestamp_ns: i64,
-    pub tenant: String,
 }
 
 /// The back end.
@@ -99,7 +98,6 @@ fn handle(request: &Request, state: &Mutex<State>) -> Reply {
         Mode::Garbage(bytes) => return Reply::Raw(bytes.to_vec()),
     }
     assert_eq!(request.header("content-type"), Some("application/x-protobuf"));
-    let tenant = request.header("x-scope-orgid").unwrap_or_default();
     let mut body = Vec::new();
     decompress(Encoding::Snappy, &request.body, 64 << 20, &mut body).expect("snappy");
     let received = decode(&Bytes::from(body), 0, 256 << 20).expect("a push request");
@@ -109,7 +107,6 @@ fn handle(request: &Request, state: &Mutex<State>) -> Reply {
         stream: batch.labels(entry).to_string(),
         line: entry.line.to_string(),
         timestamp_ns: entry.timestamp_ns,
-        tenant: tenant.to_string(),
     }));
     Reply::Answer(Answer::status(204))
 }

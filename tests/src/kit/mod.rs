@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 pub use http::{Answer, get, post};
 pub use journal::{Journal, Open, number_of};
-pub use loki::{Arrived, Loki};
+pub use loki::Loki;
 pub use process::{Peer, Program, binary, free_address};
 pub use sink::{Mode, Sink};
 pub use target::Target;
