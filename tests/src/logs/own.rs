@@ -28,7 +28,8 @@ fn own_lines_go_to_loki_across_reloads_and_until_the_end() {
     assert_eq!(program.reload(&changed.config()).status, 200);
     std::thread::sleep(std::time::Duration::from_millis(300));
     loki.set(Mode::Accept);
-    let loaded = || loki.entries("component=\"alloy\"").iter().filter(|e| e.line.contains("is loaded")).count();
+    let loaded =
+        || loki.entries("component=\"alloy\"").iter().filter(|e| e.line.contains("is loaded")).count();
     eventually("the reload is in Loki", || if loaded() >= 2 { Ok(()) } else { Err(program.log()) });
     let own = loki.entries("component=\"alloy\"");
     assert!(!own.iter().any(|e| e.line.contains("component_id=loki.write")), "{own:?}");

@@ -37,7 +37,8 @@ fn sigterm_while_loki_is_down_loses_no_line() {
                 let journal = Journal::create(&path);
                 let mut loki = Loki::start();
                 loki.go_down();
-                let drain = if write.is_empty() { "queue_config {\n\t\t\tdrain_timeout = \"1s\"\n\t\t}" } else { "" };
+                let drain =
+                    if write.is_empty() { "queue_config {\n\t\t\tdrain_timeout = \"1s\"\n\t\t}" } else { "" };
                 let pipeline = Pipeline { write, endpoint: drain, ..Pipeline::new(&path, &loki) };
                 let config = pipeline.config();
                 let mut program = Program::prepare(&config);

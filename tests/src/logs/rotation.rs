@@ -155,7 +155,8 @@ fn logrotate(way: &str) {
         let mut log = journal.hold();
         let mut logrotate = Command::new("logrotate");
         logrotate.arg("--force").arg("--state").arg(folder.path().join("state")).arg(&conf);
-        let output = logrotate.output().unwrap_or_else(|e| panic!("logrotate: {e}: install it, as .ci/run does"));
+        let output =
+            logrotate.output().unwrap_or_else(|e| panic!("logrotate: {e}: install it, as .ci/run does"));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         log.reopen();
     }

@@ -197,8 +197,13 @@ async fn settle(replaced: Draining) {
 fn debug_item(name: &str, stats: &delivery::Stats) -> Item {
     let attribute = |name: &'static str, value: Value| Item::Attribute { name: name.into(), value };
     let figures = stats.figures().into_iter().map(|(name, value)| attribute(name, Value::from(value)));
-    let error = stats.last_error.iter().map(|error| attribute("last_error", Value::from(error.text.as_str())));
-    Item::Block { name: "endpoint".into(), label: Some(name.to_string()), body: figures.chain(error).collect() }
+    let error =
+        stats.last_error.iter().map(|error| attribute("last_error", Value::from(error.text.as_str())));
+    Item::Block {
+        name: "endpoint".into(),
+        label: Some(name.to_string()),
+        body: figures.chain(error).collect(),
+    }
 }
 
 /// One generation of the component: all endpoints of one configuration.

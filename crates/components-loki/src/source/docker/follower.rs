@@ -245,8 +245,13 @@ impl Follower {
     async fn open(&self, place: &Place) -> Result<Response, End> {
         let path = format!("/containers/{}/logs", self.container.id);
         let since = place.since();
-        let query =
-            [("follow", "1"), ("stdout", "1"), ("stderr", "1"), ("timestamps", "1"), ("since", since.as_str())];
+        let query = [
+            ("follow", "1"),
+            ("stdout", "1"),
+            ("stderr", "1"),
+            ("timestamps", "1"),
+            ("since", since.as_str()),
+        ];
         let turn = tokio::select! {
             () = self.stop.cancelled() => return Err(End::Stopped),
             turn = self.shared.questions.acquire() => turn.expect("it is never closed"),
@@ -411,7 +416,8 @@ mod tests {
 
     #[test]
     fn a_stream_is_framed_as_the_engine_says_or_as_the_container_has_it() {
-        let (raw, frames) = ("application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream");
+        let (raw, frames) =
+            ("application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream");
         for (content_type, tty, expected) in [
             (Some(frames), false, Framing::Multiplexed),
             (Some(frames), true, Framing::Multiplexed),

@@ -52,7 +52,9 @@ fn harness(sink: &Sink<Logs>, folder: &Path) -> Harness {
 
 fn body(fake: &FakeEngine, ids: &[&str], more: &str) -> String {
     let target = |id: &&str| {
-        format!("{{{ID_LABEL} = {id:?}, __meta_docker_container_name = \"/{id}\", __address__ = \"{id}:80\"}}")
+        format!(
+            "{{{ID_LABEL} = {id:?}, __meta_docker_container_name = \"/{id}\", __address__ = \"{id}:80\"}}"
+        )
     };
     let targets: Vec<_> = ids.iter().map(target).collect();
     format!(

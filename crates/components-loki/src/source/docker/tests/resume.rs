@@ -164,7 +164,8 @@ async fn positions_of_alloy_are_taken_over_and_what_is_stored_is_alloys() {
     let mut world = World::following(FakeEngine::unix().await, &[]).await;
     world.harness.stop().await;
     let second = T0 / 1_000_000_000;
-    let labels = format!("{{__address__=\"web:80\", {ID_LABEL}=\"web\", __meta_docker_container_name=\"/web\"}}");
+    let labels =
+        format!("{{__address__=\"web:80\", {ID_LABEL}=\"web\", __meta_docker_container_name=\"/web\"}}");
     let folder = world.folder.path().join("loki.source.docker.test");
     std::fs::create_dir_all(&folder).unwrap();
     let alloys = format!("positions:\n  ? path: cursor-web\n    labels: '{labels}'\n  : \"{second}\"\n");
