@@ -113,6 +113,11 @@ impl Logs {
         Arc::make_mut(&mut self.0)
     }
 
+    /// For changing in place; `None` if somebody else holds the batch too.
+    pub fn get_mut(&mut self) -> Option<&mut LogBatch> {
+        Arc::get_mut(&mut self.0)
+    }
+
     /// The batch itself; copies only if somebody else holds it too.
     pub fn into_batch(self) -> LogBatch {
         Arc::unwrap_or_clone(self.0)
