@@ -157,8 +157,8 @@ impl Keeper {
         for key in changed {
             if let Some(tail) = self.tails.remove(&key) {
                 self.by_number.remove(&tail.number);
-                self.engine.metrics.files_active.dec();
                 let mut state = tail.state.lock();
+                tail.set_active(&mut state, false);
                 state.files.iter().for_each(|f| self.engine.registry.forget(f.id, &tail.labels, &tail.path));
                 if let Some(record) = state.record() {
                     self.left.insert(key, record);
@@ -181,6 +181,10 @@ impl Keeper {
         };
         let mut keys = HashSet::new();
         for wanted in wanted {
+            if wanted.key.path.is_empty() {
+                tracing::error!(labels = %wanted.key.labels, "a target names no file: it has no __path__");
+                continue;
+            }
             let old =
                 wanted.found.as_ref().is_some_and(|f| f.is_older_than(self.file_match.ignore_older_than));
             match self.tails.get(&wanted.key) {
@@ -218,6 +222,7 @@ impl Keeper {
             lines: metrics.read_lines.with_label_values(&[path]),
             read: metrics.read_bytes.with_label_values(&[path]),
             size: metrics.file_bytes.with_label_values(&[path]),
+            active: metrics.files_active.clone(),
         };
         let others = wanted.labels.iter().filter(|(name, _)| *name != FILENAME);
         let tail = Arc::new(Tail {
@@ -237,7 +242,6 @@ impl Keeper {
         });
         self.by_number.insert(tail.number, tail.clone());
         self.tails.insert(key, tail);
-        self.engine.metrics.files_active.inc();
         self.engine.wake.notify_one();
     }
 
@@ -247,11 +251,11 @@ impl Keeper {
         }
         self.tails.remove(&tail.key);
         self.by_number.remove(&tail.number);
-        self.engine.metrics.files_active.dec();
         if !self.tails.values().any(|other| other.key.path == tail.key.path) {
             self.engine.metrics.forget(&tail.key.path);
         }
         let mut state = tail.state.lock();
+        tail.set_active(&mut state, false);
         for file in &state.files {
             self.engine.registry.done(file.id, &tail.labels, &tail.path, file.read);
         }
@@ -287,7 +291,9 @@ impl Keeper {
             self.snap(now);
         }
         let engine = self.engine.clone();
-        let until = self.next_event(now);
+        // Those that have something to tell are many: they are heard as often as looks are made.
+        let hears = now >= self.next_look;
+        let until = if hears { self.next_event(now) } else { self.next_look.min(self.next_snap.max(now)) };
         tokio::select! {
             told = told(&engine) => self.changed(told),
             over = finished(&mut self.looking) => {
@@ -298,7 +304,7 @@ impl Keeper {
                 self.saving = None;
                 self.unsaved |= saved != Some(true);
             }
-            () = engine.wake.notified() => {}
+            () = engine.wake.notified(), if hears => {}
             () = tokio::time::sleep_until(until) => {}
         }
     }
