@@ -1,4 +1,4 @@
-//! Few handles, and a process that ends without being asked.
+//! Few handles, no word from the kernel, and a process that ends without being asked.
 
 use component::Fanout;
 use component::metrics::Metrics as Registry;
@@ -15,13 +15,13 @@ struct Parts {
 }
 
 impl Parts {
-    async fn start(rig: &Rig, paths: &[PathBuf], most_open: usize) -> Self {
+    async fn start(rig: &Rig, paths: &[PathBuf], change: impl FnOnce(&mut Engine)) -> Self {
         let targets = paths.iter().map(|p| format!("{{__path__ = {:?}}}", p)).collect::<Vec<_>>().join(", ");
         let args = decode(&format!("targets = [{targets}]\nforward_to = []"));
         let metrics = Metrics::new(&Registry::default().node("x"));
         let settings = Settings::new(&args).unwrap();
         let mut engine = Engine::new(settings, Fanout::new([rig.port.receiver()]), metrics);
-        engine.most_open = most_open;
+        change(&mut engine);
         let engine = Arc::new(engine);
         let data_path = rig.positions_path().parent().unwrap().to_path_buf();
         let mut keeper = Keeper::open(&engine, &data_path, &args).await;
@@ -61,7 +61,7 @@ async fn more_files_than_handles_are_read_and_followed_through_rotations() {
     for (i, path) in paths.iter().enumerate() {
         append(path, &format!("line {i}\n"));
     }
-    let parts = Parts::start(&rig, &paths, 8).await;
+    let parts = Parts::start(&rig, &paths, |engine| engine.most_open = 8).await;
     rig.until(count).await;
     rig.rest().await;
     assert!(parts.engine.taken() <= 8, "{} files are open", parts.engine.taken());
@@ -89,7 +89,7 @@ async fn killed_at_any_time_it_goes_on_without_a_gap_and_repeats_what_was_not_pe
     let mut written = 0;
     let mut arrived = 0;
     for round in 0..30_u64 {
-        let parts = Parts::start(&rig, &path, 100).await;
+        let parts = Parts::start(&rig, &path, |_| {}).await;
         for _ in 0..3 {
             rig.write("a.log", &numbered(written..written + 500));
             written += 500;
@@ -115,9 +115,55 @@ async fn killed_at_any_time_it_goes_on_without_a_gap_and_repeats_what_was_not_pe
             arrived = numbers.last().unwrap() + 1;
         }
     }
-    let parts = Parts::start(&rig, &path, 100).await;
+    let parts = Parts::start(&rig, &path, |_| {}).await;
     rig.rest().await;
     parts.kill().await;
     let last = rig.lines.last().map_or(arrived, |l| l[5..].parse::<usize>().unwrap() + 1);
     assert_eq!(last, written);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_kernel_tells_nothing_files_are_polled() {
+    let mut rig = Rig::new();
+    let parts = Parts::start(&rig, &[rig.at("a.log")], |engine| engine.inotify = None).await;
+    for round in 0..10 {
+        rig.write("a.log", &numbered(round * 10..round * 10 + 10));
+        rig.until(round * 10 + 10).await;
+        std::fs::rename(rig.at("a.log"), rig.at(&format!("a.log.{round:05}"))).unwrap();
+    }
+    rig.expect(0..100).await;
+    parts.kill().await;
+}
+
+/// Whether one inotify instance of this process watches both the folder and the file.
+fn is_watched(rig: &Rig) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let inode = |path: PathBuf| format!(" ino:{:x} ", std::fs::metadata(path).unwrap().ino());
+    let inodes = [inode(rig.at(".")), inode(rig.at("a.log"))];
+    let fds = std::fs::read_dir("/proc/self/fdinfo").unwrap().flatten();
+    let mut texts = fds.filter_map(|fd| std::fs::read_to_string(fd.path()).ok());
+    texts.any(|text| inodes.iter().all(|inode| text.contains(inode)))
+}
+
+/// In real time: polls would come after ten hours.
+#[tokio::test]
+async fn the_kernel_tells_of_new_lines_and_of_new_files() {
+    let mut rig = Rig::new();
+    rig.write("a.log", "line 0\n");
+    let watch = "file_watch {\nmin_poll_frequency = \"10h\"\nmax_poll_frequency = \"10h\"\n}";
+    rig.start(&format!("{}{watch}", rig.target("a.log"))).await;
+    for n in 1..6 {
+        rig.until(n).await;
+        // It is watched once it has been read to its end, and its folder after that.
+        while !is_watched(&rig) {
+            tokio::task::yield_now().await;
+        }
+        if n == 3 {
+            std::fs::rename(rig.at("a.log"), rig.at("a.log.1")).unwrap();
+        }
+        rig.write("a.log", &format!("line {n}\n"));
+    }
+    rig.until(6).await;
+    assert_eq!(rig.lines.len(), 6);
+    rig.stop().await;
 }
