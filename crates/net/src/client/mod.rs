@@ -7,7 +7,9 @@
 
 mod dns;
 mod message;
+mod plain;
 mod pool;
+mod poster;
 mod send;
 
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use crate::sign::Sign;
 use crate::tls::ClientTls;
 pub use message::{Request, Response};
 use pool::Pool;
+pub use poster::{Poster, describe};
 
 /// What a component decides about its client besides the user's arguments.
 #[derive(Clone)]
