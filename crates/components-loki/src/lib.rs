@@ -18,9 +18,11 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<enrich::Enrich>(),
     ComponentDef::of::<process::Process>(),
     ComponentDef::of::<relabel::Relabel>(),
+    ComponentDef::of::<secretfilter::Secretfilter>(),
     ComponentDef::of::<source::api::Api>(),
     ComponentDef::of::<source::awsfirehose::AwsFirehose>(),
     ComponentDef::of::<source::file::File>(),
+    ComponentDef::of::<source::gelf::Gelf>(),
     ComponentDef::of::<source::heroku::Heroku>(),
-    ComponentDef::of::<secretfilter::Secretfilter>(),
+    ComponentDef::of::<source::syslog::Syslog>(),
 ];

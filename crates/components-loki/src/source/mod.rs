@@ -2,9 +2,15 @@
 
 pub mod api;
 pub mod awsfirehose;
+#[cfg(test)]
+mod bench;
+mod datagrams;
 pub mod file;
+pub mod gelf;
+mod hand_over;
 pub mod heroku;
 mod http_intake;
+pub mod syslog;
 
 use bytes::Bytes;
 use bytestring::ByteString;

@@ -69,7 +69,11 @@ async fn every_form_of_a_push_request_gives_the_same_entry() {
         (JSON, "", text.clone().into_bytes()),
         (JSON, "Content-Encoding: gzip\r\n", gzip(text.as_bytes())),
         (JSON, "Content-Encoding: snappy\r\n", text.clone().into_bytes()),
-        ("POST /api/prom/push HTTP/1.1\r\nContent-Type: application/json\r\n", "", legacy.as_bytes().to_vec()),
+        (
+            "POST /api/prom/push HTTP/1.1\r\nContent-Type: application/json\r\n",
+            "",
+            legacy.as_bytes().to_vec(),
+        ),
     ];
     for (head, headers, body) in cases {
         let answer = bench.send(&format!("{head}{headers}"), &body).await;
