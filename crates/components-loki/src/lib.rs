@@ -7,4 +7,5 @@ pub mod intake;
 pub mod write;
 
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<echo::Echo>(), ComponentDef::of::<write::Write>()];
+pub const COMPONENTS: &[ComponentDef] =
+    &[ComponentDef::of::<echo::Echo>(), ComponentDef::of::<write::Write>()];

@@ -14,6 +14,7 @@ mod oauth2;
 pub mod proxy;
 pub mod server;
 pub mod sign;
+pub mod testkit;
 mod tls;
 mod token;
 

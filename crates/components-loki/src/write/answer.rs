@@ -56,7 +56,9 @@ mod tests {
                 Some(("too_far_behind", 1)),
             ),
             (
-                format!("entry for stream '{stream}' has timestamp too old: X, oldest acceptable timestamp is: Y"),
+                format!(
+                    "entry for stream '{stream}' has timestamp too old: X, oldest acceptable timestamp is: Y"
+                ),
                 Some(("too_old", 1)),
             ),
             (format!("entry for stream '{stream}' has timestamp too new: X"), Some(("too_new", 1))),
@@ -64,7 +66,10 @@ mod tests {
                 format!("Max entry size '262144' bytes exceeded for stream '{stream}' while adding an entry"),
                 Some(("line_too_long", 1)),
             ),
-            (format!("stream '{stream}' has structured metadata too large"), Some(("structured_metadata", 1))),
+            (
+                format!("stream '{stream}' has structured metadata too large"),
+                Some(("structured_metadata", 1)),
+            ),
             ("error parsing labels {a: unexpected end".into(), None),
             ("error at least one label pair is required per stream".into(), None),
             (String::new(), None),

@@ -286,8 +286,14 @@ mod tests {
     fn a_batch_becomes_a_record_for_each_tenant_with_its_streams_in_order() {
         let metrics = Metrics::for_tests();
         let encoder = encoder(&metrics, Shape { lanes: 1, record_bytes: 1 << 20 }, 0);
-        let entries =
-            [("a", "", "1"), ("b", "", "2"), ("a", "t", "3"), ("a", "", "4"), ("b", "", "5"), ("a", "t", "6")];
+        let entries = [
+            ("a", "", "1"),
+            ("b", "", "2"),
+            ("a", "t", "3"),
+            ("a", "", "4"),
+            ("b", "", "5"),
+            ("a", "t", "6"),
+        ];
         let records = encoder.encode(&batch(&entries), NOW_MS);
         assert_eq!(shown(&records), [" a=1 a=4 b=2 b=5", "t a=3 a=6"]);
         assert_ne!(records[0].0.group, records[1].0.group);
@@ -361,7 +367,8 @@ mod tests {
             ("dropped_entries_total", "reason=\"stream_limited\"", 3),
             ("dropped_bytes_total", "reason=\"stream_limited\"", 4),
         ] {
-            let line = text.lines().find(|l| l.starts_with(&format!("loki_write_{name}")) && l.contains(labels));
+            let line =
+                text.lines().find(|l| l.starts_with(&format!("loki_write_{name}")) && l.contains(labels));
             assert!(line.is_some_and(|l| l.ends_with(&format!(" {value}"))), "{name}{{{labels}}}: {line:?}");
         }
     }

@@ -116,7 +116,11 @@ impl Metrics {
         let size_buckets = kib.map(|kib| f64::from(kib * 1024)).to_vec();
         let vecs = Vecs {
             retries: counter("batch_retries_total", "Attempts that are repeated.", &BY_TENANT),
-            dropped_bytes: counter("dropped_bytes_total", "Bytes of entries given up, by reason.", &BY_REASON),
+            dropped_bytes: counter(
+                "dropped_bytes_total",
+                "Bytes of entries given up, by reason.",
+                &BY_REASON,
+            ),
             dropped_entries: counter("dropped_entries_total", "Entries given up, by reason.", &BY_REASON),
             sent_bytes: counter("sent_bytes_total", "Bytes of compressed requests delivered.", &BY_TENANT),
             sent_entries: counter("sent_entries_total", "Entries delivered.", &BY_TENANT),
@@ -131,7 +135,12 @@ impl Metrics {
                 &BY_TENANT,
                 Some(size_buckets),
             ),
-            request_seconds: histogram("request_duration_seconds", "How long attempts took.", &BY_STATUS, None),
+            request_seconds: histogram(
+                "request_duration_seconds",
+                "How long attempts took.",
+                &BY_STATUS,
+                None,
+            ),
         };
         let shown = Arc::<Mutex<Showing>>::default();
         let showing = shown.clone();
@@ -189,12 +198,7 @@ impl Metrics {
 }
 
 /// Removes all series of a host.
-fn remove<E>(
-    vec: &impl Collector,
-    names: &[&str],
-    host: &str,
-    remove: impl Fn(&[&str]) -> Result<(), E>,
-) {
+fn remove<E>(vec: &impl Collector, names: &[&str], host: &str, remove: impl Fn(&[&str]) -> Result<(), E>) {
     for family in vec.collect() {
         for metric in family.get_metric() {
             let value = |name: &&str| {
@@ -275,7 +279,10 @@ impl Tenant {
     pub(super) fn attempted(&self, status: Option<u16>, seconds: f64, bytes: usize) {
         // As Alloy: −1 where there was no answer.
         let status = status.map_or_else(|| "-1".to_owned(), |status| status.to_string());
-        self.vecs.request_seconds.with_label_values(&[&*status, &*self.host, &*self.shown_name]).observe(seconds);
+        self.vecs
+            .request_seconds
+            .with_label_values(&[&*status, &*self.host, &*self.shown_name])
+            .observe(seconds);
         self.request_size.observe(bytes as f64);
     }
 
@@ -319,7 +326,8 @@ impl Showing {
         let queues: Vec<_> = self.queues.values().map(|q| (q, q.queue.stats())).collect();
         let read = |(name, help, counter, read): (&str, &str, bool, Read)| {
             let opts = Opts::new(format!("loki_write_{name}"), help);
-            let vec = GaugeVec::new(opts, &["host", "endpoint"]).expect("names are constants of this program");
+            let vec =
+                GaugeVec::new(opts, &["host", "endpoint"]).expect("names are constants of this program");
             for (shown, stats) in &queues {
                 vec.with_label_values(&[&shown.host, &shown.name]).add(read(stats));
             }

@@ -151,7 +151,7 @@ impl Running {
         cx.spawn(async move {
             // The generation before may still put batches into endpoints that are removed.
             settle(replaced).await;
-            join_all(gone.iter().map(|endpoint| endpoint.drain(&metrics))).await;
+            join_all(gone.iter().map(|endpoint| endpoint.drain(&metrics, Duration::ZERO))).await;
             metrics.forget_gone();
         });
     }
@@ -182,7 +182,7 @@ impl Running {
 
     async fn stop(&self) {
         settle(self.port.stop()).await;
-        join_all(self.endpoints.all().map(|endpoint| endpoint.drain(&self.metrics))).await;
+        join_all(self.endpoints.all().map(|endpoint| endpoint.drain(&self.metrics, Duration::ZERO))).await;
     }
 }
 
@@ -197,8 +197,13 @@ async fn settle(replaced: Draining) {
 fn debug_item(name: &str, stats: &delivery::Stats) -> Item {
     let attribute = |name: &'static str, value: Value| Item::Attribute { name: name.into(), value };
     let figures = stats.figures().into_iter().map(|(name, value)| attribute(name, Value::from(value)));
-    let error = stats.last_error.iter().map(|error| attribute("last_error", Value::from(error.text.as_str())));
-    Item::Block { name: "endpoint".into(), label: Some(name.to_string()), body: figures.chain(error).collect() }
+    let error =
+        stats.last_error.iter().map(|error| attribute("last_error", Value::from(error.text.as_str())));
+    Item::Block {
+        name: "endpoint".into(),
+        label: Some(name.to_string()),
+        body: figures.chain(error).collect(),
+    }
 }
 
 /// One generation of the component: all endpoints of one configuration.

@@ -115,7 +115,13 @@ impl LokiTransport {
     }
 
     /// What becomes of the records, and how many of the entries Loki has refused of those that it took.
-    async fn judge(&self, response: Response, records: usize, entries: u64, tenant: &Tenant) -> (Outcome, u64) {
+    async fn judge(
+        &self,
+        response: Response,
+        records: usize,
+        entries: u64,
+        tenant: &Tenant,
+    ) -> (Outcome, u64) {
         let status = response.status();
         if status.is_success() {
             response.finish().await;
