@@ -1,11 +1,15 @@
-//! What flows through the graph: label sets, metric samples, log entries and the rules that rewrite them. Pure.
+//! What flows through the graph: label sets, metric samples, log entries, OTLP requests and the rules
+//! that rewrite them. Pure.
 
 mod builder;
+mod by_origin;
 pub mod exposition;
 pub mod histogram;
 pub mod labels;
 pub mod logs;
 pub mod names;
+pub mod otlp;
+pub mod points;
 pub mod re2;
 pub mod relabel;
 pub mod samples;
@@ -13,10 +17,13 @@ mod series;
 pub mod target;
 
 pub use builder::LabelsBuilder;
+pub use by_origin::ByOrigin;
 pub use histogram::NativeHistogram;
 pub use labels::{Labels, LabelsError, METRIC_NAME};
 pub use logs::{LogBatch, LogBuilder, Logs};
 pub use names::{Escaping, NameScheme};
+pub use otlp::{OtlpLogs, OtlpMetrics, Traces};
+pub use points::{FamilyList, PointRef, Points, Row, SeriesList};
 pub use re2::Regex;
 pub use relabel::{RelabelCache, Rule, Rules};
 pub use samples::{FamilyMetadata, MetricKind, SampleBatch, Samples};

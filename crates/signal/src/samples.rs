@@ -1,12 +1,13 @@
 //! A batch of metric samples, as it travels from scrapers and receivers to writers.
 //!
 //! A batch is shared and copied on write: cloning it is a reference count. A point is a series handle, a
-//! time and a value; nothing on the per-sample path looks at labels.
+//! time and a value, or a place in a row; nothing on the per-sample path looks at labels.
 
 use std::sync::Arc;
 
 use crate::histogram::NativeHistogram;
 use crate::labels::{Labels, Series};
+use crate::points::{FamilyList, Points};
 
 /// A shared batch of samples.
 #[derive(Clone, Debug, Default)]
@@ -15,14 +16,14 @@ pub struct Samples(Arc<SampleBatch>);
 /// What a batch holds.
 #[derive(Clone, Debug, Default)]
 pub struct SampleBatch {
-    /// Float samples; those of one family stand together where the source knows families.
-    pub points: Vec<Point>,
+    /// Float samples: a list or a row.
+    pub points: Points,
     /// Native histogram samples.
     pub histograms: Vec<HistogramPoint>,
     /// Exemplars, each with the series that it belongs to.
     pub exemplars: Vec<ExemplarPoint>,
     /// Families that `Point::family` and `HistogramPoint::family` point into, and metadata on its own.
-    pub families: Vec<Arc<FamilyMetadata>>,
+    pub families: FamilyList,
     /// All series of the batch come from one origin that emits each series in order (a target): a writer
     /// may then keep the batch whole and order by this key instead of by series.
     pub origin: Option<u64>,

@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 use std::hint::black_box;
+use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use signal::samples::Point;
@@ -94,9 +95,8 @@ fn batch(raws: &[(Vec<u8>, MetricKind)]) -> SampleBatch {
         builder.set("namespace", "monitoring");
         if name != last {
             let help = format!("Help of {name}, some words long.");
-            batch
-                .families
-                .push(FamilyMetadata { name: name.clone(), kind: *kind, help, unit: String::new() }.into());
+            let family = FamilyMetadata { name: name.clone(), kind: *kind, help, unit: String::new() };
+            Arc::make_mut(&mut batch.families).push(family.into());
             last = name;
         }
         batch.points.push(Point {

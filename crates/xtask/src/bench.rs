@@ -50,6 +50,9 @@ pub struct Metrics {
     /// Five relabelling rules before and after the scrape.
     #[arg(long)]
     relabel: bool,
+    /// Another build of our program, measured too as `ferroalloy-before`.
+    #[arg(long)]
+    before: Option<std::path::PathBuf>,
     /// Only these programs, by name.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -60,6 +63,8 @@ pub struct Metrics {
 struct Figures {
     name: String,
     cpu_us_per_sample: f64,
+    /// Of that, in the kernel.
+    system_us_per_sample: f64,
     peak_bytes: f64,
     bytes_per_series: f64,
     wire_bytes_per_sample: f64,
@@ -82,12 +87,14 @@ fn build(root: &FilePath) -> anyhow::Result<std::path::PathBuf> {
     if !status.success() {
         bail!("the program does not build");
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
-    Ok(target.join("release/ferroalloy"))
+    Ok(crate::target_folder(root).join("release/ferroalloy"))
 }
 
 fn metrics(binary: &FilePath, work: &Metrics) -> anyhow::Result<()> {
     let mut peers = peers::on_this_machine(binary);
+    if let Some(before) = &work.before {
+        peers.push(Peer::ours("ferroalloy-before", before, peers::Variant::Plain));
+    }
     if !work.only.is_empty() {
         peers.retain(|p| work.only.iter().any(|o| p.name == o));
     }
@@ -125,7 +132,7 @@ fn measure(peer: &Peer, work: &Metrics) -> anyhow::Result<Figures> {
     let (cpu, samples, bytes, offered) = (child.cpu()?, sink.samples(), sink.bytes(), targets.served());
     std::thread::sleep(Duration::from_secs(work.seconds));
     child.alive()?;
-    let (cpu, samples, bytes) = (child.cpu()? - cpu, sink.samples() - samples, sink.bytes() - bytes);
+    let (after, samples, bytes) = (child.cpu()?, sink.samples() - samples, sink.bytes() - bytes);
     let offered = (targets.served() - offered) * work.series as u64;
     let (peak, present) = child.memory()?;
     drop(child);
@@ -135,7 +142,8 @@ fn measure(peer: &Peer, work: &Metrics) -> anyhow::Result<Figures> {
     }
     Ok(Figures {
         name: peer.name.to_string(),
-        cpu_us_per_sample: cpu * 1e6 / samples as f64,
+        cpu_us_per_sample: (after.0 + after.1 - cpu.0 - cpu.1) * 1e6 / samples as f64,
+        system_us_per_sample: (after.1 - cpu.1) * 1e6 / samples as f64,
         peak_bytes: peak,
         bytes_per_series: present / (work.targets * work.series) as f64,
         wire_bytes_per_sample: bytes as f64 / samples as f64,
@@ -153,14 +161,15 @@ fn median(runs: &[Figures]) -> Option<Figures> {
 fn table(rows: &[Figures]) {
     let Some(ours) = rows.first() else { return };
     eprintln!(
-        "\n| program | CPU µs/sample | ours ÷ it | peak RSS MB | ours ÷ it | RSS bytes/series | wire bytes/sample | samples (offered) |"
+        "\n| program | CPU µs/sample (kernel) | ours ÷ it | peak RSS MB | ours ÷ it | RSS bytes/series | wire bytes/sample | samples (offered) |"
     );
     eprintln!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     for row in rows {
         eprintln!(
-            "| {} | {:.3} | {:.3} | {:.1} | {:.3} | {:.0} | {:.2} | {} ({}) |",
+            "| {} | {:.3} ({:.3}) | {:.3} | {:.1} | {:.3} | {:.0} | {:.2} | {} ({}) |",
             row.name,
             row.cpu_us_per_sample,
+            row.system_us_per_sample,
             ours.cpu_us_per_sample / row.cpu_us_per_sample,
             row.peak_bytes / 1e6,
             ours.peak_bytes / row.peak_bytes,
@@ -212,12 +221,12 @@ impl Running {
         }
     }
 
-    /// CPU seconds of user and system so far, as `proc(5)`: fields 14 and 15 of `stat`, in ticks of 10 ms.
-    fn cpu(&self) -> anyhow::Result<f64> {
+    /// CPU seconds so far, of user and system, as `proc(5)`: fields 14 and 15 of `stat`, in ticks of 10 ms.
+    fn cpu(&self) -> anyhow::Result<(f64, f64)> {
         let text = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
         let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<f64>().ok()).context("stat is too short");
-        Ok((ticks(11)? + ticks(12)?) / 100.0)
+        Ok((ticks(11)? / 100.0, ticks(12)? / 100.0))
     }
 
     /// Peak and present resident bytes.

@@ -5,12 +5,22 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-/// Builds `target/dist/ferroalloy-<target>.tar.gz` and prints its size.
-pub fn run(root: &Path) -> anyhow::Result<()> {
-    call(Command::new("cargo").args(["build", "--profile", "dist", "--package", "cli"]).current_dir(root))?;
+/// What a slim binary may have.
+const SLIM_BYTES: u64 = 20_000_000;
+
+/// Builds `ferroalloy-<target>.tar.gz` in the folder of the profile `dist` and prints sizes. A slim build
+/// leaves out the groups of heavy dependencies that are features of the binary, and fails if it is too large.
+pub fn run(root: &Path, slim: bool) -> anyhow::Result<()> {
+    let mut build = Command::new("cargo");
+    build.args(["build", "--profile", "dist", "--package", "cli"]).current_dir(root);
+    if slim {
+        build.arg("--no-default-features");
+    }
+    call(&mut build)?;
+    let name = if slim { "ferroalloy-slim" } else { "ferroalloy" };
     let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
-    let folder = root.join("target/dist");
-    let archive = folder.join(format!("ferroalloy-{target}.tar.gz"));
+    let folder = crate::target_folder(root).join("dist");
+    let (binary, archive) = (folder.join("ferroalloy"), folder.join(format!("{name}-{target}.tar.gz")));
     call(
         Command::new("tar")
             .arg("-czf")
@@ -22,9 +32,15 @@ pub fn run(root: &Path) -> anyhow::Result<()> {
             .arg(root)
             .args(["LICENSE", "README.md", "examples/systemd"]),
     )?;
-    for path in [folder.join("ferroalloy"), archive] {
-        let size = std::fs::metadata(&path).with_context(|| path.display().to_string())?.len();
+    let size = |path: &Path| -> anyhow::Result<u64> {
+        let size = std::fs::metadata(path).with_context(|| path.display().to_string())?.len();
         eprintln!("{}: {:.1} MB", path.display(), size as f64 / 1e6);
+        Ok(size)
+    };
+    let bytes = size(&binary)?;
+    size(&archive)?;
+    if slim && bytes > SLIM_BYTES {
+        bail!("a slim binary has at most {:.0} MB", SLIM_BYTES as f64 / 1e6);
     }
     Ok(())
 }

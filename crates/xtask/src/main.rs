@@ -5,7 +5,7 @@ mod dist;
 mod generate;
 mod tidy;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
@@ -32,7 +32,11 @@ enum Chore {
         path: bench::Path,
     },
     /// Build the release archive.
-    Dist,
+    Dist {
+        /// Without the features of the binary: no `import.git`.
+        #[arg(long)]
+        slim: bool,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -40,8 +44,13 @@ fn main() -> anyhow::Result<()> {
         Chore::Gen { check } => generate::run(&root(), check),
         Chore::Tidy => tidy::run(&root()),
         Chore::Bench { path } => bench::run(&root(), &path),
-        Chore::Dist => dist::run(&root()),
+        Chore::Dist { slim } => dist::run(&root(), slim),
     }
+}
+
+/// Where cargo puts what it builds.
+fn target_folder(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into)
 }
 
 /// The top of the repository.

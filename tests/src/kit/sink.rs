@@ -92,7 +92,7 @@ fn handle(request: &Request, state: &Mutex<State>) -> Reply {
     let mut body = Vec::new();
     decompress(Encoding::Snappy, &request.body, 64 << 20, &mut body).expect("snappy");
     let received = decode(message, &body, 64 << 20).expect("a request");
-    for point in &received.batch.points {
+    for point in received.batch.points.iter() {
         let values = state.samples.entry(point.series.to_string()).or_default();
         values.push((point.timestamp_ms, point.value));
     }

@@ -123,7 +123,7 @@ fn waiting(
             )?;
             let received = decode(message, &body, MOST_BYTES)?;
             let batch = &received.batch;
-            let points = batch.points.iter().map(|p| (&p.series, p.timestamp_ms));
+            let points = batch.points.iter().map(|p| (p.series, p.timestamp_ms));
             for (series, timestamp_ms) in
                 points.chain(batch.histograms.iter().map(|p| (&p.series, p.timestamp_ms)))
             {

@@ -92,12 +92,12 @@ impl Consumer<Samples> for Printer {
 fn render(batch: &Samples, format: Format) -> String {
     let mut out = String::with_capacity(batch.len() * 96);
     let mut told = NO_FAMILY;
-    for point in &batch.points {
+    for point in batch.points.iter() {
         if point.family != told && point.family != NO_FAMILY {
             told = point.family;
             write_family(&batch.families[told as usize], &mut out);
         }
-        write_series(&point.series, &mut out);
+        write_series(point.series, &mut out);
         write_value(point.value, &mut out);
         write_time(point.timestamp_ms, format, &mut out);
         out.push('\n');
@@ -173,7 +173,8 @@ mod tests {
         };
         let series = Series::intern(Labels::from_pairs([("__name__", "hits_total"), ("code", "200")]));
         let point = Point { series, timestamp_ms: 1500, value: 2.5, start_ms: 0, family: 0 };
-        SampleBatch { points: vec![point], families: vec![Arc::new(family)], ..SampleBatch::default() }.into()
+        let (points, families) = (vec![point].into(), vec![Arc::new(family)].into());
+        SampleBatch { points, families, ..SampleBatch::default() }.into()
     }
 
     #[test]

@@ -87,9 +87,10 @@ fn batch() -> SampleBatch {
     };
     let labels = Labels::from_pairs([("trace_id", "x")]);
     SampleBatch {
-        points: vec![Point { series: series.clone(), timestamp_ms: 5, value: 1.5, start_ms: 0, family: 0 }],
+        points: vec![Point { series: series.clone(), timestamp_ms: 5, value: 1.5, start_ms: 0, family: 0 }]
+            .into(),
         exemplars: vec![ExemplarPoint { series, labels, value: 1.0, timestamp_ms: 4 }],
-        families: vec![Arc::new(family)],
+        families: vec![Arc::new(family)].into(),
         ..SampleBatch::default()
     }
 }
@@ -119,8 +120,8 @@ async fn what_our_own_encoders_write_arrives_unchanged() {
         let written = "x-prometheus-remote-write-samples-written: 1";
         assert_eq!(answer.contains(written), message == Message::V2, "{answer}");
         let got = bench.sink.take().remove(0);
-        assert_eq!(got.points[0].series, batch().points[0].series);
-        assert_eq!((got.points[0].timestamp_ms, got.points[0].value), (5, 1.5));
+        assert_eq!(got.points.at(0).series, batch().points.at(0).series);
+        assert_eq!((got.points.at(0).timestamp_ms, got.points.at(0).value), (5, 1.5));
         assert_eq!(got.exemplars[0].labels.to_string(), "{trace_id=\"x\"}");
         assert!(got.families.is_empty(), "metadata is passed on only where that is asked for");
     }
@@ -231,9 +232,9 @@ async fn metadata_becomes_families_or_labels_where_it_is_wanted() {
     let answer = net::server::Handler::handle(&Write(component.shared), request).await;
     assert_eq!(answer.status(), 204);
     let got = sink.take().remove(0);
-    assert_eq!(got.points[0].series.get("__type__"), Some("counter"));
-    assert_eq!(got.points[0].series.get("__unit__"), Some("s"));
-    assert_eq!(got.families[got.points[0].family as usize].help, "Hits.");
+    assert_eq!(got.points.at(0).series.get("__type__"), Some("counter"));
+    assert_eq!(got.points.at(0).series.get("__unit__"), Some("s"));
+    assert_eq!(got.families[got.points.at(0).family as usize].help, "Hits.");
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! `prometheus.relabel` rewrites the labels of samples and forwards what survives.
 //!
 //! Data path: batch → each series through the cache of the rule chain → a new batch → `forward_to`, all in
-//! the sender's task. A batch that no rule changes is passed on as it came.
+//! the sender's task. A batch that no rule changes is passed on as it came. What the rules make of the list
+//! of a row is remembered as a whole: its series are not looked at again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +16,10 @@ use component::{
 };
 use signal::relabel::{CacheBound, CacheCounts, RelabelCache, Rules};
 use signal::samples::{ExemplarPoint, HistogramPoint, NO_FAMILY, Point};
-use signal::{FamilyMetadata, SampleBatch, Samples, Series};
+use signal::{ByOrigin, FamilyList, PointRef, Row, SampleBatch, Samples, Series, SeriesList};
+
+/// The rows of an origin that is silent for so long are forgotten where no age is set.
+const SILENT: Duration = Duration::from_secs(600);
 
 /// `prometheus.relabel`
 #[derive(Clone, Debug, PartialEq, Arguments)]
@@ -119,8 +123,8 @@ impl Component for Relabel {
     }
 
     async fn run(mut self, mut cx: RunCx<Self>) -> Result<(), Error> {
-        let mut cache = Arc::new(RelabelCache::new(self.args.bound()));
-        let _ = self.port.attach(self.relay(&cache, &cx));
+        let mut memory = Memory::new(self.args.bound());
+        let _ = self.port.attach(self.relay(&memory, &cx));
         loop {
             match cx.event().await {
                 Event::Stop => return Ok(()),
@@ -134,10 +138,10 @@ impl Component for Relabel {
                         }
                     };
                     if rules != self.rules || args.bound() != self.args.bound() {
-                        cache = Arc::new(RelabelCache::new(args.bound()));
+                        memory = Memory::new(args.bound());
                     }
                     (self.args, self.rules) = (args, rules);
-                    let _ = self.port.attach(self.relay(&cache, &cx));
+                    let _ = self.port.attach(self.relay(&memory, &cx));
                     cx.export(&exports(&self.port, &self.args));
                     update.answer(Ok(()));
                 }
@@ -151,10 +155,11 @@ fn exports(port: &Port<Samples>, args: &Args) -> RelabelExports {
 }
 
 impl Relabel {
-    fn relay(&self, cache: &Arc<RelabelCache>, cx: &BuildCx) -> Relay {
+    fn relay(&self, memory: &Memory, cx: &BuildCx) -> Relay {
         Relay {
             rules: self.rules.clone(),
-            cache: cache.clone(),
+            cache: memory.series.clone(),
+            rows: memory.rows.clone(),
             forward_to: Fanout::new(self.args.forward_to.iter().cloned()),
             metrics: self.metrics.clone(),
             by_age: matches!(self.args.bound(), CacheBound::Age(_)),
@@ -164,10 +169,29 @@ impl Relabel {
     }
 }
 
+/// What a chain of rules has answered.
+struct Memory {
+    series: Arc<RelabelCache>,
+    rows: Arc<ByOrigin<Mapped>>,
+}
+
+impl Memory {
+    /// The bound holds for single series and for those of rows, each by itself.
+    fn new(bound: CacheBound) -> Self {
+        let (most, forget) = match bound {
+            CacheBound::Entries(entries) => (entries, SILENT),
+            CacheBound::Age(age) => (usize::MAX, age),
+        };
+        Self { series: Arc::new(RelabelCache::new(bound)), rows: Arc::new(ByOrigin::new(most, forget)) }
+    }
+}
+
 /// One generation of the component: rules and receivers as of one configuration.
 struct Relay {
     rules: Rules,
     cache: Arc<RelabelCache>,
+    /// What the rules make of the lists of rows.
+    rows: Arc<ByOrigin<Mapped>>,
     forward_to: Fanout<Samples>,
     metrics: Arc<Counters>,
     by_age: bool,
@@ -187,7 +211,7 @@ impl Consumer<Samples> for Relay {
     fn consume(&self, batch: Samples) -> BoxFuture<'_, Result<(), Rejected>> {
         Box::pin(async move {
             let taken = batch.len();
-            let batch = relabel(batch, &self.rules, &self.cache, Instant::now());
+            let batch = self.relabel(batch, Instant::now());
             self.metrics.processed.inc_by(taken as u64);
             self.metrics.written.inc_by(batch.len() as u64);
             self.tell(self.cache.counts());
@@ -201,14 +225,96 @@ impl Consumer<Samples> for Relay {
 }
 
 impl Relay {
+    fn relabel(&self, batch: Samples, now: Instant) -> Samples {
+        let only_points = batch.histograms.is_empty() && batch.exemplars.is_empty();
+        let (Some(row), Some(origin), true) = (batch.points.row(), batch.origin, only_points) else {
+            return relabel(batch, &self.rules, &self.cache, now);
+        };
+        if self.rules.is_empty() {
+            return batch;
+        }
+        let list = row.list();
+        let mapped = match self.rows.get(origin, list.id(), now) {
+            Some(known) => {
+                self.metrics.hits.inc_by(list.series().len() as u64);
+                known
+            }
+            None => {
+                let mapped =
+                    Arc::new(Mapped::new(list, |series| self.cache.relabel(&self.rules, series, now)));
+                self.rows.put(origin, list.id(), mapped.clone(), Mapped::cost(list), now);
+                mapped
+            }
+        };
+        self.rows.sweep(now);
+        mapped.apply(row, origin)
+    }
+
     fn tell(&self, counts: CacheCounts) {
         let since = |told: &AtomicU64, now: u64| now.saturating_sub(told.fetch_max(now, Ordering::Relaxed));
         self.metrics.hits.inc_by(since(&self.told.hits, counts.hits));
         self.metrics.misses.inc_by(since(&self.told.misses, counts.misses));
         let evictions = since(&self.told.evictions, counts.evictions);
         if self.by_age { &self.metrics.evictions } else { &self.metrics.deletes }.inc_by(evictions);
-        self.metrics.size.set(i64::try_from(counts.entries).unwrap_or(i64::MAX));
+        let size = counts.entries + self.rows.cost() as u64;
+        self.metrics.size.set(i64::try_from(size).unwrap_or(i64::MAX));
     }
+}
+
+/// What the rules make of a list of series.
+struct Mapped {
+    /// The list of the rows that come out.
+    list: Arc<SeriesList>,
+    /// Which samples those have; `None` for all.
+    kept: Option<Box<[u32]>>,
+}
+
+impl Mapped {
+    fn new(from: &SeriesList, answer: impl Fn(&Series) -> Option<Series>) -> Self {
+        let (mut series, mut family, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, (old, index)) in from.series().iter().zip(from.family()).enumerate() {
+            if let Some(new) = answer(old) {
+                series.push(new);
+                family.push(*index);
+                kept.push(at as u32);
+            }
+        }
+        let kept = (kept.len() < from.series().len()).then(|| kept.into());
+        let families = used_families(from.families(), &mut family);
+        Self { list: Arc::new(SeriesList::new(series, family, families)), kept }
+    }
+
+    /// What it stands for in the bound of the cache.
+    fn cost(from: &SeriesList) -> usize {
+        from.series().len().max(1)
+    }
+
+    fn apply(&self, row: &Row, origin: u64) -> Samples {
+        let values = match &self.kept {
+            None => row.values().to_vec(),
+            Some(kept) => kept.iter().map(|at| row.values()[*at as usize]).collect(),
+        };
+        let families = self.list.families().clone();
+        let points = Row::new(self.list.clone(), row.timestamp_ms(), values).into();
+        SampleBatch { points, families, origin: Some(origin), ..SampleBatch::default() }.into()
+    }
+}
+
+/// The families that some index refers to; the indexes are changed to fit.
+fn used_families(families: &FamilyList, family: &mut [u32]) -> FamilyList {
+    let mut used = vec![false; families.len()];
+    family.iter().filter(|f| **f != NO_FAMILY).for_each(|f| used[*f as usize] = true);
+    if used.iter().all(|u| *u) {
+        return families.clone();
+    }
+    let mut places = vec![NO_FAMILY; used.len()];
+    let mut kept = Vec::new();
+    for (old, known) in families.iter().enumerate().filter(|(old, _)| used[*old]) {
+        places[old] = kept.len() as u32;
+        kept.push(known.clone());
+    }
+    family.iter_mut().filter(|f| **f != NO_FAMILY).for_each(|f| *f = places[*f as usize]);
+    kept.into()
 }
 
 /// The batch after the rules. Series that are dropped leave it; an unchanged batch is passed on as it is.
@@ -219,7 +325,7 @@ fn relabel(batch: Samples, rules: &Rules, cache: &RelabelCache, now: Instant) ->
     }
     let answer = |series: &Series| cache.relabel(rules, series, now);
     let unchanged = |series: &Series| answer(series).is_some_and(|s| s.ptr_eq(series));
-    let first = batch.points.iter().position(|p| !unchanged(&p.series));
+    let first = batch.points.iter().position(|p| !unchanged(p.series));
     if first.is_none()
         && batch.histograms.iter().all(|p| unchanged(&p.series))
         && batch.exemplars.iter().all(|p| unchanged(&p.series))
@@ -227,14 +333,15 @@ fn relabel(batch: Samples, rules: &Rules, cache: &RelabelCache, now: Instant) ->
         return batch;
     }
     // Points before the first that changes are as they should be: not looked up again.
-    let (same, rest) = batch.points.split_at(first.unwrap_or(batch.points.len()));
-    let mut points = Vec::with_capacity(batch.points.len());
-    points.extend_from_slice(same);
-    points.extend(rest.iter().filter_map(|p| Some(Point { series: answer(&p.series)?, ..*p })));
+    let same = first.unwrap_or(batch.points.len());
+    let mut points: Vec<Point> = Vec::with_capacity(batch.points.len());
+    points.extend(batch.points.iter().take(same).map(PointRef::to_point));
+    let rest = batch.points.iter().skip(same);
+    points.extend(rest.filter_map(|p| Some(p.with_series(answer(p.series)?))));
     let histograms = batch.histograms.iter();
     let exemplars = batch.exemplars.iter();
     let mut changed = SampleBatch {
-        points,
+        points: points.into(),
         histograms: histograms
             .filter_map(|p| Some(HistogramPoint { series: answer(&p.series)?, ..p.clone() }))
             .collect(),
@@ -250,37 +357,18 @@ fn relabel(batch: Samples, rules: &Rules, cache: &RelabelCache, now: Instant) ->
 
 /// Takes away families that nothing refers to any more, so that dropped metrics lose their metadata too.
 fn forget_families(batch: &mut SampleBatch) {
-    let mut used = vec![false; batch.families.len()];
-    let indexes = batch.points.iter().map(|p| p.family).chain(batch.histograms.iter().map(|p| p.family));
-    for family in indexes.filter(|f| *f != NO_FAMILY) {
-        used[family as usize] = true;
-    }
-    if used.iter().all(|u| *u) {
-        return;
-    }
-    let mut places = vec![NO_FAMILY; used.len()];
-    let mut kept: Vec<Arc<FamilyMetadata>> = Vec::new();
-    for (old, family) in batch.families.drain(..).enumerate() {
-        if used[old] {
-            places[old] = kept.len() as u32;
-            kept.push(family);
-        }
-    }
-    batch.families = kept;
-    let moved = |family: &mut u32| {
-        if *family != NO_FAMILY {
-            *family = places[*family as usize];
-        }
-    };
-    batch.points.iter_mut().for_each(|p| moved(&mut p.family));
-    batch.histograms.iter_mut().for_each(|p| moved(&mut p.family));
+    let points = batch.points.listed().iter_mut().map(|p| &mut p.family);
+    let mut all: Vec<&mut u32> = points.chain(batch.histograms.iter_mut().map(|p| &mut p.family)).collect();
+    let mut indexes: Vec<u32> = all.iter().map(|family| **family).collect();
+    batch.families = used_families(&batch.families, &mut indexes);
+    all.iter_mut().zip(indexes).for_each(|(family, index)| **family = index);
 }
 
 #[cfg(test)]
 mod tests {
     use component::ComponentDef;
     use component::testkit::{Harness, Names, Refused, Sink};
-    use signal::{Labels, MetricKind};
+    use signal::{FamilyMetadata, Labels, MetricKind};
 
     use super::*;
 
@@ -302,12 +390,8 @@ mod tests {
 
     fn batch() -> Samples {
         let points = vec![point("go_threads", 0), point("up", 1), point("go_info", 2)];
-        SampleBatch {
-            points,
-            families: vec![family("go_threads"), family("up"), family("go_info")],
-            ..Default::default()
-        }
-        .into()
+        let families = vec![family("go_threads"), family("up"), family("go_info")].into();
+        SampleBatch { points: points.into(), families, ..Default::default() }.into()
     }
 
     async fn start(body: &str, sink: &Sink<Samples>) -> (Harness, Receiver<Samples>) {
@@ -320,6 +404,47 @@ mod tests {
 
     fn names(samples: &Samples) -> Vec<String> {
         samples.points.iter().map(|p| p.series.to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_row_stays_a_row_of_one_list_whatever_the_rules_do() {
+        let sink = Sink::new();
+        let body = r#"
+            forward_to = [sink]
+            rule {
+                source_labels = ["__name__"]
+                regex = "go_threads"
+                action = "drop"
+            }
+            rule {
+                source_labels = ["__name__"]
+                regex = "up"
+                target_label = "alive"
+                replacement = "yes"
+            }
+        "#;
+        let (harness, receiver) = start(body, &sink).await;
+        let points = batch();
+        let (series, family) = points.points.iter().map(|p| (p.series.clone(), p.family)).unzip();
+        let list = Arc::new(SeriesList::new(series, family, points.families.clone()));
+        let mut lists = Vec::new();
+        for (time, values) in [(1, vec![1.0, 2.0, 3.0]), (2, vec![4.0, 5.0, 6.0])] {
+            let expected = [values[1], values[2]];
+            let families = list.families().clone();
+            let row = Row::new(list.clone(), time, values).into();
+            let row = SampleBatch { points: row, families, origin: Some(9), ..Default::default() };
+            receiver.send(row.into()).await.expect("taken");
+            let got = sink.take().remove(0);
+            assert_eq!(names(&got), [r#"up{alive="yes", instance="a:1"}"#, r#"go_info{instance="a:1"}"#]);
+            let all = got.points.iter();
+            let told: Vec<_> =
+                all.map(|p| (p.value, p.timestamp_ms, &*got.families[p.family as usize].name)).collect();
+            assert_eq!(told, [(expected[0], time, "up"), (expected[1], time, "go_info")]);
+            assert_eq!((got.families.len(), got.origin), (2, Some(9)));
+            lists.push(got.points.row().expect("a row").list().id());
+        }
+        assert_eq!(lists[0], lists[1]);
+        drop(harness);
     }
 
     #[tokio::test]
@@ -341,7 +466,7 @@ mod tests {
         let got = sink.take();
         assert_eq!(names(&got[0]), [r#"up{env="prod", instance="a:1"}"#]);
         assert_eq!(got[0].families.len(), 1);
-        assert_eq!(got[0].families[got[0].points[0].family as usize].name, "up");
+        assert_eq!(got[0].families[got[0].points.at(0).family as usize].name, "up");
     }
 
     #[tokio::test]

@@ -1,5 +1,8 @@
 //! From a batch to the records of one endpoint: age limit, external labels and relabelling, message,
 //! compression. The buffers are kept; what is kept of a batch is its compressed bytes.
+//!
+//! A row that has come several times goes another way: its request is a template that needs only the values
+//! (`prepared.rs`).
 
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -10,12 +13,13 @@ use parking_lot::Mutex;
 use signal::names::NameScheme;
 use signal::re2::Regex;
 use signal::relabel::{Action, CacheBound, RelabelCache, Rule, Rules};
-use signal::samples::{ExemplarPoint, HistogramPoint, Point};
-use signal::{Labels, SampleBatch, Series};
+use signal::samples::{ExemplarPoint, HistogramPoint};
+use signal::{FamilyList, Labels, SampleBatch, Series};
 use wire::compress::SnappyEncoder;
 use wire::remote_write::{Counts, Message, Options, V1Encoder, V2Encoder};
 
 use super::memo::{Memo, Memos};
+use super::prepared::{Prepared, Requests};
 use super::record::{KIND_V1, KIND_V2, put_head};
 
 /// Series whose relabelling result is remembered where batches have no origin, an endpoint.
@@ -31,6 +35,8 @@ pub(super) struct Encoder {
     rules: Rules,
     /// For batches with an origin.
     memos: Memos,
+    /// For rows that come again and again.
+    prepared: Prepared,
     /// For batches without one, and for exemplars; made when it is needed.
     cache: OnceLock<RelabelCache>,
     age_limit_ms: Option<i64>,
@@ -89,6 +95,7 @@ impl Encoder {
             options,
             rules,
             memos: Memos::default(),
+            prepared: Prepared::default(),
             cache: OnceLock::new(),
             age_limit_ms,
             nameless: Series::intern(Labels::empty()),
@@ -103,12 +110,18 @@ impl Encoder {
 
     /// Forgets origins that are silent.
     pub(super) fn sweep(&self) {
-        self.memos.sweep(Instant::now());
+        let now = Instant::now();
+        self.memos.sweep(now);
+        self.prepared.sweep(now);
     }
 
     /// `now_ms` is Unix time in milliseconds.
     pub(super) fn encode(&self, batch: &SampleBatch, message: Message, now_ms: i64) -> Encoded {
         let mut buffers = self.spare.lock().pop().unwrap_or_default();
+        if let Some(encoded) = self.fill(batch, message, now_ms, &mut buffers) {
+            self.keep(buffers);
+            return encoded;
+        }
         let mut encoded = Encoded::default();
         if !self.options.histograms {
             encoded.histograms_off.histograms = batch.histograms.len();
@@ -123,7 +136,7 @@ impl Encoder {
             let mut memo = self.memos.take(origin);
             self.lend(&mut memo, batch, &mut scratch, &mut encoded.relabeled);
             self.write_parts(&scratch, message, now_ms, &mut buffers, &mut encoded.records);
-            memo.points.give_back(scratch.points.drain(..).map(|p| p.series));
+            memo.points.give_back(scratch.points.listed().drain(..).map(|p| p.series));
             memo.histograms.give_back(scratch.histograms.drain(..).map(|p| p.series));
             self.memos.put(origin, memo, Instant::now());
         } else {
@@ -133,13 +146,70 @@ impl Encoder {
         scratch.points.clear();
         scratch.histograms.clear();
         scratch.exemplars.clear();
-        scratch.families.clear();
+        scratch.families = FamilyList::default();
         buffers.batch = scratch;
+        self.keep(buffers);
+        encoded
+    }
+
+    fn keep(&self, buffers: Buffers) {
         let mut spare = self.spare.lock();
         if spare.len() < SPARE_BUFFERS {
             spare.push(buffers);
         }
-        encoded
+    }
+
+    /// The records of a row for which there is a template, or one is worth its making.
+    fn fill(
+        &self,
+        batch: &SampleBatch,
+        message: Message,
+        now_ms: i64,
+        buffers: &mut Buffers,
+    ) -> Option<Encoded> {
+        let (row, origin) = (batch.points.row()?, batch.origin?);
+        if !batch.histograms.is_empty() || !batch.exemplars.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        let requests = self.prepared.requests(origin, row, message, now, || {
+            let survives = |series: &Series| {
+                let series =
+                    if self.rules.is_empty() { series.clone() } else { self.rules.relabel_series(series)? };
+                Some(series).filter(|series| !series.ptr_eq(&self.nameless))
+            };
+            let Buffers { v1, v2, message: buffer, .. } = buffers;
+            Requests::new(row, message, survives, |batch, each| match message {
+                Message::V1 => {
+                    let mut requests = v1.requests(batch, self.options);
+                    while let Some(counts) = requests.next(buffer) {
+                        each(buffer, counts);
+                        buffer.clear();
+                    }
+                }
+                Message::V2 => {
+                    let mut requests = v2.requests(batch, self.options);
+                    while let Some(counts) = requests.next(buffer) {
+                        each(buffer, counts);
+                        buffer.clear();
+                    }
+                }
+            })
+        })?;
+        let mut encoded = Encoded::default();
+        if row.timestamp_ms() < self.oldest(now_ms) {
+            encoded.too_old.samples = row.values().len();
+            return Some(encoded);
+        }
+        encoded.relabeled.samples = row.values().len() - requests.samples();
+        let kind = if message == Message::V1 { KIND_V1 } else { KIND_V2 };
+        let packed = &mut buffers.packed;
+        let filled = requests.fill(row, packed, |packed, counts| {
+            let items = u32::try_from(counts.items()).unwrap_or(u32::MAX);
+            let (key, newest_ms, body) = (origin, row.timestamp_ms(), Bytes::copy_from_slice(packed));
+            encoded.records.push(Record { body, items, key, group: 0, created_ms: now_ms, newest_ms, kind });
+        });
+        filled.then_some(encoded)
     }
 
     /// The oldest time that is still taken.
@@ -158,7 +228,7 @@ impl Encoder {
     /// Whether there is a series without labels, for which a receiver would refuse the whole request.
     fn has_nameless(&self, batch: &SampleBatch) -> bool {
         let nameless = |series: &Series| series.ptr_eq(&self.nameless);
-        batch.points.iter().any(|p| nameless(&p.series))
+        batch.points.iter().any(|p| nameless(p.series))
             || batch.histograms.iter().any(|p| nameless(&p.series))
             || batch.exemplars.iter().any(|e| nameless(&e.series))
     }
@@ -176,14 +246,14 @@ impl Encoder {
     /// Copies what survives, with the series that the memo of its origin tells.
     fn lend(&self, memo: &mut Memo, from: &SampleBatch, into: &mut SampleBatch, left_out: &mut Counts) {
         let relabel = |series: &Series| self.rules.relabel_series(series).unwrap_or(self.nameless.clone());
-        memo.points.fit(from.points.iter().map(|p| &p.series), relabel);
+        memo.points.fit(from.points.iter().map(|p| p.series), relabel);
         memo.histograms.fit(from.histograms.iter().map(|p| &p.series), relabel);
         into.origin = from.origin;
-        into.families.extend(from.families.iter().cloned());
+        into.families = from.families.clone();
         into.points.extend(from.points.iter().zip(memo.points.lend(&self.nameless)).filter_map(
             |(p, series)| {
                 let series = series?;
-                Some(Point { series, ..*p })
+                Some(p.with_series(series))
             },
         ));
         into.histograms.extend(from.histograms.iter().zip(memo.histograms.lend(&self.nameless)).filter_map(
@@ -217,10 +287,10 @@ impl Encoder {
         };
         let Encoded { too_old, relabeled, .. } = encoded;
         into.origin = from.origin;
-        into.families.extend(from.families.iter().cloned());
+        into.families = from.families.clone();
         into.points.extend(from.points.iter().filter_map(|p| {
-            let series = survives(&p.series, p.timestamp_ms, &mut too_old.samples, &mut relabeled.samples)?;
-            Some(Point { series, ..*p })
+            let series = survives(p.series, p.timestamp_ms, &mut too_old.samples, &mut relabeled.samples)?;
+            Some(p.with_series(series))
         }));
         into.histograms.extend(from.histograms.iter().filter_map(|p| {
             let series =
@@ -299,8 +369,8 @@ fn split(batch: &SampleBatch) -> Vec<(u64, SampleBatch)> {
     let mut parts: Vec<SampleBatch> = Vec::new();
     parts.resize_with(KEYS as usize, SampleBatch::default);
     let part_of = |series: &Series| (series.hash() % KEYS) as usize;
-    for point in &batch.points {
-        parts[part_of(&point.series)].points.push(point.clone());
+    for point in batch.points.iter() {
+        parts[part_of(point.series)].points.push(point.to_point());
     }
     for point in &batch.histograms {
         parts[part_of(&point.series)].histograms.push(point.clone());
@@ -312,12 +382,17 @@ fn split(batch: &SampleBatch) -> Vec<(u64, SampleBatch)> {
     keyed.retain(|(_, part)| {
         !part.points.is_empty() || !part.histograms.is_empty() || !part.exemplars.is_empty()
     });
-    keyed.iter_mut().for_each(|(_, part)| part.families.clone_from(&batch.families));
+    keyed.iter_mut().for_each(|(_, part)| part.families = batch.families.clone());
     keyed
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use signal::samples::Point;
+    use signal::{Row, SeriesList};
+
     use super::*;
     use crate::remote_write::record;
 
@@ -333,6 +408,14 @@ mod tests {
         received.batch.points.iter().map(|p| p.series.to_string()).collect()
     }
 
+    fn read_points(record: &Record) -> Vec<(String, i64, f64)> {
+        let opened = record::open(record).expect("a record opens");
+        let received =
+            wire::remote_write::decode(record::message(record.kind), &opened, 1 << 20).expect("decodes");
+        let points = received.batch.points.iter();
+        points.map(|p| (p.series.to_string(), p.timestamp_ms, p.value)).collect()
+    }
+
     fn encoder(external: &[(&str, &str)], limit: Option<i64>) -> Encoder {
         let external: Vec<_> = external.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         let rules = rules(external.iter().map(|(n, v)| (n, v)), &Rules::none()).expect("rules");
@@ -341,7 +424,8 @@ mod tests {
 
     #[test]
     fn external_labels_fill_only_what_a_series_lacks() {
-        let batch = SampleBatch { points: vec![point("up", 5)], origin: Some(1), ..SampleBatch::default() };
+        let batch =
+            SampleBatch { points: vec![point("up", 5)].into(), origin: Some(1), ..SampleBatch::default() };
         let encoded =
             encoder(&[("region", "external"), ("cost", "$1")], None).encode(&batch, Message::V1, 10);
         assert_eq!(read(&encoded.records[0]), [r#"up{a="1", cost="$1", region="own"}"#]);
@@ -362,7 +446,7 @@ mod tests {
         for names in [&["a", "b1", "c"][..], &["a", "b1", "c"], &["b2", "c", "a", "d"], &["d"]] {
             let points: Vec<_> = names.iter().map(|n| point(n, 5)).collect();
             let sent = |origin| {
-                let batch = SampleBatch { points: points.clone(), origin, ..SampleBatch::default() };
+                let batch = SampleBatch { points: points.clone().into(), origin, ..SampleBatch::default() };
                 let encoded = encoder.encode(&batch, Message::V2, 10);
                 let mut series: Vec<_> = encoded.records.iter().flat_map(read).collect();
                 series.sort();
@@ -372,6 +456,54 @@ mod tests {
             assert_eq!(with, without, "{names:?}");
             assert_eq!(with.1.samples, names.iter().filter(|n| n.starts_with('b')).count());
             assert!(with.0.iter().all(|s| s.contains(r#"zone="z""#)), "{with:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_is_sent_like_the_list_of_its_points_however_often_it_comes() {
+        let drop_b = Rule {
+            source_labels: vec!["__name__".into()],
+            regex: Regex::anchored("b.*").expect("a pattern"),
+            action: Action::Drop,
+            ..Rule::default()
+        };
+        let external = [("zone".to_string(), "z".to_string())];
+        let both = Rules::new(vec![drop_b], NameScheme::Utf8).expect("rules");
+        let both = rules(external.iter().map(|(n, v)| (n, v)), &both).expect("rules");
+        let names = ["a", "b", "c", "b2", "d", "e", "f"];
+        let series: Vec<_> =
+            names.iter().map(|n| point(n, 0).series).chain([Series::intern(Labels::empty())]).collect();
+        let family = vec![signal::samples::NO_FAMILY; series.len()];
+        let list = Arc::new(SeriesList::new(series, family, FamilyList::default()));
+        for (rules, left) in [(both, 6), (Rules::none(), 7)] {
+            let encoder = Encoder::new(Options { max_samples: 3, ..Options::default() }, rules, Some(60_000));
+            let plain =
+                Encoder::new(Options { max_samples: 3, ..Options::default() }, encoder.rules.clone(), None);
+            for round in 0..12 {
+                // The endpoint turns out to know only the old message.
+                let message = if round < 6 { Message::V2 } else { Message::V1 };
+                let time = 1_763_700_000_000 + i64::from(round);
+                let values = (0..8).map(|i| f64::from(i % 3 * round)).collect();
+                let row = Row::new(list.clone(), time, values);
+                let mut batch = SampleBatch { points: row.into(), origin: Some(1), ..SampleBatch::default() };
+                let encoded = encoder.encode(&batch, message, time + 60_000);
+                batch.points.listed();
+                let expected = plain.encode(&batch, message, time);
+                let all = |encoded: &Encoded| {
+                    let records = encoded.records.iter();
+                    records.map(|r| (read_points(r), r.items, r.key, r.newest_ms, r.kind)).collect::<Vec<_>>()
+                };
+                assert_eq!(all(&encoded), all(&expected), "round {round}");
+                assert_eq!(record::total(&encoded.records).samples, left);
+                assert_eq!(encoded.relabeled, expected.relabeled);
+                assert_eq!(encoder.prepared.bytes() > 64, round >= 1, "templates from the third time on");
+                let late = encoder.encode(
+                    &SampleBatch { points: Row::new(list.clone(), time, vec![1.0; 8]).into(), ..batch },
+                    message,
+                    time + 60_001,
+                );
+                assert_eq!((late.records.len(), late.too_old.samples), (0, 8));
+            }
         }
     }
 
@@ -391,7 +523,7 @@ mod tests {
         ] {
             for origin in [Some(1), None] {
                 let encoder = Encoder::new(Options::default(), rules.clone(), None);
-                let batch = SampleBatch { points: points.clone(), origin, ..SampleBatch::default() };
+                let batch = SampleBatch { points: points.clone().into(), origin, ..SampleBatch::default() };
                 let encoded = encoder.encode(&batch, Message::V1, 10);
                 assert_eq!(record::total(&encoded.records).samples, left);
                 assert_eq!(encoded.relabeled.samples, 2 - left);
@@ -402,7 +534,7 @@ mod tests {
     #[test]
     fn samples_past_the_age_limit_are_left_out_and_counted() {
         let points = vec![point("old", 1_000), point("new", 9_500)];
-        let batch = SampleBatch { points, origin: Some(1), ..SampleBatch::default() };
+        let batch = SampleBatch { points: points.into(), origin: Some(1), ..SampleBatch::default() };
         let encoded = encoder(&[], Some(5_000)).encode(&batch, Message::V1, 10_000);
         assert_eq!(encoded.too_old.samples, 1);
         assert_eq!(encoded.records.len(), 1);
@@ -412,8 +544,8 @@ mod tests {
     #[test]
     fn a_batch_is_cut_into_requests_of_the_wanted_size_in_both_versions() {
         for message in [Message::V1, Message::V2] {
-            let points = (0..5).map(|i| point(&format!("m{i}"), 1)).collect();
-            let batch = SampleBatch { points, origin: Some(7), ..SampleBatch::default() };
+            let points: Vec<_> = (0..5).map(|i| point(&format!("m{i}"), 1)).collect();
+            let batch = SampleBatch { points: points.into(), origin: Some(7), ..SampleBatch::default() };
             let encoded = encoder(&[], None).encode(&batch, message, 10);
             let items: Vec<_> = encoded.records.iter().map(|r| (r.items, r.key)).collect();
             assert_eq!(items, [(2, 7), (2, 7), (1, 7)]);
@@ -424,7 +556,7 @@ mod tests {
     #[test]
     fn without_an_origin_a_series_always_gets_the_same_order_key() {
         let points: Vec<_> = (0..100).map(|i| point(&format!("m{i}"), 1)).collect();
-        let batch = SampleBatch { points, ..SampleBatch::default() };
+        let batch = SampleBatch { points: points.into(), ..SampleBatch::default() };
         let encoder = encoder(&[], None);
         let keys = |records: &[Record]| {
             let mut keys: Vec<_> =

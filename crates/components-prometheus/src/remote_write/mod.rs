@@ -15,6 +15,7 @@ mod memo;
 mod metadata;
 mod metrics;
 mod plan;
+mod prepared;
 mod record;
 #[cfg(test)]
 mod tests;

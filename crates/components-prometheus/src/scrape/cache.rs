@@ -7,7 +7,8 @@
 
 use hashbrown::{HashMap, HashSet};
 use signal::Series;
-use xxhash_rust::xxh3::xxh3_128_with_seed;
+use wire::exposition::plain_value;
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 /// The page has the line more than once; this is not the first.
 pub(super) const REPEATED: u16 = 1;
@@ -78,6 +79,32 @@ impl Lines {
             .map(|(i, e)| (e, self.parts.get(i).and_then(|p| p.histogram.as_ref())))
     }
 
+    /// Reads a page that has these lines and no others, each with no more than a value, and puts the values
+    /// behind `values`. Tells a hash of everything else on the page: comments and where they stand. `None`
+    /// as soon as the page turns out to be another.
+    ///
+    /// A line is compared with the line before it as far as both are known to be equal, and with what only
+    /// it has: nothing is copied, hashed or taken apart.
+    pub(super) fn repeat(&self, body: &[u8], values: &mut Vec<f64>) -> Option<u64> {
+        let (mut at, mut before, mut text, mut comments) = (0, 0, 0, self.entries.len() as u64);
+        for entry in &self.entries {
+            comments = skip_comments(body, &mut at, comments ^ values.len() as u64);
+            let (shared, own) = (usize::from(entry.shared), entry.own as usize);
+            let line = &body[at..];
+            let (prefix, rest) = line.split_at_checked(shared)?;
+            let (suffix, after) = rest.split_at_checked(own)?;
+            if suffix != &self.text[text..text + own] || prefix != &body[before..before + shared] {
+                return None;
+            }
+            let (value, len) = plain_value(after)?;
+            values.push(value);
+            (before, text) = (at, text + own);
+            at += shared + own + len;
+        }
+        comments = skip_comments(body, &mut at, comments);
+        (at == body.len()).then_some(comments)
+    }
+
     /// Bytes of memory, labels not counted.
     #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
@@ -116,6 +143,18 @@ impl Lines {
     }
 }
 
+/// Goes behind the lines that begin with `#` and adds them to a hash.
+fn skip_comments(body: &[u8], at: &mut usize, mut hash: u64) -> u64 {
+    while body.get(*at) == Some(&b'#') {
+        let line = &body[*at..];
+        // OpenMetrics may end without a line break.
+        let len = memchr::memchr(b'\n', line).map_or(line.len(), |end| end + 1);
+        hash = xxh3_64_with_seed(&line[..len], hash ^ *SEED);
+        *at += len;
+    }
+    hash
+}
+
 fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     let (a_words, _) = a.as_chunks::<8>();
     let (b_words, _) = b.as_chunks::<8>();
@@ -123,12 +162,14 @@ fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     words + a[words..].iter().zip(&b[words..]).take_while(|(a, b)| a == b).count()
 }
 
-/// The key of a line in the tables. The seed keeps targets from making two lines equal.
+/// Keeps targets from making two lines equal.
+static SEED: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| {
+    use std::hash::BuildHasher;
+    foldhash::fast::RandomState::default().hash_one(0u8)
+});
+
+/// The key of a line in the tables.
 fn key(raw: &[u8]) -> u128 {
-    static SEED: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| {
-        use std::hash::BuildHasher;
-        foldhash::fast::RandomState::default().hash_one(0u8)
-    });
     xxh3_128_with_seed(raw, *SEED)
 }
 
@@ -329,6 +370,11 @@ impl<'c> Walk<'c> {
         let part = self.with_parts.then(Part::default);
         let rebuild = self.rebuild.as_mut().expect("a rebuild has begun");
         rebuild.lines.push(&mut rebuild.last, raw, None, REPEATED, part);
+    }
+
+    /// All lines so far were where they were expected, and none is left.
+    pub(super) fn is_repeated(&self) -> bool {
+        self.rebuild.is_none() && self.at.index == self.old.entries.len()
     }
 
     /// Adds the line for which [`Walk::find`] said [`Found::New`].

@@ -3,6 +3,8 @@
 //! Data path: page → parser, told what line to expect → the target's cache → series with the target's labels
 //! → points. A line that was on the last page costs a comparison and a point; only a new line is parsed,
 //! given the target's labels and interned. What the cache has and the page has not becomes stale markers.
+//! Once a page has come twice with the same lines, the next like it is read as a row ([`Memory::repeat`]): only
+//! its values are taken, and no series is touched.
 //! Invariant: a page counts as a whole or not at all, as in Prometheus.
 
 use std::collections::BTreeMap;
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use signal::histogram::{HistogramCounts, NativeHistogram, ResetHint};
 use signal::samples::{ExemplarPoint, HistogramPoint, NO_FAMILY, Point, STALE_NAN};
-use signal::{LabelsBuilder, METRIC_NAME, MetricKind, SampleBatch, Series};
+use signal::{FamilyList, LabelsBuilder, METRIC_NAME, MetricKind, Row, SampleBatch, Series, SeriesList};
 use wire::exposition::{Event, Exemplar, Format, HistogramSample, Options, Parser, Sample, parse_series};
 
 use super::cache::{FRESH, Found, HISTOGRAM, IN_FAMILY, Lines, Part, Role, STATED, Walk};
@@ -40,6 +42,18 @@ pub struct Memory {
     exemplars: HashMap<usize, u64, foldhash::fast::RandomState>,
     /// Time of the last page.
     last_ms: i64,
+    /// The last page had the lines of the one before, each with a value and no more.
+    plain: bool,
+    pattern: Option<Pattern>,
+}
+
+/// What the next page is if it only has other values.
+#[derive(Debug)]
+struct Pattern {
+    /// The series of the lines, and behind them those that the scrape reports.
+    list: Arc<SeriesList>,
+    /// Of what is not lines, as [`Lines::repeat`] tells it.
+    comments: u64,
 }
 
 /// Buffers that all targets share.
@@ -65,6 +79,18 @@ pub struct Tally {
     pub ahead: usize,
 }
 
+impl Tally {
+    /// Of a page that has the lines of the one before.
+    pub(super) fn repeated(samples: usize) -> Self {
+        Self { scraped: samples, added: samples, ..Self::default() }
+    }
+
+    /// Each line is one sample that is sent.
+    fn is_plain(&self) -> bool {
+        *self == Self::repeated(self.scraped)
+    }
+}
+
 /// Reads a page and appends its samples and the stale markers of what it has no more. On an error the batch
 /// has only stale markers: all series of the target have ended.
 pub fn read(
@@ -81,7 +107,8 @@ pub fn read(
     if memory.made_with.as_ref().is_none_or(|(f, r)| *f != format || r != rules) {
         memory.made_with = Some((format, rules.clone()));
     }
-    batch.points.reserve(memory.lines.len() + 8);
+    batch.points.listed().reserve(memory.lines.len() + 8);
+    memory.pattern = None;
     memory.families.begin();
     scratch.collector.reset();
     let mut reader = Reader {
@@ -106,6 +133,7 @@ pub fn read(
         Ok(()) => {
             let mut ended = std::mem::take(&mut memory.leftover);
             let live = memory.live;
+            memory.plain = walk.is_repeated() && ended.is_empty() && tally.is_plain();
             scratch.expected = walk.finish(|series, flags, part| {
                 if live {
                     ended.extend(series.map(|s| (s, flags)));
@@ -128,13 +156,67 @@ pub fn read(
 }
 
 impl Memory {
+    /// Reads a page that differs from the last one in nothing but values: those, in the order of
+    /// [`Memory::row`]'s series. `None` where it may be another page: then [`read`] has to look.
+    pub fn repeat(
+        &mut self,
+        rules: &Rules,
+        (format, body): (Format, &[u8]),
+        now_ms: i64,
+    ) -> Option<Vec<f64>> {
+        let pattern = self.pattern.as_ref()?;
+        if self.made_with.as_ref().is_none_or(|(f, r)| *f != format || r != rules) {
+            return None;
+        }
+        let mut values = Vec::with_capacity(pattern.list.series().len());
+        if self.lines.repeat(body, &mut values) != Some(pattern.comments) {
+            // Another page comes: a pattern is worth its making again when that one has repeated itself.
+            self.pattern = None;
+            return None;
+        }
+        self.last_ms = now_ms;
+        Some(values)
+    }
+
+    /// The samples of a page that [`Memory::repeat`] has read, with those that the scrape reports at the end.
+    pub fn row(&self, timestamp_ms: i64, values: Vec<f64>) -> Option<Row> {
+        Some(Row::new(self.pattern.as_ref()?.list.clone(), timestamp_ms, values))
+    }
+
+    /// Makes a row of the batch of a page, and remembers its series, if the page before was like this one.
+    /// The batch ends with the points that the scrape reports, `reports` of them.
+    pub fn learn(&mut self, body: &[u8], reports: usize, batch: &mut SampleBatch) {
+        if !std::mem::take(&mut self.plain) || batch.points.len() != self.lines.len() + reports {
+            return;
+        }
+        let Some(time) = batch.points.iter().next().map(|p| p.timestamp_ms) else { return };
+        let alike = batch.points.iter().all(|p| p.timestamp_ms == time && p.start_ms == 0);
+        if !alike || !batch.histograms.is_empty() || !batch.exemplars.is_empty() {
+            return;
+        }
+        let mut values = Vec::with_capacity(batch.points.len());
+        let Some(comments) = self.lines.repeat(body, &mut values) else { return };
+        values.extend(batch.points.iter().skip(values.len()).map(|p| p.value));
+        let points = batch.points.listed().drain(..);
+        let (series, family) = points.map(|p| (p.series, p.family)).unzip();
+        let list = Arc::new(SeriesList::new(series, family, batch.families.clone()));
+        batch.points = Row::new(list.clone(), time, values).into();
+        self.pattern = Some(Pattern { list, comments });
+    }
+
+    /// The reported series are others from now on.
+    pub(super) fn forget_row(&mut self) {
+        self.pattern = None;
+    }
+
     /// The target's page could not be had: all its series have ended. What was read of a broken page is taken
     /// out of the batch.
     pub fn fail(&mut self, rules: &Rules, now_ms: i64, batch: &mut SampleBatch) {
+        (self.plain, self.pattern) = (false, None);
         batch.points.clear();
         batch.histograms.clear();
         batch.exemplars.clear();
-        batch.families.clear();
+        batch.families = FamilyList::default();
         let mut ended = std::mem::take(&mut self.leftover);
         if self.live {
             for (entry, histogram) in self.lines.iter().filter(|(entry, _)| entry.flags & FRESH == 0) {
@@ -403,7 +485,7 @@ impl Reader<'_> {
         if !self.rules.metadata || flags & IN_FAMILY == 0 || !self.families.leads(raw) {
             return NO_FAMILY;
         }
-        self.families.index(&mut self.batch.families)
+        self.families.index(Arc::make_mut(&mut self.batch.families))
     }
 
     /// A line that the page had before: sent only if it states its own time.

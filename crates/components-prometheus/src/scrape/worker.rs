@@ -18,7 +18,7 @@ use signal::{LabelsBuilder, METRIC_NAME, SampleBatch, Samples, Series};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wire::exposition::{ScrapeProtocol, format_of};
+use wire::exposition::{Format, ScrapeProtocol, format_of};
 
 use super::args::Args;
 use super::failures::FailureLog;
@@ -26,6 +26,7 @@ use super::fetch::{Buffers, Failed, Metrics, Pool, fetch};
 use super::page::{self, Memory, Tally};
 use super::rules::Rules;
 use super::target::Spec;
+use crate::heavy::heavy;
 
 /// How long a stopping component goes on handing over what it has scraped.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -202,7 +203,7 @@ impl Worker {
             () = self.stop.cancelled() => return None,
             page = page => page,
         };
-        let read = heavy(buffers.body.len(), || {
+        let read = heavy(buffers.body.len() > LARGE_PAGE, || {
             let read = || target.take_page(page, &mut buffers, time_ms, started, &self.shared.metrics);
             catch_unwind(AssertUnwindSafe(read))
         });
@@ -308,6 +309,7 @@ impl Target {
         };
         let interval_changed = job.spec.interval != self.job.spec.interval;
         self.reports = reports(&job);
+        self.memory.forget_row();
         self.job = job;
         match phase {
             Phase::Due { at, planned_ms } if !interval_changed => Phase::Due { at, planned_ms },
@@ -327,7 +329,7 @@ impl Target {
         started: Instant,
         metrics: &Metrics,
     ) -> (SampleBatch, Option<String>) {
-        let job = &*self.job;
+        let job = self.job.clone();
         let mut batch = SampleBatch { origin: Some(job.spec.key), ..SampleBatch::default() };
         let page = page.and_then(|content_type| {
             let negotiated = format_of(&content_type, Some(job.settings.fallback)).map_err(Failed::from)?;
@@ -336,6 +338,12 @@ impl Target {
             }
             Ok(negotiated.format)
         });
+        if let Ok(format) = page
+            && let Some(batch) = self.repeat(format, &buffers.body, time_ms, started)
+        {
+            self.scraped = true;
+            return (batch, None);
+        }
         let (tally, size, error) = match page {
             Ok(format) => {
                 let source = (format, buffers.body.as_slice());
@@ -358,20 +366,30 @@ impl Target {
         metrics.drop("repeated", tally.repeated);
         metrics.drop("ahead", tally.ahead);
         self.scraped = true;
-        self.report(&mut batch, time_ms, started.elapsed(), &tally, size, error.is_none());
+        let values = self.report(started.elapsed(), &tally, size, error.is_none());
+        batch
+            .points
+            .extend(self.reports.iter().zip(values).map(|(series, value)| point(series, time_ms, value)));
+        if error.is_none() && !job.rules.convert_classic {
+            self.memory.learn(&buffers.body, self.reports.len(), &mut batch);
+        }
         (batch, error)
     }
 
-    fn report(
-        &self,
-        batch: &mut SampleBatch,
-        time_ms: i64,
-        took: Duration,
-        tally: &Tally,
-        size: f64,
-        up: bool,
-    ) {
-        let values = [
+    /// The batch of a page that is like the last one.
+    fn repeat(&mut self, format: Format, body: &[u8], time_ms: i64, started: Instant) -> Option<SampleBatch> {
+        let mut values = self.memory.repeat(&self.job.rules, (format, body), time_ms)?;
+        let tally = Tally::repeated(values.len());
+        let reported = self.report(started.elapsed(), &tally, body.len() as f64, true);
+        values.extend(&reported[..self.reports.len()]);
+        let row = self.memory.row(time_ms, values)?;
+        let (families, origin) = (row.list().families().clone(), Some(self.job.spec.key));
+        Some(SampleBatch { points: row.into(), families, origin, ..SampleBatch::default() })
+    }
+
+    /// Values for [`REPORTS`] and [`EXTRA_REPORTS`].
+    fn report(&self, took: Duration, tally: &Tally, size: f64, up: bool) -> [f64; 8] {
+        [
             f64::from(u8::from(up)),
             took.as_secs_f64(),
             tally.scraped as f64,
@@ -380,10 +398,7 @@ impl Target {
             self.job.spec.timeout.as_secs_f64(),
             self.job.rules.limits.samples as f64,
             size,
-        ];
-        batch
-            .points
-            .extend(self.reports.iter().zip(values).map(|(series, value)| point(series, time_ms, value)));
+        ]
     }
 }
 
@@ -423,13 +438,6 @@ fn next_due(target: &Target, at: Instant, time_ms: i64) -> Phase {
         return Phase::Due { at: now + Duration::from_millis(wait as u64), planned_ms: time_ms + wait };
     }
     Phase::Due { at: at + interval, planned_ms: time_ms + interval_ms }
-}
-
-/// Runs `work`; beside the other tasks where there is much of it and the runtime has threads for that.
-fn heavy<R>(bytes: usize, work: impl FnOnce() -> R) -> R {
-    let threads =
-        tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread;
-    if bytes > LARGE_PAGE && threads { tokio::task::block_in_place(work) } else { work() }
 }
 
 fn live_text(batch: &Samples) -> String {

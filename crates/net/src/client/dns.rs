@@ -1,6 +1,8 @@
 //! Name resolution for connections: the system's, with the order and the name under our control.
 
 use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -26,23 +28,34 @@ impl fmt::Display for Unresolved {
 
 impl std::error::Error for Unresolved {}
 
-impl Resolve for SystemDns {
-    fn resolve(&self, name: Name) -> Resolving {
-        let host = self.instead.as_deref().unwrap_or(name.as_str()).to_owned();
+impl SystemDns {
+    /// The addresses of a name, in the order in which they are to be tried; at least one.
+    pub(super) fn addresses(
+        &self,
+        name: &str,
+    ) -> impl Future<Output = Result<Vec<SocketAddr>, Unresolved>> + Send + use<> {
+        let host = self.instead.as_deref().unwrap_or(name).to_owned();
         let round_robin = self.round_robin;
-        Box::pin(async move {
+        async move {
             let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
             let mut found: Vec<_> = tokio::net::lookup_host((bare, 0))
                 .await
                 .map_err(|e| Unresolved(format!("{host} cannot be resolved: {e}")))?
                 .collect();
             if found.is_empty() {
-                return Err(Unresolved(format!("{host} has no address")).into());
+                return Err(Unresolved(format!("{host} has no address")));
             }
             if round_robin {
                 found = vec![found[fastrand::usize(..found.len())]];
             }
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
+            Ok(found)
+        }
+    }
+}
+
+impl Resolve for SystemDns {
+    fn resolve(&self, name: Name) -> Resolving {
+        let found = self.addresses(name.as_str());
+        Box::pin(async move { Ok(Box::new(found.await?.into_iter()) as Addrs) })
     }
 }

@@ -6,10 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use tokio::time::Instant;
 use url::Url;
 
-use super::send::transport_error;
+use super::send::{broken, transport_error};
 use crate::error::{Error, Kind, shown_url};
 
 /// What to send.
@@ -58,7 +61,30 @@ impl Request {
     }
 }
 
-type Chunks = Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>;
+/// Where the rest of a body comes from.
+enum Chunks {
+    Any(Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>),
+    Plain(Incoming),
+}
+
+impl Chunks {
+    async fn next(&mut self, url: &Url) -> Option<Result<Bytes, Error>> {
+        match self {
+            Self::Any(chunks) => Some(chunks.next().await?.map_err(|e| transport_error(url, e))),
+            Self::Plain(body) => loop {
+                match body.frame().await? {
+                    // Trailers are of no use to anybody here.
+                    Ok(frame) => {
+                        if let Ok(chunk) = frame.into_data() {
+                            return Some(Ok(chunk));
+                        }
+                    }
+                    Err(error) => return Some(Err(broken(url, error, false))),
+                }
+            },
+        }
+    }
+}
 
 /// The head of an answer; its body comes on demand.
 pub struct Response {
@@ -79,7 +105,20 @@ impl Response {
             headers: response.headers().clone(),
             url,
             length: response.content_length(),
-            chunks: Box::pin(response.bytes_stream()),
+            chunks: Chunks::Any(Box::pin(response.bytes_stream())),
+            deadline,
+        }
+    }
+
+    pub(super) fn plain(response: http::Response<Incoming>, url: Url, deadline: Instant) -> Self {
+        let (head, body) = response.into_parts();
+        Self {
+            status: head.status,
+            version: head.version,
+            headers: head.headers,
+            url,
+            length: body.size_hint().exact(),
+            chunks: Chunks::Plain(body),
             deadline,
         }
     }
@@ -121,14 +160,13 @@ impl Response {
 
     /// The next part of the body, `None` at its end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        match tokio::time::timeout_at(self.deadline, self.chunks.next()).await {
+        match tokio::time::timeout_at(self.deadline, self.chunks.next(&self.url)).await {
             Err(_) => {
                 let message = format!("{} did not send its whole answer in time", shown_url(&self.url));
                 Err(Error::new(Kind::Timeout, message))
             }
             Ok(None) => Ok(None),
-            Ok(Some(Ok(chunk))) => Ok(Some(chunk)),
-            Ok(Some(Err(error))) => Err(transport_error(&self.url, error)),
+            Ok(Some(chunk)) => chunk.map(Some),
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod dns;
 mod message;
+mod plain;
 mod pool;
 mod poster;
 mod send;

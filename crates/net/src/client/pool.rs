@@ -10,6 +10,7 @@ use url::Url;
 
 use super::ClientOptions;
 use super::dns::SystemDns;
+use super::plain::Plain;
 use crate::error::{Error, Kind, causes};
 use crate::proxy::ProxyRules;
 use crate::tls::{ClientTls, Fingerprint};
@@ -30,13 +31,22 @@ pub(super) struct Pool {
 struct Generation {
     files: Fingerprint,
     client: reqwest::Client,
+    plain: Plain,
     /// By host of the URL: connections that go to that host but name another in TLS.
     renamed: Mutex<HashMap<String, reqwest::Client>>,
 }
 
+/// Who makes the connection.
+pub(super) enum Connects {
+    /// For plain HTTP, directly.
+    Plain(Plain),
+    /// For everything else.
+    Any(reqwest::Client),
+}
+
 /// How to reach a URL.
 pub(super) struct Route {
-    pub(super) client: reqwest::Client,
+    pub(super) client: Connects,
     /// The URL to give to the client.
     pub(super) url: Url,
     /// `Host`, where it is not the one of `url`.
@@ -60,7 +70,15 @@ impl Pool {
         // Behind a proxy the URL names the tunnel's end, so the TLS name cannot stand in it. The
         // certificate is checked against server_name in any case.
         let Some(name) = renamed.filter(|_| self.proxy.select(url).is_none()) else {
-            return Ok(Route { client: generation.client.clone(), url: url.clone(), host: None });
+            let plain = url.scheme() == "http"
+                && self.options.unix_socket.is_none()
+                && self.proxy.select(url).is_none();
+            let client = if plain {
+                Connects::Plain(generation.plain.clone())
+            } else {
+                Connects::Any(generation.client.clone())
+            };
+            return Ok(Route { client, url: url.clone(), host: None });
         };
         let host = url.host_str().unwrap_or_default();
         let client = self.renamed_client(&generation, host)?;
@@ -70,7 +88,7 @@ impl Pool {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         };
-        Ok(Route { client, url: inner, host: Some(host) })
+        Ok(Route { client: Connects::Any(client), url: inner, host: Some(host) })
     }
 
     fn generation(&self) -> Result<Arc<Generation>, Error> {
@@ -87,8 +105,14 @@ impl Pool {
             }
             (Err(error), None) => return Err(error),
         };
+        // Files are about TLS: plain connections stay.
+        let plain = self.current.load().as_ref().map(|g| g.plain.clone());
+        let plain = plain.unwrap_or_else(|| {
+            let round_robin = self.options.round_robin_dns;
+            Plain::new(&self.options, SystemDns { round_robin, ..SystemDns::default() })
+        });
         let renamed = before.map(|b| b.renamed.lock().clone()).unwrap_or_default();
-        let generation = Arc::new(Generation { files, client, renamed: Mutex::new(renamed) });
+        let generation = Arc::new(Generation { files, client, plain, renamed: Mutex::new(renamed) });
         self.current.store(Some(generation.clone()));
         Ok(generation)
     }

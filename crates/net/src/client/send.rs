@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::dns::Unresolved;
+use super::pool::Connects;
 use super::{Inner, Request, Response};
 use crate::auth;
 use crate::error::{Error, Kind, causes, find, shown_url};
@@ -98,12 +99,26 @@ impl Inner {
                 HeaderValue::try_from(host).map_err(|_| Error::config("the URL's host cannot be sent"))?;
             outgoing.headers.insert(HOST, host);
         }
+        let client = match route.client {
+            Connects::Any(client) => client,
+            Connects::Plain(plain) => {
+                let sent = plain.send(outgoing.method, &route.url, outgoing.headers, outgoing.body);
+                let sent = sent.ok_or_else(|| Error::config("the URL cannot be asked for"))?;
+                return match sent.await {
+                    Ok(response) => Ok(Response::plain(response, outgoing.url, deadline)),
+                    Err(error) => {
+                        let connects = error.is_connect();
+                        Err(broken(url, error, connects))
+                    }
+                };
+            }
+        };
         let mut wire = reqwest::Request::new(outgoing.method, route.url);
         *wire.headers_mut() = outgoing.headers;
         if !outgoing.body.is_empty() {
             *wire.body_mut() = Some(outgoing.body.into());
         }
-        match route.client.execute(wire).await {
+        match client.execute(wire).await {
             Ok(response) => Ok(Response::new(response, outgoing.url, deadline)),
             Err(error) => Err(transport_error(url, error)),
         }
@@ -145,6 +160,12 @@ fn check(url: &Url) -> Result<(), Error> {
 /// What reqwest's error means, told without user, password and query of the URL.
 pub(super) fn transport_error(url: &Url, error: reqwest::Error) -> Error {
     let error = error.without_url();
+    let connects = error.is_connect();
+    broken(url, error, connects)
+}
+
+/// What an error on the way means; `connects` says that there was no connection yet.
+pub(super) fn broken(url: &Url, error: impl StdError + Send + Sync + 'static, connects: bool) -> Error {
     let place = shown_url(url);
     if let Some(unresolved) = find::<Unresolved>(&error) {
         return Error::new(Kind::Dns, format!("{place}: {unresolved}"));
@@ -152,10 +173,12 @@ pub(super) fn transport_error(url: &Url, error: reqwest::Error) -> Error {
     if let Some(tls) = find::<rustls::Error>(&error) {
         return Error::new(Kind::Tls, format!("{place}: TLS: {tls}{}", tls_advice(tls)));
     }
-    let (kind, what) = if error.is_timeout() {
-        let what = if error.is_connect() { "no connection in time" } else { "no answer in time" };
+    let timed_out = find::<reqwest::Error>(&error).is_some_and(reqwest::Error::is_timeout)
+        || find::<std::io::Error>(&error).is_some_and(|e| e.kind() == std::io::ErrorKind::TimedOut);
+    let (kind, what) = if timed_out {
+        let what = if connects { "no connection in time" } else { "no answer in time" };
         (Kind::Timeout, what)
-    } else if error.is_connect() {
+    } else if connects {
         (Kind::Connect, "no connection")
     } else {
         (Kind::Protocol, "the exchange broke off")

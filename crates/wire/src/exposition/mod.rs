@@ -19,6 +19,7 @@ use std::borrow::Cow;
 use signal::{LabelsBuilder, MetricKind, NativeHistogram};
 
 pub use negotiate::{ScrapeProtocol, accept_header, format_of};
+pub use number::plain_value;
 pub use protobuf::NativeHistograms;
 
 /// How an exposition is written.

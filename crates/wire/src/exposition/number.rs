@@ -9,6 +9,20 @@ const EXACT_POWERS: [f64; 23] = [
     1e19, 1e20, 1e21, 1e22,
 ];
 
+/// Reads what stands behind a series where that is one blank, a value and the end of the line: the value, and
+/// how long all of it is. `None` where there is anything else; both text formats have lines of this form.
+#[inline]
+pub fn plain_value(text: &[u8]) -> Option<(f64, usize)> {
+    let [b' ', number @ ..] = text else { return None };
+    if let Some((value, len)) = short_decimal(number)
+        && number.get(len) == Some(&b'\n')
+    {
+        return Some((value, len + 2));
+    }
+    let len = memchr::memchr(b'\n', number)?;
+    parse_float(&number[..len]).map(|value| (value, len + 2))
+}
+
 /// Reads a short decimal number at the start of `text`: the value and its length. `None` means only that
 /// the fast way does not apply: the caller then finds the end of the token and asks [`parse_float`]. The
 /// caller checks that a delimiter follows.

@@ -288,7 +288,7 @@ impl<'a> Decoder<'a> {
             return Ok(*index);
         }
         self.spend(key.name.len() + key.help.len() + key.unit.len())?;
-        let families = &mut self.received.batch.families;
+        let families = Arc::make_mut(&mut self.received.batch.families);
         let index = families.len() as u32;
         families.push(Arc::new(FamilyMetadata {
             name: key.name.to_owned(),

@@ -4,9 +4,11 @@
 //! Readers turn a body from anybody into a batch, and tell what they had to refuse.
 
 mod decode;
+mod matcher;
 mod merge;
 mod plan;
 mod symbols;
+mod template;
 mod v1;
 mod v2;
 
@@ -14,6 +16,7 @@ use signal::MetricKind;
 
 pub use decode::{DecodeError, Received, Refused, decode};
 pub use merge::{merge_v1, merge_v2};
+pub use template::Template;
 pub use v1::{V1Encoder, V1Requests, encode_metadata};
 pub use v2::{V2Encoder, V2Requests};
 

@@ -4,8 +4,8 @@
 //! histogram of its series; what belongs to none goes alone, at the end.
 
 use hashbrown::HashTable;
-use signal::samples::{ExemplarPoint, HistogramPoint, Point};
-use signal::{SampleBatch, Series};
+use signal::samples::{ExemplarPoint, HistogramPoint};
+use signal::{PointRef, Points, SampleBatch, Series};
 
 use super::{Counts, Options};
 use crate::proto::put_varint;
@@ -19,10 +19,30 @@ pub(super) struct Group<'b> {
 }
 
 pub(super) enum Data<'b> {
-    Points(&'b [Point]),
+    Points(Run<'b>),
     Histograms(&'b [HistogramPoint]),
     /// Only exemplars.
     Nothing,
+}
+
+/// Neighbouring points of one series.
+#[derive(Clone, Copy)]
+pub(super) struct Run<'b> {
+    points: &'b Points,
+    start: usize,
+    pub len: usize,
+}
+
+impl<'b> Run<'b> {
+    pub(super) fn iter(self) -> impl Iterator<Item = PointRef<'b>> {
+        (self.start..self.start + self.len).map(|index| self.points.at(index))
+    }
+
+    /// The point, if it is only one.
+    #[inline]
+    pub(super) fn only(self) -> Option<PointRef<'b>> {
+        (self.len == 1).then(|| self.points.at(self.start))
+    }
 }
 
 /// Walks a batch once.
@@ -58,13 +78,22 @@ impl<'b> Plan<'b> {
         if room == 0 {
             return None;
         }
-        let group = if let Some(first) = self.batch.points.get(self.points) {
-            let rest = &self.batch.points[self.points..];
-            let same = |p: &&Point| p.series.ptr_eq(&first.series) && p.family == first.family;
-            let len = 1 + rest[1..].iter().take(room - 1).take_while(same).count();
+        let points = &self.batch.points;
+        let group = if self.points < points.len() {
+            let (start, first) = (self.points, points.at(self.points));
+            let most = room.min(points.len() - start);
+            let same = |index: usize| {
+                let next = points.at(index);
+                next.series.ptr_eq(first.series) && next.family == first.family
+            };
+            let len = 1 + (start + 1..start + most).take_while(|index| same(*index)).count();
             self.points += len;
             self.used += len;
-            Group { series: &first.series, data: Data::Points(&rest[..len]), family: first.family }
+            Group {
+                series: first.series,
+                data: Data::Points(Run { points, start, len }),
+                family: first.family,
+            }
         } else {
             self.next_without_points(room)?
         };
@@ -205,7 +234,7 @@ impl SampleField {
 #[inline]
 pub(super) fn count(counts: &mut Counts, group: &Group<'_>, exemplars: usize) {
     match group.data {
-        Data::Points(points) => counts.samples += points.len(),
+        Data::Points(points) => counts.samples += points.len,
         Data::Histograms(histograms) => counts.histograms += histograms.len(),
         Data::Nothing => {}
     }

@@ -1,9 +1,9 @@
 //! Writes `prometheus.WriteRequest` bodies: the label bytes of a series beside fresh samples.
 
-use signal::samples::{ExemplarPoint, HistogramPoint, Point};
+use signal::samples::{ExemplarPoint, HistogramPoint};
 use signal::{FamilyMetadata, SampleBatch};
 
-use super::plan::{Data, Plan, SampleField, count};
+use super::plan::{Data, Plan, Run, SampleField, count};
 use super::{Counts, Options, kind_number};
 use crate::native;
 use crate::proto::{push_bytes_field, push_f64_field, push_message_field, push_varint, push_varint_field};
@@ -47,8 +47,12 @@ impl V1Requests<'_> {
         while let Some(group) = self.plan.next_group(&mut self.exemplars) {
             count(&mut counts, &group, self.exemplars.len());
             let labels = group.series.wire_bytes();
-            match group.data {
-                Data::Points([point]) if self.exemplars.is_empty() => {
+            let only = match group.data {
+                Data::Points(run) if self.exemplars.is_empty() => run.only(),
+                _ => None,
+            };
+            match only {
+                Some(point) => {
                     let sample = self.sample.bytes(point.timestamp_ms, point.value);
                     out.reserve(labels.len() + sample.len() + 11);
                     out.push(0x0a);
@@ -56,10 +60,10 @@ impl V1Requests<'_> {
                     out.extend_from_slice(labels);
                     out.extend_from_slice(sample);
                 }
-                data => {
+                None => {
                     self.scratch.clear();
                     self.scratch.extend_from_slice(labels);
-                    match data {
+                    match group.data {
                         Data::Points(points) => push_points(points, &mut self.sample, self.scratch),
                         Data::Histograms(histograms) => push_histograms(histograms, self.scratch),
                         Data::Nothing => {}
@@ -74,8 +78,8 @@ impl V1Requests<'_> {
     }
 }
 
-fn push_points(points: &[Point], sample: &mut SampleField, out: &mut Vec<u8>) {
-    for point in points {
+fn push_points(points: Run<'_>, sample: &mut SampleField, out: &mut Vec<u8>) {
+    for point in points.iter() {
         out.extend_from_slice(sample.bytes(point.timestamp_ms, point.value));
     }
 }

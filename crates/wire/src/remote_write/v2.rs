@@ -102,8 +102,12 @@ impl<'a> V2Requests<'a> {
             count(&mut counts, &group, self.exemplars.len());
             self.write_refs(group.series.wire_bytes());
             let metadata = self.metadata_of(group.family);
-            match group.data {
-                Data::Points([point]) if self.exemplars.is_empty() && point.start_ms == 0 => {
+            let only = match group.data {
+                Data::Points(run) if self.exemplars.is_empty() => run.only().filter(|p| p.start_ms == 0),
+                _ => None,
+            };
+            match only {
+                Some(point) => {
                     let (sample, len) = self.sample.padded(point.timestamp_ms, point.value);
                     let parts = len + usize::from(metadata.len);
                     let out = &mut self.encoder.series;
@@ -111,7 +115,7 @@ impl<'a> V2Requests<'a> {
                     push_padded(out, sample, len);
                     push_padded(out, &metadata.bytes, metadata.len.into());
                 }
-                _ => self.write_other(&group, metadata),
+                None => self.write_other(&group, metadata),
             }
             self.exemplars.clear();
         }
@@ -204,7 +208,7 @@ impl<'a> V2Requests<'a> {
         body.clear();
         match group.data {
             Data::Points(points) => {
-                for point in points {
+                for point in points.iter() {
                     let sample = self.sample.bytes(point.timestamp_ms, point.value);
                     if point.start_ms == 0 {
                         body.extend_from_slice(sample);

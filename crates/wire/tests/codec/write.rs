@@ -79,7 +79,8 @@ fn batch() -> SampleBatch {
             point(2, 1_700_000_000_000, -0.0, 0, 1),
             point(2, 1_700_000_000_001, f64::from_bits(0x7ff0_0000_0000_0002), 0, 1),
             point(0, -5, 3.0, 0, NO_FAMILY),
-        ],
+        ]
+        .into(),
         histograms: vec![
             HistogramPoint {
                 series: all[3].clone(),
@@ -107,7 +108,8 @@ fn batch() -> SampleBatch {
             family("a", MetricKind::Counter, "help of a", "seconds"),
             family("b", MetricKind::Unknown, "", ""),
             family("h", MetricKind::Histogram, "help of h", ""),
-        ],
+        ]
+        .into(),
         origin: None,
     }
 }
@@ -138,7 +140,7 @@ fn lines(batch: &SampleBatch, metadata: bool) -> BTreeMap<String, usize> {
     };
     let mut lines = BTreeMap::new();
     let mut add = |line: String| *lines.entry(line).or_insert(0) += 1;
-    for p in &batch.points {
+    for p in batch.points.iter() {
         let start = if metadata { p.start_ms } else { 0 };
         add(format!(
             "{} {:x} {} {start} {:?}",
@@ -335,7 +337,7 @@ fn series_that_make_no_sense_are_refused_alone_and_named() {
     body.extend([0x0a, 9, 0x0a, 5, 0x0a, 1, 0xff, 0x12, 0, 0x12, 0]);
     let received = decode(Message::V1, &body, LIMIT).unwrap();
     assert_eq!(received.counts, Counts { samples: 1, ..Counts::default() });
-    assert_eq!(received.batch.points[0].series.to_string(), "unsorted{job=\"j\"}");
+    assert_eq!(received.batch.points.at(0).series.to_string(), "unsorted{job=\"j\"}");
     let reasons = received.refused.reasons;
     assert_eq!((received.refused.count, received.refused.samples), (6, 6));
     for (reason, part) in reasons.iter().zip([
@@ -370,7 +372,7 @@ fn references_that_make_no_sense_are_refused_alone_and_named() {
         ],
     };
     let received = decode(Message::V2, &request.encode_to_vec(), LIMIT).unwrap();
-    assert_eq!((received.counts.samples, received.batch.points[0].start_ms), (1, 4));
+    assert_eq!((received.counts.samples, received.batch.points.at(0).start_ms), (1, 4));
     let reasons = received.refused.to_string();
     for part in [
         "reference 3 is outside of the table of 3 symbols",
@@ -446,7 +448,7 @@ proptest! {
             let pairs = labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).chain([("__name__", "m")]);
             Point { series: Series::intern(Labels::from_pairs(pairs)), timestamp_ms, value, start_ms, family }
         }).collect();
-        let batch = SampleBatch { points, families, ..SampleBatch::default() };
+        let batch = SampleBatch { points: points.into(), families, ..SampleBatch::default() };
         for message in [Message::V1, Message::V2] {
             let bodies = encode(message, &batch, Options { max_samples, ..Options::default() });
             prop_assert_eq!(bodies.len(), batch.points.len().div_ceil(max_samples));
@@ -459,7 +461,7 @@ proptest! {
                 for (line, n) in lines(&received, message == Message::V2) {
                     *read_lines.entry(line).or_insert(0) += n;
                 }
-                read.points.extend(received.points);
+                read.points.extend(received.points.iter().map(|p| p.to_point()));
             }
             let order = |b: &SampleBatch| b.points.iter().map(|p| (p.series.id(), p.timestamp_ms, p.value.to_bits())).collect::<Vec<_>>();
             prop_assert_eq!(order(&read), order(&batch));

@@ -86,10 +86,11 @@ pub fn api_address(folder: &Path) -> anyhow::Result<SocketAddr> {
 
 /// Alloy's configuration, which is ours too.
 fn alloy(path: &Path, setup: &Setup<'_>, variant: Variant) -> anyhow::Result<Child> {
-    let mut targets = String::new();
+    let mut list = String::new();
     for target in setup.targets {
-        let _ = write!(targets, "{{\"__address__\" = \"{target}\"}}, ");
+        let _ = write!(list, "{{\"__address__\" = \"{target}\"}}, ");
     }
+    let (before, targets) = target_relabelling(setup.relabel, &list);
     let message = if variant == Variant::Version2 {
         "protobuf_message = \"io.prometheus.write.v2.Request\""
     } else {
@@ -99,8 +100,9 @@ fn alloy(path: &Path, setup: &Setup<'_>, variant: Variant) -> anyhow::Result<Chi
     let (rules, forward) = relabelling(setup.relabel);
     let config = format!(
         r#"
+{before}
 prometheus.scrape "bench" {{
-	targets         = [{targets}]
+	targets         = {targets}
 	forward_to      = [{forward}]
 	scrape_interval = "{interval}s"
 	scrape_timeout  = "{interval}s"
@@ -133,7 +135,23 @@ prometheus.remote_write "bench" {{
     quiet(&mut command, setup.folder)
 }
 
-/// Five rules that keep everything and change one label.
+/// Five rules for targets, of which four change nothing: the rules as text and what to scrape.
+fn target_relabelling(on: bool, targets: &str) -> (String, String) {
+    if !on {
+        return (String::new(), format!("[{targets}]"));
+    }
+    let mut rules = format!("discovery.relabel \"bench\" {{\n\ttargets = [{targets}]\n");
+    for i in 0..4 {
+        let _ = write!(
+            rules,
+            "\trule {{\n\t\tsource_labels = [\"__address__\"]\n\t\tregex = \"never_{i}_.*\"\n\t\taction = \"drop\"\n\t}}\n"
+        );
+    }
+    rules.push_str("\trule {\n\t\ttarget_label = \"zone\"\n\t\treplacement = \"bench\"\n\t}\n}\n");
+    (rules, "discovery.relabel.bench.output".to_string())
+}
+
+/// Five rules for samples that keep everything and change one label.
 fn relabelling(on: bool) -> (String, &'static str) {
     if !on {
         return (String::new(), "prometheus.remote_write.bench.receiver");
@@ -161,6 +179,12 @@ fn scrape_yaml(setup: &Setup<'_>) -> String {
     }
     text.push_str("]\n");
     if setup.relabel {
+        text.push_str("  relabel_configs:\n");
+        for i in 0..4 {
+            let _ =
+                writeln!(text, "  - {{source_labels: [__address__], regex: 'never_{i}_.*', action: drop}}");
+        }
+        text.push_str("  - {target_label: zone, replacement: bench}\n");
         text.push_str("  metric_relabel_configs:\n");
         for i in 0..4 {
             let _ = writeln!(text, "  - {{source_labels: [__name__], regex: 'never_{i}_.*', action: drop}}");

@@ -139,8 +139,8 @@ fn point(series: Series, timestamp_ms: i64, value: f64) -> Point {
 /// Samples of one series; each value is its time as well, so that order shows.
 fn batch(name: &str, values: &[f64]) -> SampleBatch {
     let one = series(&[("__name__", name)]);
-    let points = values.iter().map(|v| point(one.clone(), 1_000_000 + *v as i64, *v)).collect();
-    SampleBatch { points, origin: Some(one.stable_hash()), ..SampleBatch::default() }
+    let points: Vec<_> = values.iter().map(|v| point(one.clone(), 1_000_000 + *v as i64, *v)).collect();
+    SampleBatch { points: points.into(), origin: Some(one.stable_hash()), ..SampleBatch::default() }
 }
 
 /// The pairs that references mean.

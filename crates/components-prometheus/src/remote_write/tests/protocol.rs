@@ -48,7 +48,7 @@ fn everything() -> SampleBatch {
         timestamp_ms: 1_999,
     };
     SampleBatch {
-        points: vec![first, point(series(&[("__name__", "b")]), 2_000, 8.0)],
+        points: vec![first, point(series(&[("__name__", "b")]), 2_000, 8.0)].into(),
         histograms: vec![HistogramPoint {
             series: h,
             timestamp_ms: 2_000,
@@ -57,7 +57,7 @@ fn everything() -> SampleBatch {
             family: 1,
         }],
         exemplars: vec![exemplar],
-        families: vec![family("a"), family("h")],
+        families: vec![family("a"), family("h")].into(),
         origin: Some(1),
     }
 }
@@ -102,9 +102,11 @@ async fn labels_are_sorted_unique_and_never_empty() {
         let unsorted = series(&[("z", "1"), ("__name__", "up"), ("m", "2"), ("empty", ""), ("B", "3")]);
         let nameless = series(&[]);
         let points = vec![point(unsorted, 1, 1.0), point(nameless, 1, 2.0)];
-        let posted =
-            one_request(&format!("{version}\n{rule}"), SampleBatch { points, ..SampleBatch::default() })
-                .await;
+        let posted = one_request(
+            &format!("{version}\n{rule}"),
+            SampleBatch { points: points.into(), ..SampleBatch::default() },
+        )
+        .await;
         let names: Vec<String> = if posted.is_v2() {
             let request = posted.v2();
             assert_eq!(request.timeseries.len(), 1, "a series must have labels: {request:?}");
@@ -351,8 +353,8 @@ async fn external_labels_fill_gaps_before_write_relabel_config_sees_them() {
         [("__name__", "b"), ("region", "us-west")],
         [("__name__", "drop_me"), ("x", "1")],
     ];
-    let points = points.iter().map(|pairs| point(series(pairs), 1, 1.0)).collect();
-    running.send(SampleBatch { points, origin: Some(1), ..SampleBatch::default() }).await;
+    let points: Vec<_> = points.iter().map(|pairs| point(series(pairs), 1, 1.0)).collect();
+    running.send(SampleBatch { points: points.into(), origin: Some(1), ..SampleBatch::default() }).await;
     let sent: Vec<_> = receiver.wait(1).await[0].samples().into_iter().map(|s| s.series).collect();
     assert_eq!(
         sent,

@@ -117,7 +117,7 @@ fn large(value: f64) -> SampleBatch {
     .take(100_000)
     .collect();
     let one = series(&[("__name__", "large"), ("noise", &noise)]);
-    SampleBatch { points: vec![point(one, 1, value)], origin: Some(7), ..SampleBatch::default() }
+    SampleBatch { points: vec![point(one, 1, value)].into(), origin: Some(7), ..SampleBatch::default() }
 }
 
 async fn with_small_queue(on_full: &str, queue: &str) -> (Receiver, super::Running) {
@@ -205,7 +205,7 @@ async fn samples_that_are_too_old_are_left_out_and_counted() {
     let now = jiff::Timestamp::now().as_millisecond();
     let one = series(&[("__name__", "up")]);
     let points = vec![point(one.clone(), now - 2 * 3_600_000, 1.0), point(one, now, 2.0)];
-    running.send(SampleBatch { points, origin: Some(1), ..SampleBatch::default() }).await;
+    running.send(SampleBatch { points: points.into(), origin: Some(1), ..SampleBatch::default() }).await;
     receiver.wait(1).await;
     assert_eq!(receiver.taken(), [2.0]);
     assert_eq!(running.sum("prometheus_remote_storage_samples_dropped_total", "too_old"), 1.0);

@@ -98,7 +98,7 @@ async fn a_label_of_ten_megabytes_passes_and_leaves_nothing_behind() {
     let page = format!("a{{x=\"{}\"}} 1\n", "y".repeat(10 << 20));
     let bench = Bench::start("", [text(&page), text("b 1\n")]).await;
     let batch = bench.next().await;
-    assert_eq!(batch.points[0].series.get("x").map(str::len), Some(10 << 20));
+    assert_eq!(batch.points.at(0).series.get("x").map(str::len), Some(10 << 20));
     drop(batch);
     assert_eq!(bench.scraped().await.len(), 2);
 }

@@ -3,6 +3,7 @@
 mod hostile;
 mod native;
 mod pages;
+mod rows;
 mod targets;
 
 use std::collections::VecDeque;
@@ -203,7 +204,7 @@ const REPORTED: [&str; 8] = [
 /// Series and values, without reported series and their common labels.
 pub(super) fn shown(batch: &Samples) -> Vec<String> {
     let mut out = Vec::new();
-    for point in &batch.points {
+    for point in batch.points.iter() {
         let series = point.series.to_string();
         if !REPORTED.iter().any(|r| series.starts_with(r)) {
             let value = if is_stale(point.value) { "stale".to_owned() } else { point.value.to_string() };

@@ -11,9 +11,9 @@ async fn samples_get_the_labels_of_their_target() {
     let bench = Bench::start("", [text(page)]).await;
     let batch = bench.next().await;
     assert_eq!(shown(&batch), ["hits_total{code=\"200\"} 3", "up_since 1.5"]);
-    assert_eq!(batch.points[1].series.to_string(), r#"up_since{instance="i", job="j"}"#);
+    assert_eq!(batch.points.at(1).series.to_string(), r#"up_since{instance="i", job="j"}"#);
     assert!(batch.origin.is_some());
-    assert!(batch.points.iter().all(|p| p.timestamp_ms == batch.points[0].timestamp_ms));
+    assert!(batch.points.iter().all(|p| p.timestamp_ms == batch.points.at(0).timestamp_ms));
     let reports =
         ["up", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling", "scrape_series_added"];
     assert_eq!(reports.map(|name| reported(&batch, name)), [Some(1.0), Some(2.0), Some(2.0), Some(2.0)]);
@@ -31,21 +31,21 @@ async fn labels_that_a_target_label_hides_are_exported_or_honored() {
     let bench = Bench::start("", [text(page)]).await;
     let batch = bench.next().await;
     assert_eq!(
-        batch.points[0].series.to_string(),
+        batch.points.at(0).series.to_string(),
         r#"a{exported_exported_instance="x", exported_instance="y", exported_job="k", instance="i", job="j"}"#
     );
     let bench = Bench::start("honor_labels = true", [text(page)]).await;
     let batch = bench.next().await;
-    assert_eq!(batch.points[0].series.to_string(), r#"a{exported_instance="y", instance="x", job="k"}"#);
+    assert_eq!(batch.points.at(0).series.to_string(), r#"a{exported_instance="y", instance="x", job="k"}"#);
 }
 
 #[tokio::test(start_paused = true)]
 async fn times_on_the_page_are_taken_unless_told_otherwise() {
     let page = "a 1 1700000000000\n";
     let bench = Bench::start("", [text(page)]).await;
-    assert_eq!(bench.next().await.points[0].timestamp_ms, 1_700_000_000_000);
+    assert_eq!(bench.next().await.points.at(0).timestamp_ms, 1_700_000_000_000);
     let bench = Bench::start("honor_timestamps = false", [text("a 1 5\n")]).await;
-    assert_ne!(bench.next().await.points[0].timestamp_ms, 5);
+    assert_ne!(bench.next().await.points.at(0).timestamp_ms, 5);
     let bench = Bench::start("", [text("a 1 9700000000000\nb 2\n")]).await;
     assert_eq!(bench.scraped().await, ["b 2"], "a time far ahead is left out");
 }
@@ -231,7 +231,7 @@ async fn a_counters_start_is_sent_as_a_zero_once() {
     let bench = Bench::start("start_timestamp_zero_ingestion = true", [openmetrics(&page)]).await;
     let batch = bench.next().await;
     assert_eq!(shown(&batch), ["a_total 0", "a_total 7"]);
-    assert_eq!((batch.points[0].timestamp_ms, batch.points[1].start_ms), (start * 1000, start * 1000));
+    assert_eq!((batch.points.at(0).timestamp_ms, batch.points.at(1).start_ms), (start * 1000, start * 1000));
     assert_eq!(bench.scraped().await, ["a_total 7"]);
     let restarted = crate_now() / 1000 + 9;
     bench.site.set(openmetrics(&format!("# TYPE a counter\na_total 1\na_created {restarted}\n")));

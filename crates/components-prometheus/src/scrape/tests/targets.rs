@@ -11,7 +11,7 @@ async fn a_target_is_scraped_at_once_and_then_at_its_place_in_the_interval() {
     let bench = Bench::start("", [text("a 1\n")]).await;
     let mut times = vec![];
     for _ in 0..4 {
-        times.push(bench.next().await.points[0].timestamp_ms);
+        times.push(bench.next().await.points.at(0).timestamp_ms);
         if times.len() == 1 {
             assert!(started.elapsed() < Duration::from_secs(2));
         }
@@ -44,10 +44,10 @@ async fn requests_say_what_they_accept_and_how_long_they_wait() {
 async fn the_job_of_a_target_without_one_is_the_component() {
     let target = r#"{"__address__" = "alloy.internal:12345"}"#;
     let bench = Bench::with_targets(target, "", [text("a 1\n")]).await;
-    let series = bench.next().await.points[0].series.to_string();
+    let series = bench.next().await.points.at(0).series.to_string();
     assert_eq!(series, r#"a{instance="alloy.internal:12345", job="prometheus.scrape.test"}"#);
     let bench = Bench::with_targets(target, "job_name = \"mine\"", [text("a 1\n")]).await;
-    assert_eq!(bench.next().await.points[0].series.get("job"), Some("mine"));
+    assert_eq!(bench.next().await.points.at(0).series.get("job"), Some("mine"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,14 +64,14 @@ async fn a_target_that_is_given_twice_is_scraped_once() {
 #[tokio::test(start_paused = true)]
 async fn a_target_that_is_gone_is_marked_two_intervals_later() {
     let bench = Bench::start("", [text("a 1\n")]).await;
-    let last = bench.next().await.points[0].timestamp_ms;
+    let last = bench.next().await.points.at(0).timestamp_ms;
     bench.harness.update(&config("", "")).await.expect("updated");
     let gone = tokio::time::Instant::now();
     let batch = bench.next().await;
     assert!(gone.elapsed() > Duration::from_secs(15), "{:?}", gone.elapsed());
     assert_eq!(shown(&batch), ["a stale"]);
     assert!(reported(&batch, "up").is_some_and(signal::samples::is_stale));
-    let stale_ms = batch.points[0].timestamp_ms;
+    let stale_ms = batch.points.at(0).timestamp_ms;
     assert!(stale_ms > last && stale_ms <= last + 15_000, "as of the scrape that did not happen");
     pass(60).await;
     assert!(bench.sink.take().is_empty());
