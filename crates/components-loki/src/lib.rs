@@ -5,26 +5,23 @@ use component::ComponentDef;
 pub mod echo;
 pub mod enrich;
 pub mod intake;
-pub mod source;
 mod once_a_minute;
 pub mod process;
 pub mod relabel;
-pub mod source;
 pub mod secretfilter;
+pub mod source;
 pub mod streams;
 
 /// The components of this family.
 pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<echo::Echo>(),
-    ComponentDef::of::<source::docker::Docker>(),
     ComponentDef::of::<enrich::Enrich>(),
     ComponentDef::of::<process::Process>(),
     ComponentDef::of::<relabel::Relabel>(),
     ComponentDef::of::<source::api::Api>(),
     ComponentDef::of::<source::awsfirehose::AwsFirehose>(),
+    ComponentDef::of::<source::docker::Docker>(),
     ComponentDef::of::<source::file::File>(),
     ComponentDef::of::<source::heroku::Heroku>(),
     ComponentDef::of::<secretfilter::Secretfilter>(),
 ];
-pub const COMPONENTS: &[ComponentDef] =
-    &[ComponentDef::of::<echo::Echo>(), ComponentDef::of::<source::file::File>()];

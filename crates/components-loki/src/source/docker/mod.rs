@@ -16,21 +16,21 @@ use std::time::Duration;
 use component::eval::Invalid;
 use component::metrics::IntCounter;
 use component::{
-    Arguments, BuildCx, Component, Error, Event, Exports, Fanout, Health, Receiver, RelabelRules, RunCx, Spawner,
-    Stability, Target,
+    Arguments, BuildCx, Component, Error, Event, Exports, Fanout, Health, Receiver, RelabelRules, RunCx,
+    Spawner, Stability, Target,
 };
 use net::args::HttpClientArgs;
 use net::docker::Engine;
 use parking_lot::Mutex;
 use signal::{Labels, LabelsBuilder, Logs};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::cursors::{Cursors, SAVE_EVERY};
 use super::file::positions::label_text;
 use super::outlet::Outlet;
 use crate::intake::Intake;
+use crate::once_a_minute::OnceAMinute;
 use follower::{Container, Follower};
 use info::Status;
 use resume::Place;
@@ -104,8 +104,8 @@ struct Shared {
     metrics: Metrics,
     questions: Semaphore,
     status: Mutex<BTreeMap<String, Status>>,
-    /// When a bad line was told last.
-    told: Mutex<Option<Instant>>,
+    /// Bad lines are told of.
+    told: OnceAMinute,
     /// Whether the node was reported healthy last.
     healthy: Mutex<Option<bool>>,
 }
@@ -175,7 +175,7 @@ impl Component for Docker {
             metrics: self.metrics,
             questions: Semaphore::new(QUESTIONS),
             status: Mutex::default(),
-            told: Mutex::default(),
+            told: OnceAMinute::default(),
             healthy: Mutex::default(),
         });
         let show = shared.clone();
@@ -244,9 +244,10 @@ fn wanted(args: &Args) -> BTreeMap<String, Labels> {
 
 impl Running {
     fn apply(&mut self, args: Args) -> Result<(), Error> {
-        let same_engine = self.made.as_ref().is_some_and(|made| {
-            made.host == args.host && made.http_client_config == args.http_client_config
-        });
+        let same_engine = self
+            .made
+            .as_ref()
+            .is_some_and(|made| made.host == args.host && made.http_client_config == args.http_client_config);
         let engine = match self.engine.clone().filter(|_| same_engine) {
             Some(engine) => engine,
             None => Arc::new(prepare(&args, &self.shared.cx)?),
@@ -288,14 +289,22 @@ impl Running {
             }
         };
         container.label(label_text(&labels));
-        let status = Status { labels: label_text(&labels), position: container.seconds(), ..Status::default() };
+        let status =
+            Status { labels: label_text(&labels), position: container.seconds(), ..Status::default() };
         self.shared.status.lock().insert(id.clone(), status);
         if let Some(old) = self.following.get(&id) {
             old.stop.cancel();
         }
         let (stop, done) = (CancellationToken::new(), CancellationToken::new());
-        let follower =
-            Follower::new(self.shared.clone(), engine.clone(), container, &labels, intake, every, stop.clone());
+        let follower = Follower::new(
+            self.shared.clone(),
+            engine.clone(),
+            container,
+            &labels,
+            intake,
+            every,
+            stop.clone(),
+        );
         let ended = done.clone().drop_guard();
         self.spawner.spawn(async move {
             follower.run().await;

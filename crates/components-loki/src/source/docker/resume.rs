@@ -172,7 +172,8 @@ mod tests {
     #[test]
     fn lines_of_the_same_nanosecond_are_told_apart() {
         let same = 5_000_000_007;
-        let log = [out(1, "a"), out(same, "b"), out(same, "b"), line(Stream::Stderr, same, "b"), out(same, "c")];
+        let log =
+            [out(1, "a"), out(same, "b"), out(same, "b"), line(Stream::Stderr, same, "b"), out(same, "c")];
         for upto in 0..=log.len() {
             let mut place = Place::default();
             log[..upto].iter().for_each(|l| place.push(l));
