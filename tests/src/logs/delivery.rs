@@ -159,7 +159,7 @@ impl Drop for Small {
 
 #[test]
 fn a_full_disk_stops_the_reading_and_loses_nothing() {
-    let Some(small) = Small::mount("2m") else {
+    let Some(small) = Small::mount("4m") else {
         eprintln!("only root may mount: not tested");
         return;
     };
@@ -168,7 +168,9 @@ fn a_full_disk_stops_the_reading_and_loses_nothing() {
     let journal = Journal::with_padding(&path, 1000);
     let mut loki = Loki::start();
     loki.go_down();
-    let config = Pipeline { write: DISK, ..Pipeline::new(&path, &loki) }.config();
+    // More than the disk has; a segment, the unit in which room becomes free, is an eighth of it.
+    let write = "wal {\n\t\tenabled  = true\n\t\tmax_size = \"8MiB\"\n\t}";
+    let config = Pipeline { write, ..Pipeline::new(&path, &loki) }.config();
     let mut program = Program::prepare(&config);
     program.store_at(small.0.path());
     program.launch();
