@@ -29,6 +29,7 @@ use super::lines::Split;
 use super::registry::Registry;
 use super::tail::{Job, State, Surroundings, Tail};
 use super::{Metrics, Settings};
+use crate::once_a_minute::OnceAMinute;
 
 /// Batches in flight at once.
 pub const WORKERS: usize = 4;
@@ -47,9 +48,6 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 
 /// Reads of a rotated file that may fail in a row.
 const MOST_FAILURES: u32 = 10;
-
-/// How often a refusal for good is logged at most.
-const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// What workers and keeper share.
 pub struct Engine {
@@ -73,7 +71,7 @@ pub struct Engine {
     pub(super) stopping: CancellationToken,
     /// Answers are not waited for any more.
     pub(super) abandon: CancellationToken,
-    logged: Mutex<Option<Instant>>,
+    refusals: OnceAMinute,
     pub(super) shown: Mutex<Vec<Arc<Tail>>>,
 }
 
@@ -124,7 +122,7 @@ impl Engine {
             kept: AtomicUsize::new(0),
             stopping: CancellationToken::new(),
             abandon: CancellationToken::new(),
-            logged: Mutex::default(),
+            refusals: OnceAMinute::default(),
             shown: Mutex::default(),
         }
     }
@@ -393,11 +391,9 @@ impl Engine {
 
     fn dropped(&self, tail: &Tail, job: &Job, message: &str) {
         self.metrics.dropped.with_label_values(&[tail.key.path.as_str()]).inc_by(job.logs.len() as u64);
-        let mut logged = self.logged.lock();
-        let now = Instant::now();
-        if logged.is_none_or(|last| now.duration_since(last) >= LOG_EVERY) {
-            *logged = Some(now);
-            tracing::error!(path = %tail.path.display(), lines = job.logs.len(), %message, "lines were refused and dropped");
+        if self.refusals.now() {
+            let (path, lines) = (tail.path.display(), job.logs.len());
+            tracing::error!(%path, lines, %message, "lines were refused for good and dropped");
         }
     }
 

@@ -217,7 +217,7 @@ impl Tail {
                     if state.failures.is_power_of_two() {
                         tracing::warn!(%error, path = %self.path.display(), "the file cannot be read now");
                     }
-                    let wait = (RETRY.0 * (1 << state.failures.min(4))).min(RETRY.1);
+                    let wait = (RETRY.0 * (1 << (state.failures - 1).min(4))).min(RETRY.1);
                     state.delay_until = Some(now + wait);
                 }
             }
@@ -273,6 +273,8 @@ impl Tail {
     fn spare_handle(&self, state: &mut State, at: &Surroundings<'_>) {
         if at.slots.taken() * 4 > at.most_open * 3
             && let Some(current) = state.current()
+            // A line that has no end yet would be lost with a file that is then deleted.
+            && current.size <= current.read.offset
         {
             current.handle = None;
         }
@@ -285,7 +287,9 @@ impl Tail {
         let metadata = match std::fs::metadata(&self.path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                state.awaited = true;
+                if !std::mem::replace(&mut state.awaited, true) && !state.started {
+                    tracing::warn!(path = %self.path.display(), "the file is not there; it is waited for");
+                }
                 self.left(state, at);
                 return if state.has_record() { self.resume(state, at) } else { Ok(()) };
             }
