@@ -74,6 +74,8 @@ struct Shared {
     state: Mutex<State>,
     changed: watch::Sender<u64>,
     open: AtomicUsize,
+    questions: AtomicUsize,
+    most_questions: AtomicUsize,
 }
 
 struct State {
@@ -121,8 +123,13 @@ impl FakeEngine {
             chunk: usize::MAX,
             broken: false,
         };
-        let shared =
-            Shared { state: Mutex::new(state), changed: watch::Sender::new(0), open: AtomicUsize::new(0) };
+        let shared = Shared {
+            state: Mutex::new(state),
+            changed: watch::Sender::new(0),
+            open: AtomicUsize::default(),
+            questions: AtomicUsize::default(),
+            most_questions: AtomicUsize::default(),
+        };
         Self { shared: Arc::new(shared), host, life: Mutex::default() }
     }
 
@@ -253,6 +260,11 @@ impl FakeEngine {
         self.shared.open.load(Ordering::SeqCst)
     }
 
+    /// The most questions that were under way at once.
+    pub fn most_questions(&self) -> usize {
+        self.shared.most_questions.load(Ordering::SeqCst)
+    }
+
     /// Waits until so many log streams are open.
     pub async fn until_open(&self, count: usize) {
         let mut changed = self.shared.changed.subscribe();
@@ -282,7 +294,15 @@ where
 {
     let service = hyper::service::service_fn(move |request| {
         let shared = shared.clone();
-        async move { Ok::<_, Infallible>(answer(shared, request).await) }
+        async move {
+            let under_way = shared.questions.fetch_add(1, Ordering::SeqCst) + 1;
+            shared.most_questions.fetch_max(under_way, Ordering::SeqCst);
+            // So that questions that come together are under way together.
+            tokio::task::yield_now().await;
+            let answer = answer(shared.clone(), request).await;
+            shared.questions.fetch_sub(1, Ordering::SeqCst);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection =
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service);

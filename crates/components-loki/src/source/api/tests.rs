@@ -6,7 +6,7 @@ use component::ComponentDef;
 use component::testkit::Names;
 use signal::logs::Entry;
 use wire::compress::SnappyEncoder;
-use wire::loki::push_stream;
+use wire::loki::{entry_len, push_stream};
 
 use super::super::http_intake::bench::Bench;
 use super::*;
@@ -32,7 +32,8 @@ fn snappy(body: &[u8]) -> Vec<u8> {
 fn proto(streams: &[(&str, &str)]) -> Vec<u8> {
     let mut body = Vec::new();
     for (labels, line) in streams {
-        push_stream(&mut body, labels, [&entry(line)].into_iter());
+        let entry = entry(line);
+        push_stream(&mut body, labels, entry_len(&entry), [&entry].into_iter());
     }
     body
 }

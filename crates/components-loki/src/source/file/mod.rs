@@ -14,7 +14,7 @@ mod identity;
 mod inotify;
 mod keeper;
 mod lines;
-mod positions;
+pub(crate) mod positions;
 mod registry;
 mod siblings;
 mod tail;
