@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use component::BuildCx;
 use net::ServerTls;
 use net::socket::Claim;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -168,11 +168,17 @@ impl<S: AsyncRead + Unpin> Input<S> {
     }
 }
 
-async fn serve(stream: impl AsyncRead + Unpin, peer: SocketAddr, shared: &Listening) {
+/// Reads a connection to its end and tells the client that it is well.
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, shared: &Listening) {
+    let mut input = Input { stream, buffer: BytesMut::new(), chunk: CHUNK[0], retiring: None, quiet: false };
+    read(&mut input, peer, shared).await;
+    let _ = tokio::time::timeout(EMPTY[1], input.stream.shutdown()).await;
+}
+
+async fn read(input: &mut Input<impl AsyncRead + Unpin>, peer: SocketAddr, shared: &Listening) {
     let mut reading = shared.current.load_full();
     let mut sender = reading.sender(peer.ip().to_canonical()).await;
     let mut framer = Framer::new(reading.args.framing(), reading.args.limit());
-    let mut input = Input { stream, buffer: BytesMut::new(), chunk: CHUNK[0], retiring: None, quiet: false };
     loop {
         let end = input.read(&framer, reading.args.idle(), &shared.retire).await;
         let now = shared.current.load_full();
