@@ -23,5 +23,6 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<source::docker::Docker>(),
     ComponentDef::of::<source::file::File>(),
     ComponentDef::of::<source::heroku::Heroku>(),
+    ComponentDef::of::<source::journal::Journal>(),
     ComponentDef::of::<secretfilter::Secretfilter>(),
 ];

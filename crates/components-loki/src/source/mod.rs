@@ -7,6 +7,7 @@ pub mod docker;
 pub mod file;
 pub mod heroku;
 mod http_intake;
+pub mod journal;
 mod outlet;
 
 use bytes::Bytes;
