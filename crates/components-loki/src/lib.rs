@@ -11,6 +11,7 @@ pub mod relabel;
 pub mod secretfilter;
 pub mod source;
 pub mod streams;
+pub mod write;
 
 /// The components of this family.
 pub const COMPONENTS: &[ComponentDef] = &[
@@ -18,11 +19,14 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<enrich::Enrich>(),
     ComponentDef::of::<process::Process>(),
     ComponentDef::of::<relabel::Relabel>(),
+    ComponentDef::of::<secretfilter::Secretfilter>(),
     ComponentDef::of::<source::api::Api>(),
     ComponentDef::of::<source::awsfirehose::AwsFirehose>(),
     ComponentDef::of::<source::docker::Docker>(),
     ComponentDef::of::<source::file::File>(),
+    ComponentDef::of::<source::gelf::Gelf>(),
     ComponentDef::of::<source::heroku::Heroku>(),
     ComponentDef::of::<source::journal::Journal>(),
-    ComponentDef::of::<secretfilter::Secretfilter>(),
+    ComponentDef::of::<source::syslog::Syslog>(),
+    ComponentDef::of::<write::Write>(),
 ];

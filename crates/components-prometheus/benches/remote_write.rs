@@ -4,11 +4,12 @@
 //! through the throughput. `copy` writes the same bytes and nothing else: the floor.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use components_prometheus::remote_write::bench::{Action, Encoding, Version};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use signal::samples::{NO_FAMILY, Point};
-use signal::{Labels, SampleBatch, Series};
+use signal::{FamilyList, Labels, Row, SampleBatch, Series, SeriesList};
 
 const SAMPLES: usize = 1_900;
 
@@ -55,6 +56,17 @@ fn encode(c: &mut Criterion) {
     for (name, version, external, rules) in cases {
         let encoding = Encoding::new(version, external, rules);
         group.bench_function(name, |b| b.iter(|| encoding.encode(black_box(&with_origin))));
+    }
+    let points = with_origin.points.iter();
+    let (series, family) = points.map(|p| (p.series.clone(), NO_FAMILY)).unzip();
+    let list = Arc::new(SeriesList::new(series, family, FamilyList::default()));
+    let values = with_origin.points.iter().map(|p| p.value).collect();
+    let points = Row::new(list, 1_763_700_000_000, values).into();
+    let row = SampleBatch { points, origin: Some(1), ..SampleBatch::default() };
+    for (name, version) in [("v1_row", Version::V1), ("v2_row", Version::V2)] {
+        let encoding = Encoding::new(version, &external, &rules);
+        (0..3).for_each(|_| assert!(encoding.encode(&row) > 0));
+        group.bench_function(name, |b| b.iter(|| encoding.encode(black_box(&row))));
     }
     let without_origin = batch(None);
     let encoding = Encoding::new(Version::V1, &external, &rules);

@@ -68,6 +68,24 @@ fn benches(c: &mut Criterion) {
             })
         });
     }
+    // The page has come twice: only its values are taken.
+    let format = Format::PrometheusText;
+    let mut memory = Memory::default();
+    let mut batch = SampleBatch::default();
+    for (page, time) in pages.iter().zip(1..) {
+        batch = SampleBatch::default();
+        read(&mut memory, &mut scratch, &rules, (format, page), time, &mut batch).1.expect("a good page");
+    }
+    memory.learn(&pages[1], 0, &mut batch);
+    let mut time = 3;
+    group.bench_function("row", |b| {
+        b.iter(|| {
+            time += 1;
+            let page = &pages[time as usize % 2];
+            let values = memory.repeat(&rules, (format, page), time).expect("a page that repeats");
+            black_box(memory.row(time, values).expect("read"));
+        })
+    });
     group.finish();
 }
 

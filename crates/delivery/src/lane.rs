@@ -223,7 +223,8 @@ pub(crate) fn millis(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(10_000_000_000_000)
 }
 
-/// Which lane a key belongs to. The multiplication spreads keys that are no hashes.
-pub(crate) fn lane_of(key: u64, lanes: usize) -> usize {
+/// Which lane a key belongs to: for an owner that puts what belongs to one lane into one record. The
+/// multiplication spreads keys that are no hashes.
+pub fn lane_of(key: u64, lanes: usize) -> usize {
     ((key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize) % lanes
 }

@@ -29,6 +29,7 @@ pub use config::{Backoff, Config, DiskConfig, Fsync, OnFull};
 pub use endpoints::{Endpoint, Endpoints, Plan};
 pub use handover::Handover;
 pub use inspect::{Inspection, SegmentInspection, StoredRecord, inspect};
+pub use lane::lane_of;
 pub use queue::{AppendError, FolderChanged, OpenError, Queue};
 pub use record::{BoxFuture, Outcome, Record, Transport};
 pub use stats::{Amount, Drained, Histogram, LastError, SEND_SECONDS_BOUNDS, Stats};

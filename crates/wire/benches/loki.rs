@@ -10,7 +10,7 @@ use bytestring::ByteString;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use signal::logs::Entry;
 use wire::compress::SnappyEncoder;
-use wire::loki::{decode, decode_json, merge, push_stream};
+use wire::loki::{decode, decode_json, entry_len, merge, push_stream};
 
 const READ: usize = 256 << 10;
 const LABELS: &str = r#"{filename="/var/log/app/server.log", host="node-7", job="app"}"#;
@@ -45,7 +45,8 @@ fn bench(c: &mut Criterion) {
         group.bench_function("write", |b| {
             b.iter(|| {
                 out.clear();
-                push_stream(&mut out, LABELS, black_box(&entries).iter());
+                let len = black_box(&entries).iter().map(entry_len).sum();
+                push_stream(&mut out, LABELS, len, entries.iter());
             });
         });
         let body = out.clone();

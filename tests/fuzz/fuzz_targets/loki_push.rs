@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wire::loki::{decode, decode_json, merge, parse_label_string, push_stream, write_label_string};
+use wire::loki::{decode, decode_json, entry_len, merge, parse_label_string, push_stream, write_label_string};
 
 fuzz_target!(|body: &[u8]| {
     let _ = merge([body, body], &mut Vec::new());
@@ -16,7 +16,8 @@ fuzz_target!(|body: &[u8]| {
         for (i, labels) in batch.streams.iter().enumerate() {
             let mut text = String::new();
             write_label_string(labels, &mut text);
-            push_stream(&mut out, &text, batch.entries.iter().filter(|e| e.stream as usize == i));
+            let entries = batch.entries.iter().filter(|e| e.stream as usize == i);
+            push_stream(&mut out, &text, entries.clone().map(entry_len).sum(), entries);
         }
         let again = decode(&out.into(), 0, 1 << 24).expect("what we write, we read");
         assert!(again.refused.is_empty() && again.replaced == 0, "{}", again.refused);

@@ -4,6 +4,8 @@
 //! comes out goes to `forward_to` in the sender's task. `Ok` means that each entry was taken below, was dropped
 //! by a stage and counted, or is kept back by a stage together with the batch's hold.
 
+#[cfg(test)]
+mod corpus;
 mod debug;
 mod expression;
 pub mod extracted;

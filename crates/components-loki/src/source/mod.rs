@@ -1,14 +1,20 @@
-//! Where logs come from; the folder of each source is the last part of its name.
+//! `loki.source.*`: where log lines come from, and what several of them share.
 
 pub mod api;
 pub mod awsfirehose;
-mod cursors;
+#[cfg(test)]
+mod bench;
+pub mod cursors;
+mod datagrams;
 pub mod docker;
 pub mod file;
+pub mod gelf;
+mod hand_over;
 pub mod heroku;
 mod http_intake;
 pub mod journal;
-mod outlet;
+pub mod outlet;
+pub mod syslog;
 
 use bytes::Bytes;
 use bytestring::ByteString;

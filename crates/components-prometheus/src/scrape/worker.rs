@@ -26,6 +26,7 @@ use super::fetch::{Buffers, Failed, Metrics, Pool, fetch};
 use super::page::{self, Memory, Tally};
 use super::rules::Rules;
 use super::target::Spec;
+use crate::heavy::heavy;
 
 /// How long a stopping component goes on handing over what it has scraped.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -202,7 +203,7 @@ impl Worker {
             () = self.stop.cancelled() => return None,
             page = page => page,
         };
-        let read = heavy(buffers.body.len(), || {
+        let read = heavy(buffers.body.len() > LARGE_PAGE, || {
             let read = || target.take_page(page, &mut buffers, time_ms, started, &self.shared.metrics);
             catch_unwind(AssertUnwindSafe(read))
         });
@@ -437,13 +438,6 @@ fn next_due(target: &Target, at: Instant, time_ms: i64) -> Phase {
         return Phase::Due { at: now + Duration::from_millis(wait as u64), planned_ms: time_ms + wait };
     }
     Phase::Due { at: at + interval, planned_ms: time_ms + interval_ms }
-}
-
-/// Runs `work`; beside the other tasks where there is much of it and the runtime has threads for that.
-fn heavy<R>(bytes: usize, work: impl FnOnce() -> R) -> R {
-    let threads =
-        tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread;
-    if bytes > LARGE_PAGE && threads { tokio::task::block_in_place(work) } else { work() }
 }
 
 fn live_text(batch: &Samples) -> String {

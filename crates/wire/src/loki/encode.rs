@@ -100,12 +100,18 @@ fn push_stream_head(out: &mut Vec<u8>, labels: &[u8], entries: usize) {
     out.extend_from_slice(labels);
 }
 
-/// Appends a stream with its label string and its entries.
-pub fn push_stream<'a>(out: &mut Vec<u8>, labels: &str, entries: impl Iterator<Item = &'a Entry> + Clone) {
-    let len = entries.clone().map(entry_len).sum();
+/// Appends a stream with its label string and its entries; `len` is the sum of their [`entry_len`]s.
+pub fn push_stream<'a>(
+    out: &mut Vec<u8>,
+    labels: &str,
+    len: usize,
+    entries: impl Iterator<Item = &'a Entry>,
+) {
     out.reserve(stream_len(labels, len));
     push_stream_head(out, labels.as_bytes(), len);
+    let begin = out.len();
     entries.for_each(|entry| push_entry(out, entry));
+    debug_assert_eq!(out.len() - begin, len, "the length has been told");
 }
 
 /// A stream of a request that was written here, not taken apart further.

@@ -42,8 +42,9 @@ fn encode(batch: &LogBatch) -> Vec<u8> {
     for (i, labels) in batch.streams.iter().enumerate() {
         let entries = batch.entries.iter().filter(|e| e.stream as usize == i);
         let (labels, before) = (label_string(labels), out.len());
-        push_stream(&mut out, &labels, entries.clone());
-        assert_eq!(out.len() - before, stream_len(&labels, entries.map(entry_len).sum()));
+        let len = entries.clone().map(entry_len).sum();
+        push_stream(&mut out, &labels, len, entries);
+        assert_eq!(out.len() - before, stream_len(&labels, len));
     }
     out
 }

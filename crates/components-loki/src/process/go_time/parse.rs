@@ -327,7 +327,7 @@ impl<'v> Reading<'v> {
             _ => self.hour,
         };
         let (month, day) = match self.year_day {
-            Some(year_day) => self.from_year_day(year_day)?,
+            Some(year_day) => self.month_and_day(year_day)?,
             None => (self.month.unwrap_or(1), self.day.unwrap_or(1)),
         };
         if day < 1 || day > days_in(self.year, month) {
@@ -344,7 +344,7 @@ impl<'v> Reading<'v> {
         Ok(Parsed { year, month, day, second_of_day, nanos, zone, zone_name })
     }
 
-    fn from_year_day(&self, year_day: i64) -> Result<(i64, i64)> {
+    fn month_and_day(&self, year_day: i64) -> Result<(i64, i64)> {
         let leap_day = is_leap(self.year) && year_day == 60;
         let shifted = year_day - i64::from(is_leap(self.year) && year_day > 60);
         if !(1..=365).contains(&shifted) {

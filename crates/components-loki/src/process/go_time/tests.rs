@@ -29,7 +29,7 @@ fn times_are_read_and_written_as_go_does_it() {
                 at.seconds.to_string() == seconds
                     && at.nanos.to_string() == columns[4]
                     // An offset or a name that is also the place's is seen as the place's in Go.
-                    && (again == text(6) || columns[2] != "")
+                    && (again == text(6) || !columns[2].is_empty())
             }
             _ => false,
         };

@@ -72,8 +72,6 @@ macro_rules! stages {
 
 stages! {
     // Text into parts.
-    /// Takes `name: value` lines out of the message of a Windows event.
-    EventLogMessage(eventlogmessage) = "stage.eventlogmessage";
     /// Extracts values of a JSON object.
     Json(json) = "stage.json";
     /// Extracts values of a logfmt line.
@@ -82,6 +80,8 @@ stages! {
     Pattern(pattern) = "stage.pattern";
     /// Extracts the named groups of an RE2 expression.
     Regex(regex) = "stage.regex";
+    /// Takes `name: value` lines out of the message of a Windows event.
+    EventLogMessage(eventlogmessage) = "stage.eventlogmessage";
     /// Takes the sections of the message of a Windows event apart.
     WindowsEvent(windowsevent) = "stage.windowsevent";
 
@@ -120,12 +120,12 @@ stages! {
     // Values made from values.
     /// Takes terminal escape sequences out of the line.
     Decolorize(decolorize) = "stage.decolorize";
+    /// Replaces what the groups of an RE2 expression match.
+    Replace(replace) = "stage.replace";
     /// Looks addresses up in a MaxMind database.
     GeoIp(geoip) = "stage.geoip";
     /// Replaces numbers that pass Luhn's check.
     Luhn(luhn) = "stage.luhn";
-    /// Replaces what the groups of an RE2 expression match.
-    Replace(replace) = "stage.replace";
     /// Makes an extracted value by a Go template.
     Template(template) = "stage.template";
     /// Cuts what is too long.
@@ -175,4 +175,24 @@ fn named_sources(values: &BTreeMap<String, Option<String>>) -> Vec<(String, Stri
         source.clone().filter(|s| !s.is_empty()).unwrap_or_else(|| name.clone())
     };
     values.iter().map(|(name, from)| (name.clone(), source(name, from))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::process::testkit::fuzz;
+
+    #[test]
+    fn any_bytes_go_through_stages_that_do_not_look_at_lines() {
+        fuzz(
+            r#"
+            stage.regex { expression = "(?P<x>.?)(?P<y>.*)" }
+            stage.labels { values = { x = "", y = "" } }
+            stage.structured_metadata { values = { m = "y" } }
+            stage.static_labels { values = { z = "1" } }
+            stage.label_drop { values = ["x"] }
+            stage.label_keep { values = ["y", "pod"] }
+            stage.structured_metadata_drop { values = ["m"] }
+            stage.output { source = "y" }"#,
+        );
+    }
 }

@@ -154,6 +154,12 @@ fn no_template_runs_away() {
         "{{ join (repeat 1000000 \"a\") (splitList \"\" (repeat 1000000 \"b\")) }}",
         "{{ define \"t\" }}{{ template \"t\" . }}{{ end }}{{ template \"t\" . }}",
         "{{ range $i := until 999999 }}{{ $s := regexMatch (printf \"(a{500}%d){1000}\" $i) \"a\" }}{{ end }}",
+        "{{ $x := list }}{{ range until 900000 }}{{ $x = list $x }}{{ end }}",
+        "{{ $x := dict }}{{ range until 900000 }}{{ $x = dict \"a\" $x }}{{ end }}",
+        "{{ $x := dict }}{{ range until 900000 }}{{ $x = set (dict) \"a\" $x }}{{ end }}",
+        "{{ $x := list 1 }}{{ range until 900000 }}{{ $x = chunk 1 $x }}{{ end }}",
+        "{{ $x := list 1 }}{{ range until 900000 }}{{ $x = append (list) $x }}{{ end }}",
+        "{{ $x := dict }}{{ range until 900000 }}{{ $y := dict \"a\" (dict) }}{{ $_ := set $y.a \"b\" $x }}{{ $x = $y }}{{ end }}",
         "{{ $l := list }}{{ range until 999999 }}{{ $l = append $l 1 }}{{ end }}",
         "{{ $d := dict }}{{ range until 999999 }}{{ $_ := set $d (toString .) . }}{{ end }}",
     ] {
@@ -173,6 +179,32 @@ fn nested_parentheses_and_blocks_have_a_limit() {
         "{{ . | ".repeat(10_000),
     ] {
         assert!(Template::parse(&source).is_err());
+    }
+    let chain = |links| format!("{{{{ if .a }}}}{}{{{{ end }}}}", "{{ else if .b }}".repeat(links));
+    assert!(Template::parse(&chain(10_000)).is_err());
+    assert!(Template::parse(&format!("{{{{ if .a }}}}{}{{{{ end }}}}", chain(DEEPEST - 1))).is_err());
+    assert!(Template::parse(&chain(5).repeat(500)).is_ok());
+    for fake in ["\"{{ end }}\"", "`{{ end }}`", "(eq .b \"\\\"{{end\")"] {
+        let faked = chain(10_000).replace(".b", fake);
+        assert!(Template::parse(&faked).is_err(), "{fake}");
+    }
+    for fake in ["{{ .end }}", "{{ end_x }}", "{{ \"end\" }}", "{{- .x.end -}}"] {
+        let faked = chain(10_000).replace("{{ else", &format!("{fake}{{{{ else"));
+        assert!(Template::parse(&faked).is_err(), "{fake}");
+    }
+    assert!(Template::parse(&"{{ .if }}{{ .range }}".repeat(500)).is_ok());
+    let commented = chain(10_000).replace("{{ else", "{{/* {{ end }} */}}{{ else");
+    assert!(Template::parse(&commented).is_err());
+    assert!(Template::parse(&chain(DEEPEST - 1)).is_ok());
+    // Whether these are too long does not matter, as long as they end.
+    for source in [
+        chain(DEEPEST - 1),
+        format!("{{{{ 1{} }}}}", " | print".repeat(10_000)),
+        "{{ .a }}".repeat(10_000),
+        format!("{{{{ $x := .a }}}}{}", "{{ $_ := set $x \"a\" 1 }}".repeat(1_000)),
+        format!("{{{{ $x{} }}}}", ".a".repeat(10_000)),
+    ] {
+        let _ = render(&source, &[("a", "x")]);
     }
 }
 
@@ -197,28 +229,22 @@ proptest! {
     ) {
         let _ = render(&source, &[("Value", &value)]);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
-    fn functions_take_any_text(
-        name in proptest::sample::select(functions::ALL.keys().filter(|n| !n.starts_with("__")).cloned().collect::<Vec<_>>()),
-        a in ".{0,20}", b in -3_i64..12, c in ".{0,20}",
-    ) {
-        for source in [
-            format!("{{{{ {name} }}}}"),
-            format!("{{{{ {name} .a }}}}"),
-            format!("{{{{ {name} .a .c }}}}"),
-            format!("{{{{ {name} {b} .c }}}}"),
-            format!("{{{{ {name} .a {b} .c }}}}"),
-            format!("{{{{ {name} {b} {b} .c }}}}"),
-            format!("{{{{ {name} .a .c {b} }}}}"),
-            format!("{{{{ {name} .a .c .a {b} }}}}"),
-            format!("{{{{ {name} (list .a {b} nil 1.5) {b} }}}}"),
-            format!("{{{{ {name} .a (list .a {b} nil 1.5) }}}}"),
-            format!("{{{{ {name} (dict .a {b}) .a .c }}}}"),
-            format!("{{{{ {name} .a (dict .a {b}) }}}}"),
-        ] {
-            if let Err(error) = render(&source, &[("a", &a), ("c", &c)]) {
-                prop_assert!(!error.contains("panicked"), "{}: {}", source, error);
+    fn functions_take_any_text(a in ".{0,20}", b in -3_i64..12, c in ".{0,20}") {
+        for name in functions::ALL.keys().filter(|name| !name.starts_with("__")) {
+            for rest in [
+                "", ".a", ".a .c", "N .c", ".a N .c", "N N .c", ".a .c N", ".a .c .a N", "(list .a N nil 1.5) N",
+                ".a (list .a N nil 1.5)", "(dict .a N) .a .c", ".a (dict .a N)", "(list (dict .a N) .c)", "N .a .c",
+            ] {
+                let source = format!("{{{{ {name} {} }}}}", rest.replace('N', &b.to_string()));
+                if let Err(error) = render(&source, &[("a", &a), ("c", &c)]) {
+                    prop_assert!(!error.contains("panicked"), "{}: {}", source, error);
+                }
             }
         }
     }

@@ -60,6 +60,8 @@ pub struct Generation {
     pub finish: bool,
     /// There will not be more.
     pub done: bool,
+    /// Reads that failed in a row.
+    pub failures: u32,
     /// It was written without having grown: a read tells whether it was truncated in between.
     pub verify: bool,
     /// Batches that are not committed yet, oldest first.
@@ -135,6 +137,7 @@ impl Generation {
             linger: Duration::ZERO,
             finish: false,
             done: false,
+            failures: 0,
             verify: false,
             unsettled: VecDeque::new(),
         })
@@ -279,7 +282,7 @@ impl Generation {
             self.size = from + got as u64;
         }
         self.extend_head(&desk.buffer[..got], from, mode)?;
-        self.verify = false;
+        (self.verify, self.failures) = (false, 0);
         let last = match end {
             None => false,
             Some(End::Eof) => packed || self.finish,
@@ -379,11 +382,16 @@ impl Generation {
         };
         let Some(found) = found else {
             self.size = at;
-            self.stalled = Some(at);
-            return Ok(Piece::Nothing);
+            self.enter(After { stalled: Some(at), done: self.finish });
+            if !self.finish {
+                return Ok(Piece::Nothing);
+            }
+            self.skip_to(Mark { offset: at, seam: Print::default() });
+            return Ok(Piece::Skipped(Split { holes: at - start, ..Split::default() }));
         };
         let unit = self.charset.unit() as u64;
-        let offset = found - (found - start) % unit;
+        // One NUL stays, as where the splitter skips them.
+        let offset = found - (found - start) % unit - unit;
         // No seam: NUL bytes say nothing about which file it is.
         self.skip_to(Mark { offset, seam: Print::default() });
         Ok(Piece::Skipped(Split { holes: offset - start, ..Split::default() }))

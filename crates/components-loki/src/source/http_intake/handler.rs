@@ -44,7 +44,7 @@ impl<P: Protocol> Shared<P> {
         let started = Instant::now();
         let route = match route::<P>(&head) {
             Ok(route) => route,
-            Err(response) => return response,
+            Err(response) => return *response,
         };
         let _inflight = self.requests.begun(&head.method, route.name);
         let mut size = 0;
@@ -59,7 +59,7 @@ impl<P: Protocol> Shared<P> {
                     self.clone().take(&head, path, body, room, config).await
                 }
                 .await;
-                self.protocol.answer(&head, result.as_ref().map(|()| ()))
+                self.protocol.answer(&head, result.as_ref().copied())
             }
         };
         self.requests.answered(&head.method, route.name, size, &response, started.elapsed());
@@ -139,12 +139,12 @@ impl<P: Protocol> Shared<P> {
 }
 
 /// Where a request goes, or the answer to one that goes nowhere.
-fn route<P: Protocol>(head: &request::Parts) -> Result<&'static Route, Response<Bytes>> {
+fn route<P: Protocol>(head: &request::Parts) -> Result<&'static Route, Box<Response<Bytes>>> {
     let path = head.uri.path();
     let Some(route) = P::ROUTES.iter().find(|r| r.path == path) else {
         let paths: Vec<_> = P::ROUTES.iter().map(|r| r.path).collect();
         let why = format!("nothing is here; try {}\n", paths.join(", "));
-        return Err(component::http::text_response(StatusCode::NOT_FOUND, why));
+        return Err(Box::new(component::http::text_response(StatusCode::NOT_FOUND, why)));
     };
     let method = route.action.method();
     if head.method != method {
@@ -152,7 +152,7 @@ fn route<P: Protocol>(head: &request::Parts) -> Result<&'static Route, Response<
         let mut response = component::http::text_response(StatusCode::METHOD_NOT_ALLOWED, why);
         let allow = HeaderValue::from_str(method.as_str()).expect("a method is a valid header value");
         response.headers_mut().insert(ALLOW, allow);
-        return Err(response);
+        return Err(Box::new(response));
     }
     Ok(route)
 }

@@ -145,6 +145,20 @@ async fn holes_are_skipped_when_something_follows_and_waited_with_until_then() {
     rig.expect(0..3).await;
     let skipped = rig.metric("loki_source_file_skipped_nul_bytes_total", &rig.at("a.log"));
     assert_eq!(skipped, Some((50 << 20) as f64 - 7.0));
+    // One that begins in the middle of a line ends it.
+    rig.write("a.log", "line 3");
+    let size = file.metadata().unwrap().len();
+    file.set_len(size + (5 << 20)).unwrap();
+    rig.write("a.log", "line 4\n");
+    rig.expect(0..5).await;
+    // At the end of a file that is rotated away nothing is waited with.
+    let size = file.metadata().unwrap().len();
+    file.set_len(size + (1 << 20)).unwrap();
+    std::fs::rename(rig.at("a.log"), rig.at("a.log.1")).unwrap();
+    rig.write("a.log", "line 5\n");
+    rig.expect(0..6).await;
+    let skipped = rig.metric("loki_source_file_skipped_nul_bytes_total", &rig.at("a.log"));
+    assert_eq!(skipped, Some((56 << 20) as f64 - 7.0));
 }
 
 #[tokio::test(start_paused = true)]

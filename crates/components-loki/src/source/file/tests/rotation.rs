@@ -145,3 +145,65 @@ async fn a_file_rotated_while_nobody_runs_is_found_and_its_rest_is_read_first() 
         }
     }
 }
+
+/// Rotates with the real program, where it is installed.
+fn logrotate(rig: &Rig, options: &str) -> bool {
+    let config = rig.at("logrotate.conf");
+    let text = format!("{:?} {{\nrotate 9\nsize 1\nmissingok\n{options}\n}}\n", rig.at("a.log"));
+    std::fs::write(&config, text).unwrap();
+    let command = std::process::Command::new("/usr/sbin/logrotate")
+        .args(["--force", "--state"])
+        .arg(rig.at("logrotate.state"))
+        .arg(&config)
+        .output();
+    match command {
+        Ok(output) => {
+            let message = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{message}");
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rotations_of_logrotate_lose_and_repeat_nothing() {
+    use std::os::unix::fs::PermissionsExt;
+    for options in [
+        "create",
+        "create\ncompress",
+        "create\ncompress\ndelaycompress",
+        "copytruncate",
+        "copytruncate\ncompress",
+    ] {
+        let mut rig = Rig::new();
+        // It refuses folders that others may write to.
+        std::fs::set_permissions(rig.at("."), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let body = rig.target("a.log");
+        rig.write("a.log", &numbered(0..100));
+        rig.start(&body).await;
+        rig.until(100).await;
+        for round in 1..6 {
+            let stopped = round % 2 == 0;
+            if stopped {
+                rig.stop().await;
+            } else {
+                rig.refuse();
+            }
+            rig.write("a.log", &numbered(round * 100..round * 100 + 50));
+            if !logrotate(&rig, options) {
+                eprintln!("logrotate is not installed: nothing was tested");
+                return;
+            }
+            rig.write("a.log", &numbered(round * 100 + 50..round * 100 + 100));
+            if stopped {
+                rig.start(&body).await;
+            }
+            rig.accept();
+            eprintln!("{options:?} {round}");
+            rig.until(round * 100 + 100).await;
+        }
+        rig.expect(0..600).await;
+        rig.stop().await;
+    }
+}
