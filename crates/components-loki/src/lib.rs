@@ -26,6 +26,7 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<source::file::File>(),
     ComponentDef::of::<source::gelf::Gelf>(),
     ComponentDef::of::<source::heroku::Heroku>(),
+    ComponentDef::of::<source::journal::Journal>(),
     ComponentDef::of::<source::syslog::Syslog>(),
     ComponentDef::of::<write::Write>(),
 ];

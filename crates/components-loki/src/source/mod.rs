@@ -12,6 +12,7 @@ pub mod gelf;
 mod hand_over;
 pub mod heroku;
 mod http_intake;
+pub mod journal;
 pub mod outlet;
 pub mod syslog;
 
