@@ -10,6 +10,8 @@ use tokio::time::Instant;
 
 use crate::Stats;
 
+/// How long the records of a queue may take into its successor: a memory's worth, onto a disk.
+const HANDOVER: Duration = Duration::from_secs(60);
 /// Between attempts to open a queue.
 const REOPEN: Duration = Duration::from_secs(1);
 
@@ -42,10 +44,10 @@ pub trait Endpoint: Send + Sync + Sized + 'static {
     /// Takes a new plan for the same endpoint. `Err` gives the plan back when the queue cannot change into it
     /// because its folder comes or goes.
     fn change(&mut self, plan: Self::Plan, shared: &Self::Shared) -> Result<(), Box<Self::Plan>>;
-    /// Moves everything that is queued to another endpoint's queue, what is in flight included.
+    /// From now on what is queued, what is in flight included, goes to another endpoint's queue.
     fn hand_over(&self, to: &Self);
-    /// Sends what is queued until the deadline, then closes the queue.
-    fn drain(&self, shared: &Self::Shared) -> impl Future<Output = ()> + Send;
+    /// Sends what is queued until `deadline`, or until its own where that is later; then closes the queue.
+    fn drain(&self, shared: &Self::Shared, deadline: Duration) -> impl Future<Output = ()> + Send;
 }
 
 /// An endpoint that is to be opened, and the one in memory whose queue it takes over.
@@ -114,7 +116,7 @@ impl<E: Endpoint> Endpoints<E> {
                 Ok(endpoint) => {
                     if let Some(before) = before {
                         before.hand_over(&endpoint);
-                        before.drain(&self.shared).await;
+                        before.drain(&self.shared, HANDOVER).await;
                     }
                     self.open.push(endpoint);
                 }
@@ -160,7 +162,7 @@ impl<E: Endpoint> Endpoints<E> {
                 new.push(Waiting { plan, before: Some(endpoint) });
             } else {
                 // Memory may be too small for what is on disk: that is sent, or stays for the next time.
-                endpoint.drain(&self.shared).await;
+                endpoint.drain(&self.shared, Duration::ZERO).await;
                 new.push(Waiting { plan, before: None });
             }
         }

@@ -17,6 +17,7 @@ pub mod proxy;
 pub mod server;
 pub mod sign;
 pub mod socket;
+pub mod testkit;
 mod tls;
 mod token;
 

@@ -18,8 +18,8 @@ pub struct Args {
     pub external_labels: BTreeMap<String, String>,
     /// Most streams per endpoint that are active at once, 0 for any number; a stream is active until it has been
     /// silent for a minute. Entries of further ones are dropped and counted as `stream_limited`.
-    #[arg(default, code_type = "int")]
-    pub max_streams: usize,
+    #[arg(default)]
+    pub max_streams: i64,
     /// Where to send; every endpoint gets everything and has a queue of its own.
     #[arg(block)]
     pub endpoint: Vec<Endpoint>,
@@ -56,8 +56,8 @@ pub struct Endpoint {
     #[arg(default = Duration::from_secs(300))]
     pub max_backoff_period: Duration,
     /// After so many attempts entries are dropped and counted; 0 keeps them for as long as the queue may.
-    #[arg(default = 10, code_type = "int")]
-    pub max_backoff_retries: u32,
+    #[arg(default = 10)]
+    pub max_backoff_retries: i64,
     /// Tenant of entries without a label `__tenant_id__`.
     #[arg(default)]
     pub tenant_id: String,
@@ -65,7 +65,7 @@ pub struct Endpoint {
     #[arg(default = true)]
     pub retry_on_http_429: bool,
     /// How to connect and authenticate.
-    #[arg(squash)]
+    #[arg(squash, default = HttpClientArgs::default())]
     pub client: HttpClientArgs,
     /// Bounds of the queue.
     #[arg(block)]
@@ -143,6 +143,9 @@ impl Args {
         if names.windows(2).any(|w| w[0] == w[1]) {
             return invalid("endpoint", "two endpoints have the same name: names must differ");
         }
+        if self.max_streams < 0 {
+            return invalid("max_streams", "must be 0 or more");
+        }
         Ok(())
     }
 }
@@ -159,6 +162,9 @@ impl Endpoint {
         }
         if self.min_backoff_period.is_zero() || self.min_backoff_period > self.max_backoff_period {
             return invalid("min_backoff_period", "must be above 0 and at most max_backoff_period");
+        }
+        if !(0..=i64::from(u32::MAX)).contains(&self.max_backoff_retries) {
+            return invalid("max_backoff_retries", "must be 0 or more");
         }
         if HeaderValue::try_from(&self.tenant_id).is_err() {
             return invalid("tenant_id", "has characters that a header cannot have");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use component::{Error, Rejected};
 use delivery::{AppendError, Queue};
@@ -78,8 +79,8 @@ impl delivery::Endpoint for Endpoint {
         self.queue.set_transport(Arc::new(transport(&self.plan, &self.host, &self.kept)));
     }
 
-    async fn drain(&self, metrics: &Arc<Metrics>) {
-        let drained = self.queue.drain(self.plan.drain_timeout).await;
+    async fn drain(&self, metrics: &Arc<Metrics>, deadline: Duration) {
+        let drained = self.queue.drain(self.plan.drain_timeout.max(deadline)).await;
         if drained.dropped.items > 0 {
             tracing::error!(endpoint = %self.plan.name, url = %self.plan.shown_url, entries = drained.dropped.items, "entries were lost: the queue is not kept on disk");
         } else if drained.left.items > 0 {

@@ -151,7 +151,7 @@ impl Running {
         cx.spawn(async move {
             // The generation before may still put batches into endpoints that are removed.
             settle(replaced).await;
-            join_all(gone.iter().map(|endpoint| endpoint.drain(&metrics))).await;
+            join_all(gone.iter().map(|endpoint| endpoint.drain(&metrics, Duration::ZERO))).await;
             metrics.forget_gone();
         });
     }
@@ -182,7 +182,7 @@ impl Running {
 
     async fn stop(&self) {
         settle(self.port.stop()).await;
-        join_all(self.endpoints.all().map(|endpoint| endpoint.drain(&self.metrics))).await;
+        join_all(self.endpoints.all().map(|endpoint| endpoint.drain(&self.metrics, Duration::ZERO))).await;
     }
 }
 

@@ -86,7 +86,7 @@ fn plan(args: &Args, endpoint: &args::Endpoint, key: String, cx: &BuildCx) -> Re
         host: url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
         external_labels: args.external_labels.clone(),
         tenant: endpoint.tenant_id.clone(),
-        max_streams: args.max_streams,
+        max_streams: usize::try_from(args.max_streams).unwrap_or(usize::MAX),
         client: client.map_err(|e| Error::argument("endpoint", e.to_string()))?,
         headers: headers(endpoint, cx)?,
         timeout: endpoint.remote_timeout,
@@ -143,7 +143,7 @@ fn config(args: &Args, endpoint: &args::Endpoint, disk: Option<DiskConfig>) -> C
         batch_wait: endpoint.batch_wait,
         backoff: Backoff { min: endpoint.min_backoff_period, max: endpoint.max_backoff_period },
         retry_limited: endpoint.retry_on_http_429,
-        max_attempts: (endpoint.max_backoff_retries > 0).then_some(endpoint.max_backoff_retries),
+        max_attempts: u32::try_from(endpoint.max_backoff_retries).ok().filter(|retries| *retries > 0),
         // Above what an attempt may take by itself: a request, and one more where it is redirected.
         attempt_timeout: endpoint.remote_timeout.saturating_mul(2).saturating_add(Duration::from_secs(10)),
         ..Config::default()

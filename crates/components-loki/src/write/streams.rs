@@ -153,13 +153,13 @@ mod tests {
     #[test]
     fn external_labels_fill_what_is_missing_and_the_tenant_is_no_label() {
         let streams = streams(&[("a", "ext"), ("z", "ext")], 0);
-        let cases: [(&[(&str, &str)], &str, &str); 3] = [
-            (&[("a", "own"), ("m", "1")], r#"{a="own", m="1", z="ext"}"#, "default"),
-            (&[("__tenant_id__", "t"), ("m", "1")], r#"{a="ext", m="1", z="ext"}"#, "t"),
-            (&[], r#"{a="ext", z="ext"}"#, "default"),
+        let cases = [
+            (vec![("a", "own"), ("m", "1")], r#"{a="own", m="1", z="ext"}"#, "default"),
+            (vec![("__tenant_id__", "t"), ("m", "1")], r#"{a="ext", m="1", z="ext"}"#, "t"),
+            (vec![], r#"{a="ext", z="ext"}"#, "default"),
         ];
         for (pairs, text, tenant) in cases {
-            let (stream, fits) = streams.get(&labels(pairs));
+            let (stream, fits) = streams.get(&labels(&pairs));
             assert_eq!((&*stream.labels, &*stream.tenant.name, fits), (text, tenant, true));
         }
         let same = [("m", "1")];

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use component::{Error, Rejected};
 use delivery::{AppendError, Handover, Queue, Record};
@@ -82,8 +83,8 @@ impl delivery::Endpoint for Endpoint {
         self.queue.set_transport(Arc::new(transport));
     }
 
-    async fn drain(&self, metrics: &Arc<Metrics>) {
-        let drained = self.queue.drain(self.plan.drain_deadline()).await;
+    async fn drain(&self, metrics: &Arc<Metrics>, deadline: Duration) {
+        let drained = self.queue.drain(self.plan.drain_deadline().max(deadline)).await;
         if drained.dropped.items > 0 {
             tracing::error!(remote_name = %self.plan.name, samples = drained.dropped.items, "samples were lost: the queue is not kept on disk");
         } else if drained.left.items > 0 {

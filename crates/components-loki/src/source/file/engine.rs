@@ -45,6 +45,9 @@ const KEPT_BUFFERS: usize = 8;
 /// Waits between tries of a refused batch.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// Reads of a rotated file that may fail in a row.
+const MOST_FAILURES: u32 = 10;
+
 /// How often a refusal for good is logged at most.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
@@ -55,7 +58,7 @@ pub struct Engine {
     pub(super) metrics: Metrics,
     pub(super) registry: Registry,
     slots: Slots,
-    most_open: usize,
+    pub(super) most_open: usize,
     pub(super) damaged: Mutex<Option<SystemTime>>,
     pub(super) inotify: Option<Inotify>,
     pub(super) refolder: AtomicBool,
@@ -185,6 +188,12 @@ impl Engine {
         })
     }
 
+    /// How many files are kept open.
+    #[cfg(test)]
+    pub fn taken(&self) -> usize {
+        self.slots.taken()
+    }
+
     /// For the UI.
     pub fn shown(&self) -> Vec<Shown> {
         let tails = self.shown.lock().clone();
@@ -240,7 +249,7 @@ impl Engine {
                 again = handle.metadata().is_ok_and(|m| m.len() != file.size);
             }
             tail.busy.store(false, Ordering::Release);
-            again |= state.next_file().is_some() || state.files.iter().any(|f| f.is_held());
+            again |= state.next_file().is_some();
         }
         if again {
             self.look_at(tail, now + PACE.as_millis() as u64);
@@ -263,12 +272,24 @@ impl Engine {
             Ok(Some(job)) => self.deliver(tail, job).await,
             Ok(None) => Turn::Idle,
             Err(error) => {
-                tracing::warn!(%error, path = %tail.path.display(), "the file could not be read; it is opened anew");
-                if let Some(file) = tail.state.lock().current() {
-                    file.handle = None;
-                }
+                tracing::warn!(%error, path = %tail.path.display(), "the file could not be read; it is tried again");
+                self.failed(tail);
                 Turn::Later(Duration::from_secs(1))
             }
+        }
+    }
+
+    /// Opens a file anew that could not be read, as network file systems need it; gives up one that was rotated
+    /// away and stays like that, as it holds up those after it.
+    fn failed(&self, tail: &Tail) {
+        let mut state = tail.state.lock();
+        let Some(file) = state.next_file() else { return };
+        file.failures += 1;
+        if file.rotated.is_none() {
+            file.handle = None;
+        } else if file.failures >= MOST_FAILURES {
+            tracing::error!(path = %file.path.display(), "a rotated file cannot be read; its rest is lost");
+            file.done = true;
         }
     }
 
