@@ -111,10 +111,11 @@ fn each_line_arrives_once_while_a_link_is_swapped() {
     under_load(swap_link, 12);
 }
 
-/// Nobody reads while the files turn: the next start finds where it was.
+/// Nobody reads while the files turn: the next start finds where it was. Of a link only the place where it
+/// led is known: what it led to in between and nobody has seen is nowhere to be found.
 #[test]
 fn rotations_while_the_program_is_down_lose_nothing() {
-    for rotate in [rename as Rotate, rename_and_compress, swap_link] {
+    for (rotate, turns) in [(rename as Rotate, 3), (rename_and_compress, 3), (swap_link, 1)] {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("app.log");
         if rotate as usize == swap_link as Rotate as usize {
@@ -128,7 +129,7 @@ fn rotations_while_the_program_is_down_lose_nothing() {
         super::all_arrive(&loki, 1, 500, &program);
         program.signal(rustix::process::Signal::TERM);
         assert!(program.wait().success(), "{}", program.log());
-        for turn in 1..=3 {
+        for turn in 1..=turns {
             journal.write(500);
             rotate(&mut journal.hold(), turn);
         }
