@@ -98,6 +98,8 @@ fn pipeline(stages: &str) -> Pipeline {
     Pipeline::new(&args.expect("no problems").stage, &cx).expect("builds")
 }
 
+type Line = fn(usize) -> String;
+
 const JSON: &str = r#"stage.json { expressions = { level = "", status = "" } }"#;
 const LOGFMT: &str = r#"stage.logfmt { mapping = { level = "", status = "" } }"#;
 const REGEX: &str = r#"stage.regex { expression = "^(?P<ip>\\S+) \\S+ (?P<user>\\S+) \\[[^\\]]+\\] \"(?P<method>\\S+) (?P<path>\\S+) [^\"]*\" (?P<status>\\d+)" }"#;
@@ -161,10 +163,42 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// Stages that make, choose, slow down and measure.
+fn more_cases() -> Vec<(&'static str, &'static str, Line)> {
+    vec![
+        ("template_field", "stage.template {\n source = \"x\"\n template = \"{{ .job }}\"\n}", logfmt),
+        (
+            "template_functions",
+            "stage.template {\n source = \"x\"\n template = \"{{ if eq .pod \\\"pod-1\\\" }}one{{ else }}{{ .job | ToUpper | trunc 4 }}{{ end }}\"\n}",
+            logfmt,
+        ),
+        (
+            "logfmt_timestamp",
+            "stage.logfmt { mapping = { ts = \"\" } }\nstage.timestamp {\n source = \"ts\"\n format = \"RFC3339Nano\"\n}",
+            logfmt,
+        ),
+        (
+            "match_nothing",
+            "stage.match {\n selector = \"{namespace=\\\"shop\\\"} |= \\\"never seen\\\"\"\n action = \"drop\"\n}",
+            logfmt,
+        ),
+        (
+            "metrics_counter",
+            "stage.metrics {\n metric.counter {\n name = \"n\"\n action = \"inc\"\n match_all = true\n }\n}",
+            logfmt,
+        ),
+        ("truncate_line", "stage.truncate { rule { limit = \"64B\" } }", logfmt),
+        ("luhn", "stage.luhn { }", logfmt),
+        ("limit_none", "stage.limit {\n rate = 1000000000\n burst = 1000000000\n drop = true\n}", logfmt),
+        ("pack", "stage.pack { labels = [\"pod\", \"container\"] }", logfmt),
+    ]
+}
+
 fn benches(c: &mut Criterion) {
     let mut group = c.benchmark_group("process");
     group.throughput(Throughput::Elements(ENTRIES as u64));
-    for (name, stages, line) in cases() {
+    let more = more_cases().into_iter().map(|(name, stages, line)| (name, stages.to_owned(), line));
+    for (name, stages, line) in cases().into_iter().chain(more) {
         let mut pipeline = pipeline(&stages);
         let batch = batch(line);
         group.bench_function(name, |b| b.iter(|| pipeline.process(black_box(&batch))));
