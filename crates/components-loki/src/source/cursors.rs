@@ -82,12 +82,28 @@ impl Cursors {
         state.changed = true;
     }
 
+    /// As [`Cursors::save`], but leaves it to the next time where the one before has not ended: a file system that
+    /// hangs must not gather writers.
+    ///
+    /// # Errors
+    /// As [`Cursors::save`].
+    pub async fn save_unless_busy(&self) -> Result<(), Error> {
+        match self.writing.try_lock() {
+            Ok(_one) => self.write().await,
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Writes what has changed since the last time.
     ///
     /// # Errors
     /// If the file cannot be written; what has changed is written the next time.
     pub async fn save(&self) -> Result<(), Error> {
         let _one = self.writing.lock().await;
+        self.write().await
+    }
+
+    async fn write(&self) -> Result<(), Error> {
         let text = {
             let mut state = self.state.lock();
             if !std::mem::take(&mut state.changed) {

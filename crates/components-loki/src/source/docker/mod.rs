@@ -159,11 +159,13 @@ impl Component for Docker {
         let metrics = cx.metrics();
         let entries = "Total number of successful entries sent to the Docker target.";
         let errors = "Total number of parsing errors while receiving Docker messages.";
-        let refused = "Total number of entries that receivers refused for good.";
+        let dropped = "Entries that were dropped, by reason.";
         let metrics = Metrics {
             entries: metrics.counter("loki_source_docker_target_entries_total", entries),
             errors: metrics.counter("loki_source_docker_target_parsing_errors_total", errors),
-            refused: metrics.counter("loki_source_docker_target_refused_entries_total", refused),
+            refused: metrics
+                .counter_vec("loki_source_docker_dropped_entries_total", dropped, &["reason"])
+                .with_label_values(&["refused"]),
         };
         Ok((Self { args, metrics }, DockerExports {}))
     }
@@ -201,7 +203,7 @@ impl Component for Docker {
                         update.apply(|args| running.apply(args));
                     }
                 },
-                _ = save.tick() => running.save().await,
+                _ = save.tick() => running.save(),
             }
         }
         running.end().await;
@@ -313,8 +315,15 @@ impl Running {
         self.following.insert(id, Following { labels, stop, done });
     }
 
-    /// Writes what is settled, and forgets containers that have long been gone.
-    async fn save(&mut self) {
+    /// Has what is settled written.
+    fn save(&mut self) {
+        self.gather();
+        let cursors = self.cursors.clone();
+        self.spawner.spawn(async move { told(cursors.save_unless_busy().await) });
+    }
+
+    /// Puts together what is settled, and forgets containers that have long been gone.
+    fn gather(&mut self) {
         self.settle();
         if self.containers.len() > REMEMBERED + self.following.len() {
             let mut old: Vec<_> =
@@ -328,9 +337,6 @@ impl Running {
             }
         }
         self.forget_unknown();
-        if let Err(error) = self.cursors.save().await {
-            tracing::error!(%error, "positions are not stored");
-        }
     }
 
     /// Positions in the file of containers that were no targets since the start are bounded too.
@@ -377,7 +383,14 @@ impl Running {
         if tokio::time::timeout(END_WITHIN, all).await.is_err() {
             tracing::warn!("some containers' last entries were not taken; they are read again");
         }
-        self.save().await;
+        self.gather();
+        told(self.cursors.save().await);
+    }
+}
+
+fn told(saved: Result<(), Error>) {
+    if let Err(error) = saved {
+        tracing::error!(%error, "positions are not stored");
     }
 }
 

@@ -134,7 +134,7 @@ impl Component for Journal {
         let metrics = cx.metrics();
         let errors = "Total number of parsing errors while reading journal messages.";
         let lines = "Total number of successful journal lines read.";
-        let refused = "Total number of entries that receivers refused for good.";
+        let dropped = "Entries that were dropped, by reason.";
         let metrics = Metrics {
             lines: metrics.counter("loki_source_journal_target_lines_total", lines),
             errors: metrics.counter_vec(
@@ -142,13 +142,15 @@ impl Component for Journal {
                 errors,
                 &["error"],
             ),
-            refused: metrics.counter("loki_source_journal_target_refused_entries_total", refused),
+            refused: metrics
+                .counter_vec("loki_source_journal_dropped_entries_total", dropped, &["reason"])
+                .with_label_values(&["refused"]),
         };
         Ok((Self { args, metrics }, JournalExports {}))
     }
 
     async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {
-        let cursors = Cursors::open(&cx.data_path()).await;
+        let cursors = Arc::new(Cursors::open(&cx.data_path()).await);
         let key = format!("cursor-{}", cx.id());
         let place = stored(&cursors, &key, self.args.legacy_position.as_ref()).await?;
         let shared = Arc::new(Shared {
@@ -182,14 +184,19 @@ impl Component for Journal {
                         });
                     }
                 },
-                _ = save.tick() => store(&shared, &cursors, &key).await,
+                _ = save.tick() => {
+                    store(&shared, &cursors, &key);
+                    let cursors = cursors.clone();
+                    cx.spawn(async move { told(cursors.save_unless_busy().await) });
+                }
             }
         }
         stop.cancel();
         if tokio::time::timeout(END_WITHIN, shared.alone.lock()).await.is_err() {
             tracing::warn!("the last entries were not taken; they are read again");
         }
-        store(&shared, &cursors, &key).await;
+        store(&shared, &cursors, &key);
+        told(cursors.save().await);
         Ok(())
     }
 }
@@ -230,14 +237,18 @@ async fn stored(cursors: &Cursors, key: &str, legacy: Option<&LegacyPosition>) -
     Ok(cursor.map(Place::at).unwrap_or_default())
 }
 
-async fn store(shared: &Shared, cursors: &Cursors, key: &str) {
+/// Puts away what is settled.
+fn store(shared: &Shared, cursors: &Cursors, key: &str) {
     let settled = shared.progress.lock().ledger.settled();
     if let Some(place) = settled
         && let Some(cursor) = place.cursor
     {
         cursors.put(key, &[("", cursor.render()), (OWN, place.render())]);
     }
-    if let Err(error) = cursors.save().await {
+}
+
+fn told(saved: Result<(), Error>) {
+    if let Err(error) = saved {
         tracing::error!(%error, "positions are not stored");
     }
 }

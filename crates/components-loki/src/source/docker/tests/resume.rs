@@ -137,7 +137,7 @@ async fn what_sinks_do_not_take_is_offered_again_and_read_again_after_a_restart(
     assert_eq!(world.lines_until("kept").await, ["kept"]);
     world.sink.answer(Err(Rejected::Permanent("too old".into())));
     world.fake.write("web", 1, T0 + 1, "refused");
-    while world.metric("loki_source_docker_target_refused_entries_total") == 0 {
+    while world.metric("loki_source_docker_dropped_entries_total") == 0 {
         tokio::task::yield_now().await;
     }
     world.sink.answer(Ok(()));
