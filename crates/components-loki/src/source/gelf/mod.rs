@@ -62,8 +62,8 @@ pub struct Gelf {
 
 struct Shared {
     config: ArcSwap<Config>,
-    entries: IntCounter,
-    errors: IntCounter,
+    entries: [IntCounter; 2],
+    errors: [IntCounter; 2],
     datagrams: IntCounterVec,
     hand_over: HandOver,
     cx: BuildCx,
@@ -93,16 +93,15 @@ impl Config {
 
 impl Shared {
     fn new(args: &Args, metrics: &NodeMetrics, cx: &BuildCx) -> Result<Self, Error> {
+        // The name that Alloy has now, and the one from before, which its reference still shows.
+        let both = |what: &str, help: &str| {
+            ["loki_source_gelf_target", "gelf_target"]
+                .map(|before| metrics.counter(&format!("{before}_{what}"), help))
+        };
         Ok(Self {
             config: ArcSwap::from_pointee(Config::new(args)?),
-            entries: metrics.counter(
-                "loki_source_gelf_target_entries_total",
-                "Entries that were taken by all of forward_to.",
-            ),
-            errors: metrics.counter(
-                "loki_source_gelf_target_parsing_errors_total",
-                "Datagrams and messages that could not be read.",
-            ),
+            entries: both("entries_total", "Entries that were taken by all of forward_to."),
+            errors: both("parsing_errors_total", "Datagrams and messages that could not be read."),
             datagrams: metrics.counter_vec(
                 "loki_source_gelf_dropped_datagrams_total",
                 "Datagrams that were dropped, by reason.",
@@ -232,7 +231,7 @@ impl Shared {
         self.cx.live_debug(|| format!("{count} entries received"));
         let forward_to = || self.config.load().forward_to.clone();
         let taken = self.hand_over.send(forward_to, batch, retire).await;
-        self.entries.inc_by(taken);
+        self.entries.iter().for_each(|counter| counter.inc_by(taken));
     }
 
     fn given_up(&self, chunks: &mut Chunks) {
@@ -286,7 +285,7 @@ impl<'a> Reading<'a> {
     }
 
     fn error(&self, error: &GelfError) {
-        self.shared.errors.inc();
+        self.shared.errors.iter().for_each(IntCounter::inc);
         if self.shared.hand_over.may_warn() {
             tracing::warn!(%error, "a message could not be read");
         }

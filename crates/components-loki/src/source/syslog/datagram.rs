@@ -9,9 +9,11 @@ use net::socket::Claim;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wire::syslog::{Frame, Framer};
 
+use super::names::PATIENCE;
 use super::read::{Current, Entries, Metrics, Reading};
 use crate::source::datagrams::{Datagram, Receiving};
 
@@ -45,11 +47,12 @@ async fn forward(mut batches: mpsc::Receiver<Vec<Datagram>>, shared: Arc<Listeni
     while let Some(batch) = batches.recv().await {
         let reading = shared.current.load_full();
         let mut entries = Entries::new(&reading, &shared.metrics);
+        let deadline = Instant::now() + PATIENCE;
         let mut last = None;
         for (from, datagram) in batch {
             let sender = match last {
                 Some((address, sender)) if address == from => sender,
-                _ => reading.sender(from).await,
+                _ => reading.sender(from, deadline).await,
             };
             each_frame(&reading, datagram, &mut entries, |entries, frame| entries.add(&sender, frame));
             last = Some((from, sender));

@@ -97,9 +97,6 @@ fn check(args: &Args) -> Result<(), Error> {
     for listener in &args.listener {
         Reading::new(listener, &args.forward_to, args.relabel_rules.as_ref())?;
         ServerTls::for_listener(&listener.tls_config)?;
-        for name in listener.without_effect() {
-            tracing::warn!(address = listener.address, "the argument {name} has no effect");
-        }
     }
     Ok(())
 }
@@ -148,6 +145,11 @@ impl Running {
                 Some(_) => None,
                 None => Some(bind(listener, tls.clone(), cx.id()).await?),
             });
+        }
+        for listener in &args.listener {
+            for name in listener.without_effect() {
+                tracing::warn!(address = listener.address, "the argument {name} has no effect");
+            }
         }
         let mut old: Vec<Option<Listener>> =
             std::mem::take(&mut self.listeners).into_iter().map(Some).collect();

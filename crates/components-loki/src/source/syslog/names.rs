@@ -1,7 +1,8 @@
 //! The names of the machines that send, as reverse DNS gives them.
 //!
 //! As Go's `net.LookupAddr`: the hosts file first; several names are joined with commas; a name with a dot in it
-//! ends with one. Invariant: a lookup takes a second at most; what it does not find is remembered like the rest.
+//! ends with one. Invariant: looking up takes a second at most, for datagrams a second a batch, so that who sends from
+//! ever new addresses does not hold up the others; what is not found is remembered like the rest.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use quick_cache::sync::Cache;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-/// How long a lookup may take.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a lookup may take; for datagrams, all those of a batch.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// How long its answer is remembered.
 const REMEMBERED: Duration = Duration::from_secs(300);
 
@@ -30,15 +31,19 @@ impl Names {
         Self { resolver: OnceCell::new(), known: (remembered > 0).then(|| Cache::new(remembered)) }
     }
 
-    /// The names of an address; empty where there are none.
-    pub(super) async fn of(&self, address: IpAddr) -> Arc<str> {
+    /// The names of an address; empty where there are none, or none is found until `deadline`.
+    pub(super) async fn of(&self, address: IpAddr, deadline: Instant) -> Arc<str> {
         if let Some(known) = &self.known
             && let Some((at, names)) = known.get(&address)
             && at.elapsed() < REMEMBERED
         {
             return names;
         }
-        let found = tokio::time::timeout(PATIENCE, self.look(address)).await.unwrap_or_default();
+        if deadline <= Instant::now() {
+            // Not remembered: it has not been asked for.
+            return "".into();
+        }
+        let found = tokio::time::timeout_at(deadline, self.look(address)).await.unwrap_or_default();
         let names: Arc<str> = found.into();
         if let Some(known) = &self.known {
             known.insert(address, (Instant::now(), names.clone()));
@@ -81,7 +86,10 @@ mod tests {
     async fn an_answer_is_remembered() {
         let names = Names::new(10);
         let address: IpAddr = "127.0.0.1".parse().expect("an address");
-        let first = names.of(address).await;
-        assert!(Arc::ptr_eq(&first, &names.of(address).await));
+        let soon = Instant::now() + PATIENCE;
+        let first = names.of(address, soon).await;
+        assert!(Arc::ptr_eq(&first, &names.of(address, soon).await));
+        let other: IpAddr = "127.0.0.2".parse().expect("an address");
+        assert_eq!(&*names.of(other, Instant::now()).await, "", "no time is left to ask");
     }
 }

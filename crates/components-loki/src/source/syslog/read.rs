@@ -9,6 +9,7 @@ use component::{Error, Fanout, Receiver, RelabelRules};
 use parking_lot::Mutex;
 use signal::logs::{Entry, LogBuilder};
 use signal::{Labels, LabelsBuilder, Logs};
+use tokio::time::Instant;
 use wire::syslog::{self, Frame, Message, Time};
 
 use super::args::{Format, ListenerArgs};
@@ -70,13 +71,13 @@ impl Reading {
         self.forward_to.clone()
     }
 
-    /// The labels that all messages of a sender have.
-    pub(super) async fn sender(&self, address: IpAddr) -> Labels {
+    /// The labels that all messages of a sender have; its name only if it is found until `deadline`.
+    pub(super) async fn sender(&self, address: IpAddr, deadline: Instant) -> Labels {
         if self.wanted == Wanted::Nothing {
             return Labels::empty();
         }
         let hostname = match self.wanted.wants(CONNECTION_HOSTNAME) {
-            true => self.names.of(address).await,
+            true => self.names.of(address, deadline).await,
             false => "".into(),
         };
         let ip = if self.wanted.wants(CONNECTION_IP) { address.to_string() } else { String::new() };

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wire::syslog::Framer;
 
+use super::names::PATIENCE;
 use super::read::{Current, Entries, Metrics};
 
 /// Connections of a listener at one time; more wait in the kernel's queue.
@@ -177,7 +178,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, sh
 
 async fn read(input: &mut Input<impl AsyncRead + Unpin>, peer: SocketAddr, shared: &Listening) {
     let mut reading = shared.current.load_full();
-    let mut sender = reading.sender(peer.ip().to_canonical()).await;
+    let mut sender = reading.sender(peer.ip().to_canonical(), Instant::now() + PATIENCE).await;
     let mut framer = Framer::new(reading.args.framing(), reading.args.limit());
     loop {
         let end = input.read(&framer, reading.args.idle(), &shared.retire).await;
@@ -185,7 +186,7 @@ async fn read(input: &mut Input<impl AsyncRead + Unpin>, peer: SocketAddr, share
         if !Arc::ptr_eq(&now, &reading) {
             reading = now;
             framer.change(reading.args.framing(), reading.args.limit());
-            sender = reading.sender(peer.ip().to_canonical()).await;
+            sender = reading.sender(peer.ip().to_canonical(), Instant::now() + PATIENCE).await;
         }
         let mut more = true;
         while more {
