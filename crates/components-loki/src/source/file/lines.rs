@@ -414,7 +414,7 @@ mod tests {
         let (lines, done) = whole(text.as_bytes(), Charset::Utf8);
         assert_eq!(
             (lines, done.holes),
-            (vec!["one", "tw\0o", "broken", "three", "four"].iter().map(|s| s.to_string()).collect(), 82)
+            (["one", "tw\0o", "broken", "three", "four"].iter().map(|s| s.to_string()).collect(), 82)
         );
         let bytes = Bytes::from(format!("a\nb{hole}"));
         let (mut entries, mut next_ns) = (Vec::new(), 0);
