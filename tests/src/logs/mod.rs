@@ -10,7 +10,7 @@ mod rotation;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::kit::{Loki, Program, eventually};
+use crate::kit::{Loki, Program, eventually, number_of};
 
 /// A file source that looks often, and a sender that does not wait long and does not give up. `source`, `write` and `endpoint`
 /// are more arguments of each.
@@ -91,8 +91,17 @@ fn all_arrive(loki: &Loki, first: u64, last: u64, program: &Program) -> BTreeMap
 /// As [`all_arrive`], and none came twice or out of order.
 fn each_arrives_once(loki: &Loki, first: u64, last: u64, program: &Program) {
     let arrived = all_arrive(loki, first, last, program);
-    let twice: Vec<_> = arrived.iter().filter(|(_, times)| **times > 1).collect();
-    assert!(twice.is_empty(), "came more than once: {twice:?}\n{}", program.log());
+    let twice: Vec<u64> = arrived.iter().filter(|(_, times)| **times > 1).map(|(n, _)| *n).collect();
+    if let (Some(first), Some(last)) = (twice.first(), twice.last()) {
+        let entries = loki.entries("job=\"app\"");
+        let ways = entries.iter().filter(|e| number_of(&e.line) == Some(*first));
+        let ways: Vec<_> = ways.map(|e| (&e.stream, e.timestamp_ns)).collect();
+        panic!(
+            "{} lines came more than once, from {first} to {last}: {ways:?}\n{}",
+            twice.len(),
+            program.log()
+        );
+    }
     let beyond: Vec<_> = arrived.keys().filter(|n| !(first..=last).contains(*n)).collect();
     assert!(beyond.is_empty(), "not written in this test: {beyond:?}");
     let entries = loki.entries("job=\"app\"");
