@@ -7,7 +7,7 @@ mod reload;
 mod restart;
 mod rotation;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::kit::{Loki, Program, eventually, number_of};
@@ -107,4 +107,17 @@ fn each_arrives_once(loki: &Loki, first: u64, last: u64, program: &Program) {
     let entries = loki.entries("job=\"app\"");
     let out_of_order = entries.windows(2).find(|w| w[0].timestamp_ns > w[1].timestamp_ns);
     assert!(out_of_order.is_none(), "{out_of_order:?}");
+}
+
+/// As [`all_arrive`], and none was read twice. A request in flight while its queue moves elsewhere may be sent
+/// again: the same entry, of the same time, which Loki takes for one.
+fn each_is_read_once(loki: &Loki, first: u64, last: u64, program: &Program) {
+    all_arrive(loki, first, last, program);
+    let mut times: BTreeMap<u64, BTreeSet<i64>> = BTreeMap::new();
+    for entry in loki.entries("job=\"app\"") {
+        let number = number_of(&entry.line).expect("only numbered lines are written");
+        times.entry(number).or_default().insert(entry.timestamp_ns);
+    }
+    let twice: Vec<_> = times.iter().filter(|(_, times)| times.len() > 1).take(10).collect();
+    assert!(twice.is_empty(), "read more than once: {twice:?}\n{}", program.log());
 }
