@@ -52,7 +52,7 @@ fn docker(i: usize) -> String {
 
 /// A stack trace: one first line in five.
 fn java(i: usize) -> String {
-    let text = if i % 5 == 0 {
+    let text = if i.is_multiple_of(5) {
         format!("2024-05-07 10:25:25 ERROR request {i} failed")
     } else {
         format!("\tat com.example.Service.call(Service.java:{i})")
@@ -105,7 +105,10 @@ const LABELS: &str = r#"stage.labels { values = { level = "" } }"#;
 const STATIC: &str = r#"stage.static_labels { values = { env = "prod" } }"#;
 const MULTILINE: &str = r#"stage.multiline { firstline = "^\\d{4}-\\d{2}-\\d{2}" }"#;
 
-fn cases() -> Vec<(&'static str, String, fn(usize) -> String)> {
+/// Name, stages, lines.
+type Case = (&'static str, String, fn(usize) -> String);
+
+fn cases() -> Vec<Case> {
     let one = |stage: &str| stage.to_owned();
     let chain = |stages: &[&str]| stages.join("\n");
     vec![

@@ -24,6 +24,9 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<source::awsfirehose::AwsFirehose>(),
     ComponentDef::of::<source::docker::Docker>(),
     ComponentDef::of::<source::file::File>(),
+    ComponentDef::of::<source::gelf::Gelf>(),
     ComponentDef::of::<source::heroku::Heroku>(),
+    ComponentDef::of::<source::journal::Journal>(),
+    ComponentDef::of::<source::syslog::Syslog>(),
     ComponentDef::of::<write::Write>(),
 ];

@@ -26,13 +26,20 @@ pub struct Open {
     path: PathBuf,
     file: File,
     written: u64,
+    /// Bytes that make a line long.
+    padding: usize,
 }
 
 impl Journal {
     /// A new file; numbers begin with 1.
     pub fn create(path: &Path) -> Self {
+        Self::with_padding(path, 0)
+    }
+
+    /// As [`Journal::create`], with so many bytes more in each line.
+    pub fn with_padding(path: &Path, padding: usize) -> Self {
         let file = append(path);
-        Self(Arc::new(Mutex::new(Open { path: path.to_path_buf(), file, written: 0 })))
+        Self(Arc::new(Mutex::new(Open { path: path.to_path_buf(), file, written: 0, padding })))
     }
 
     /// Keeps others from writing.
@@ -71,9 +78,10 @@ impl Open {
 
     pub fn write(&mut self, lines: u64) {
         let mut text = String::new();
+        let padding = "x".repeat(self.padding);
         for _ in 0..lines {
             self.written += 1;
-            text.push_str(&format!("{MARK}{} the quick brown fox jumps over the lazy dog\n", self.written));
+            text.push_str(&format!("{MARK}{} the quick brown fox {padding}\n", self.written));
         }
         self.file.write_all(text.as_bytes()).expect("written");
     }

@@ -15,10 +15,14 @@ use super::sink::Mode;
 #[derive(Clone, Debug)]
 pub struct Arrived {
     /// The stream's labels as text.
-    pub stream: String,
+    pub stream: Arc<str>,
+    /// The beginning of the line.
     pub line: String,
     pub timestamp_ns: i64,
 }
+
+/// How much of a line is kept.
+const KEPT: usize = 512;
 
 /// The back end.
 pub struct Loki {
@@ -30,12 +34,14 @@ pub struct Loki {
 struct State {
     mode: Mode,
     entries: Vec<Arrived>,
+    /// How often each number came, by stream.
+    numbers: BTreeMap<Arc<str>, BTreeMap<u64, usize>>,
     requests: usize,
 }
 
 impl Loki {
     pub fn start() -> Self {
-        let state = State { mode: Mode::Accept, entries: Vec::new(), requests: 0 };
+        let state = State { mode: Mode::Accept, entries: Vec::new(), numbers: BTreeMap::new(), requests: 0 };
         let state = Arc::new(Mutex::new(state));
         let server = serve(None, &state);
         Self { address: server.address, server: Some(server), state }
@@ -74,10 +80,8 @@ impl Loki {
     pub fn numbers(&self, part: &str) -> BTreeMap<u64, usize> {
         let state = self.state.lock().expect("not poisoned");
         let mut numbers = BTreeMap::new();
-        for entry in state.entries.iter().filter(|e| e.stream.contains(part)) {
-            if let Some(number) = super::number_of(&entry.line) {
-                *numbers.entry(number).or_default() += 1;
-            }
+        for (_, of_stream) in state.numbers.iter().filter(|(stream, _)| stream.contains(part)) {
+            of_stream.iter().for_each(|(number, times)| *numbers.entry(*number).or_default() += times);
         }
         numbers
     }
@@ -103,10 +107,14 @@ fn handle(request: &Request, state: &Mutex<State>) -> Reply {
     let received = decode(&Bytes::from(body), 0, 256 << 20).expect("a push request");
     assert!(received.refused.is_empty(), "{}", received.refused);
     let batch = &received.batch;
-    state.entries.extend(batch.entries.iter().map(|entry| Arrived {
-        stream: batch.labels(entry).to_string(),
-        line: entry.line.to_string(),
-        timestamp_ns: entry.timestamp_ns,
-    }));
+    let streams: Vec<Arc<str>> = batch.streams.iter().map(|labels| labels.to_string().into()).collect();
+    for entry in &batch.entries {
+        let stream = &streams[entry.stream as usize];
+        if let Some(number) = super::number_of(&entry.line) {
+            *state.numbers.entry(stream.clone()).or_default().entry(number).or_default() += 1;
+        }
+        let line = entry.line.chars().take(KEPT).collect();
+        state.entries.push(Arrived { stream: stream.clone(), line, timestamp_ns: entry.timestamp_ns });
+    }
     Reply::Answer(Answer::status(204))
 }

@@ -67,10 +67,10 @@ fn lines_that_a_loki_refuses_for_good_are_counted_with_the_reason() {
 fn a_file_waits_where_it_is_while_its_loki_is_gone_for_longer_than_memory_holds() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.log");
-    let journal = Journal::create(&path);
+    let journal = Journal::with_padding(&path, 1000);
     let mut loki = Loki::start();
     loki.go_down();
-    const LINES: u64 = 600_000;
+    const LINES: u64 = 40_000;
     let program = Program::start(&Pipeline::new(&path, &loki).config());
     let before = program.resident();
     journal.write(LINES);
@@ -88,10 +88,10 @@ fn a_file_waits_where_it_is_while_its_loki_is_gone_for_longer_than_memory_holds(
 fn with_a_queue_on_disk_lines_wait_there_and_the_file_may_go() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.log");
-    let journal = Journal::create(&path);
+    let journal = Journal::with_padding(&path, 1000);
     let mut loki = Loki::start();
     loki.go_down();
-    const LINES: u64 = 400_000;
+    const LINES: u64 = 20_000;
     let program = Program::start(&Pipeline { write: DISK, ..Pipeline::new(&path, &loki) }.config());
     journal.write(LINES);
     let size = std::fs::metadata(&path).expect("there").len() as f64;
@@ -165,15 +165,17 @@ fn a_full_disk_stops_the_reading_and_loses_nothing() {
     };
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.log");
-    let journal = Journal::create(&path);
+    let journal = Journal::with_padding(&path, 1000);
     let mut loki = Loki::start();
     loki.go_down();
-    let config = Pipeline { write: DISK, ..Pipeline::new(&path, &loki) }.config();
+    // More than the disk has; a segment, the unit in which room becomes free, is an eighth of it.
+    let write = "wal {\n\t\tenabled  = true\n\t\tmax_size = \"8MiB\"\n\t}";
+    let config = Pipeline { write, ..Pipeline::new(&path, &loki) }.config();
     let mut program = Program::prepare(&config);
     program.store_at(small.0.path());
     program.launch();
     program.wait_ready();
-    const LINES: u64 = 1_000_000;
+    const LINES: u64 = 30_000;
     journal.write(LINES);
     let size = std::fs::metadata(&path).expect("there").len() as f64;
     let read = stands_still(&program, "loki_source_file_read_bytes_total");

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use crate::kit::{Loki, Program, eventually};
 
-/// A file source that looks often, and a sender that does not wait long. `source`, `write` and `endpoint`
+/// A file source that looks often, and a sender that does not wait long and does not give up. `source`, `write` and `endpoint`
 /// are more arguments of each.
 struct Pipeline<'a> {
     path: &'a Path,
@@ -35,7 +35,7 @@ impl<'a> Pipeline<'a> {
         let endpoint = |loki: &&Loki| {
             format!(
                 "\tendpoint {{\n\t\turl = \"{}\"\n\t\tbatch_wait = \"50ms\"\n\t\tmin_backoff_period = \
-                 \"50ms\"\n\t\tmax_backoff_period = \"200ms\"\n\t\tremote_timeout = \"1s\"\n{}\n\t}}\n",
+                 \"50ms\"\n\t\tmax_backoff_period = \"200ms\"\n\t\tremote_timeout = \"1s\"\n\t\tmax_backoff_retries = 0\n{}\n\t}}\n",
                 loki.url(),
                 self.endpoint
             )

@@ -26,54 +26,34 @@ fn sigterm_sends_what_is_queued_and_the_next_start_goes_on_where_it_was() {
     each_arrives_once(&loki, 1, journal.written(), &program);
 }
 
-/// What was read but could not be sent is on disk, or is read again: in neither case is it gone.
 #[test]
-fn sigterm_while_loki_is_down_loses_no_line() {
-    std::thread::scope(|scope| {
-        for write in [DISK, ""] {
-            scope.spawn(move || {
-                let folder = tempfile::tempdir().expect("a folder");
-                let path = folder.path().join("app.log");
-                let journal = Journal::create(&path);
-                let mut loki = Loki::start();
-                loki.go_down();
-                let drain =
-                    if write.is_empty() { "queue_config {\n\t\t\tdrain_timeout = \"1s\"\n\t\t}" } else { "" };
-                let pipeline = Pipeline { write, endpoint: drain, ..Pipeline::new(&path, &loki) };
-                let config = pipeline.config();
-                let mut program = Program::prepare(&config);
-                program.launch_with(&["--stability.level=experimental"]);
-                program.wait_ready();
-                journal.write(5000);
-                let read = || program.metric("loki_source_file_read_lines_total");
-                eventually("lines are read", || if read() > 0.0 { Ok(()) } else { Err(program.log()) });
-                program.signal(rustix::process::Signal::TERM);
-                assert!(program.wait().success(), "{}", program.log());
-                loki.come_back();
-                program.launch_with(&["--stability.level=experimental"]);
-                program.wait_ready();
-                each_arrives_once(&loki, 1, 5000, &program);
-            });
-        }
-    });
+fn sigterm_while_loki_is_down_leaves_lines_on_disk_and_the_next_start_sends_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.log");
+    let journal = Journal::create(&path);
+    let mut loki = Loki::start();
+    loki.go_down();
+    let write = "wal {\n\t\tenabled = true\n\t\tdrain_timeout = \"1s\"\n\t}";
+    let mut program = Program::start(&Pipeline { write, ..Pipeline::new(&path, &loki) }.config());
+    journal.write(5000);
+    let read = || program.metric("loki_source_file_read_lines_total");
+    eventually("lines are read", || if read() >= 5000.0 { Ok(()) } else { Err(program.log()) });
+    program.signal(rustix::process::Signal::TERM);
+    assert!(program.wait().success(), "{}", program.log());
+    loki.come_back();
+    program.launch();
+    program.wait_ready();
+    each_arrives_once(&loki, 1, 5000, &program);
 }
 
 /// Kills the program at times that differ from round to round: the position is never ahead of the queue.
 #[test]
 fn after_kill_9_no_line_is_missing() {
-    std::thread::scope(|scope| {
-        for write in [DISK, ""] {
-            scope.spawn(move || kill_again_and_again(write));
-        }
-    });
-}
-
-fn kill_again_and_again(write: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.log");
     let journal = Journal::create(&path);
     let loki = Loki::start();
-    let mut program = Program::prepare(&Pipeline { write, ..Pipeline::new(&path, &loki) }.config());
+    let mut program = Program::prepare(&Pipeline { write: DISK, ..Pipeline::new(&path, &loki) }.config());
     for round in 0..6u64 {
         if round % 2 == 0 {
             loki.set(Mode::Answer(Answer::status(500)));

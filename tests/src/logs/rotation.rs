@@ -11,19 +11,28 @@ use crate::kit::{Journal, Loki, Open, Program, eventually};
 /// Rotates an open log; `turn` counts from 1.
 type Rotate = fn(&mut Open, u64);
 
-fn numbered(path: &Path, turn: u64) -> PathBuf {
-    PathBuf::from(format!("{}.{turn}", path.display()))
+fn numbered(path: &Path, place: u64, suffix: &str) -> PathBuf {
+    PathBuf::from(format!("{}.{place}{suffix}", path.display()))
+}
+
+/// Makes the first place free, as logrotate does: the youngest of the old files has the lowest number.
+fn make_room(path: &Path, turn: u64, suffix: &str) {
+    for place in (1..turn).rev() {
+        fs::rename(numbered(path, place, suffix), numbered(path, place + 1, suffix)).expect("renamed");
+    }
 }
 
 fn rename(log: &mut Open, turn: u64) {
-    fs::rename(log.path(), numbered(log.path(), turn)).expect("renamed");
+    make_room(log.path(), turn, "");
+    fs::rename(log.path(), numbered(log.path(), 1, "")).expect("renamed");
     // The program has not heard yet and writes to the old file for a moment.
     log.write(10);
     log.reopen();
 }
 
 fn rename_and_compress(log: &mut Open, turn: u64) {
-    let old = numbered(log.path(), turn);
+    make_room(log.path(), turn, ".gz");
+    let old = numbered(log.path(), 1, "");
     fs::rename(log.path(), &old).expect("renamed");
     log.reopen();
     log.write(10);
@@ -40,7 +49,8 @@ fn delete_and_create(log: &mut Open, _turn: u64) {
 
 fn copy_and_truncate(log: &mut Open, turn: u64) {
     let path = log.path().to_path_buf();
-    fs::copy(&path, numbered(&path, turn)).expect("copied");
+    make_room(&path, turn, "");
+    fs::copy(&path, numbered(&path, 1, "")).expect("copied");
     let file = fs::OpenOptions::new().write(true).open(&path).expect("opened");
     file.set_len(0).expect("truncated");
 }

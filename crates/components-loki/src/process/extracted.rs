@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::hash::BuildHasher;
 
 use bytestring::ByteString;
-use foldhash::fast::FixedState;
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use signal::Labels;
 
@@ -82,6 +82,8 @@ pub struct Values {
     entries: Vec<Entry>,
     /// Places in `entries` by name, once there are more than [`SCANNED`].
     index: HashTable<u32>,
+    /// Names come from lines: nobody may know which ones collide.
+    state: RandomState,
 }
 
 #[derive(Clone, Debug)]
@@ -144,7 +146,9 @@ impl Values {
         if self.entries.len() <= SCANNED {
             return self.entries.iter().position(|e| self.slice(e.name) == name);
         }
-        let found = self.index.find(hash(name), |i| self.slice(self.entries[*i as usize].name) == name);
+        let found = self
+            .index
+            .find(self.state.hash_one(name), |i| self.slice(self.entries[*i as usize].name) == name);
         found.map(|i| *i as usize)
     }
 
@@ -161,11 +165,11 @@ impl Values {
     }
 
     fn index_from(&mut self, first: usize) {
-        let (text, entries) = (&self.text, &self.entries);
+        let (text, entries, state) = (&self.text, &self.entries, &self.state);
         let name = |i: u32| &text[entries[i as usize].name.start..entries[i as usize].name.end];
         for i in first..entries.len() {
             let i = u32::try_from(i).expect("an entry has fewer than 2^32 extracted values");
-            self.index.insert_unique(hash(name(i)), i, |i| hash(name(*i)));
+            self.index.insert_unique(state.hash_one(name(i)), i, |i| state.hash_one(name(*i)));
         }
     }
 
@@ -180,10 +184,6 @@ impl Values {
             Slot::Null => Some(Value::Null),
         }
     }
-}
-
-fn hash(name: &str) -> u64 {
-    FixedState::default().hash_one(name)
 }
 
 /// The extracted map of one entry.

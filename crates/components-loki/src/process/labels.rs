@@ -5,7 +5,7 @@
 
 use std::hash::BuildHasher;
 
-use foldhash::fast::FixedState;
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use signal::{Labels, LabelsBuilder};
 
@@ -134,6 +134,7 @@ impl<'a> EntryLabels<'a> {
 #[derive(Default)]
 pub struct LabelCache {
     table: HashTable<Known>,
+    state: RandomState,
     scratch: LabelsBuilder,
     overflows: u64,
 }
@@ -156,7 +157,7 @@ impl LabelCache {
         if changes.text.len() > REMEMBERED_BYTES {
             return make(&mut self.scratch, base, changes);
         }
-        let hash = FixedState::with_seed(base.hash()).hash_one(&changes.text);
+        let hash = self.state.hash_one((base.hash(), changes.text.as_str()));
         let same = |k: &Known| {
             k.hash == hash && *k.text == *changes.text && *k.list == *changes.list && k.base == *base
         };

@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod corpus;
+mod counters;
 mod debug;
 mod expression;
 pub mod extracted;

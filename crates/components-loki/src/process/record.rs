@@ -233,12 +233,12 @@ impl<'a> Record<'a> {
         self.kept.map_or(&[], |kept| &kept.holds)
     }
 
-    /// The entry that it has become.
-    pub(super) fn entry(&self, stream: u32) -> Entry {
+    /// The entry that it has become. A changed line is taken out of the record.
+    pub(super) fn entry(&mut self, stream: u32) -> Entry {
         Entry {
             stream,
             timestamp_ns: self.timestamp_ns,
-            line: (*self.line).clone(),
+            line: self.line.changed.take().unwrap_or_else(|| self.line.came.clone()),
             metadata: self.metadata.finish(),
         }
     }

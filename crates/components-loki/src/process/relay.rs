@@ -10,15 +10,17 @@
 //! flushed later never overtakes lines that came before it.
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use component::metrics::IntCounter;
-use component::{BoxFuture, BuildCx, Consumer, Error, Fanout, Rejected};
+use component::{BoxFuture, BuildCx, Consumer, Error, Fanout, Health, Rejected};
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use signal::Logs;
-use tokio::sync::Notify;
+use tokio::sync::{MutexGuard, Notify};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::Xxh3;
@@ -124,6 +126,9 @@ impl Relay {
     pub async fn take(&self, batch: Logs) -> Result<(), Rejected> {
         loop {
             let mut turn = self.turn.lock().await;
+            if self.stopping.is_cancelled() {
+                return Err(stops());
+            }
             let known = self.waiting.lock().look_up(&batch);
             let own = match known {
                 Known::Answered(answer) => return answer,
@@ -166,7 +171,7 @@ impl Relay {
             tokio::select! {
                 () = until(piece.not_before) => {}
                 () = self.stopping.cancelled(), if piece.not_before.is_some() => {
-                    return Err(Rejected::Retryable("the component stops".into()));
+                    return Err(stops());
                 }
             }
             match forward_to.send(piece.batch.clone()).await {
@@ -224,33 +229,58 @@ impl Relay {
     pub async fn courier(&self) {
         let mut wait = FIRST_WAIT;
         loop {
-            let mut turn = self.turn.lock().await;
-            let flushed = turn.pipeline.flush_due();
-            if !flushed.is_empty() {
-                self.waiting.lock().push(None, flushed);
-            }
-            let delivered = self.deliver(turn.forward_to.clone(), None).await;
-            let due = turn.pipeline.due();
-            let at = match delivered {
-                Delivered::All(_) => {
-                    wait = FIRST_WAIT;
-                    due
-                }
-                Delivered::Interrupted => Some(Instant::now()),
-                Delivered::Refused(_) => {
-                    let jitter = wait.mul_f64(0.5 + fastrand::f64());
-                    wait = (wait * 2).min(LONGEST_WAIT);
-                    Some(Instant::now() + jitter)
-                }
+            let round = AssertUnwindSafe(self.round(&mut wait)).catch_unwind();
+            let (at, refused) = tokio::select! {
+                () = self.stopping.cancelled() => return,
+                next = round => next.unwrap_or_else(|_| {
+                    self.cx.report(Health::unhealthy("a stage panicked while it let go what it had kept back"));
+                    (Some(Instant::now() + FIRST_WAIT), true)
+                }),
             };
-            turn.courier_at = at;
-            drop(turn);
-            // Under refusal news does not shorten the wait: who brings it has just been refused as well.
-            let refused = wait > FIRST_WAIT;
             tokio::select! {
                 () = self.stopping.cancelled() => return,
                 () = until_or_never(at) => {}
+                // Under refusal news does not shorten the wait: who brings it has just been refused as well.
                 () = self.news.notified(), if !refused => {}
+            }
+        }
+    }
+
+    /// One round of the courier: when the next is to be, and whether this one was refused.
+    async fn round(&self, wait: &mut Duration) -> (Option<Instant>, bool) {
+        let mut turn = self.turn.lock().await;
+        let flushed = turn.pipeline.flush_due();
+        if !flushed.is_empty() {
+            self.waiting.lock().push(None, flushed);
+        }
+        let at = match self.deliver(turn.forward_to.clone(), None).await {
+            Delivered::All(_) => {
+                *wait = FIRST_WAIT;
+                turn.pipeline.due()
+            }
+            Delivered::Interrupted => Some(Instant::now()),
+            Delivered::Refused(_) => {
+                let jitter = wait.mul_f64(0.5 + fastrand::f64());
+                *wait = (*wait * 2).min(LONGEST_WAIT);
+                Some(Instant::now() + jitter)
+            }
+        };
+        turn.courier_at = at;
+        (at, *wait > FIRST_WAIT)
+    }
+
+    /// The turn, out of turn if need be: whoever has it may wait for a receiver for as long as that blocks, and
+    /// so may those who are next.
+    async fn seize(&self) -> MutexGuard<'_, Turn> {
+        let asked = self.turn.lock();
+        tokio::pin!(asked);
+        tokio::select! {
+            turn = &mut asked => turn,
+            () = tokio::time::sleep(PATIENCE) => {
+                self.interrupt.load().cancel();
+                let turn = asked.await;
+                self.interrupt.store(Arc::new(CancellationToken::new()));
+                turn
             }
         }
     }
@@ -262,19 +292,7 @@ impl Relay {
         cx: &StageCx<'_>,
         forward_to: Fanout<Logs>,
     ) -> Result<(), Error> {
-        let asked = self.turn.lock();
-        tokio::pin!(asked);
-        let mut turn = tokio::select! {
-            turn = &mut asked => turn,
-            () = tokio::time::sleep(PATIENCE) => {
-                // Whoever has the turn waits for receivers that may not be those of the future, and so may those
-                // who are next.
-                self.interrupt.load().cancel();
-                let turn = asked.await;
-                self.interrupt.store(Arc::new(CancellationToken::new()));
-                turn
-            }
-        };
+        let mut turn = self.seize().await;
         let flushed = turn.pipeline.update(stages, cx)?;
         if !flushed.is_empty() {
             self.waiting.lock().push(None, flushed);
@@ -285,16 +303,17 @@ impl Relay {
         Ok(())
     }
 
-    /// Lets everything go that is held, for the component stops. What is not taken in time is counted as
-    /// dropped, unless its sender was refused and still has it.
+    /// Lets everything go that stages have kept back, for the component stops: no longer at the pace of a limit.
+    /// What is not taken in time is counted as dropped. Batches whose senders were refused are left to these.
     pub async fn drain(&self) {
         let deadline = Instant::now() + DRAIN;
         let drained = tokio::time::timeout_at(deadline, async {
-            let mut turn = self.turn.lock().await;
+            let mut turn = self.seize().await;
             let flushed = turn.pipeline.flush(Flush::All);
             if !flushed.is_empty() {
                 self.waiting.lock().push(None, flushed);
             }
+            self.waiting.lock().only_what_nobody_else_has();
             let mut wait = FIRST_WAIT;
             loop {
                 match self.deliver(turn.forward_to.clone(), None).await {
@@ -318,6 +337,10 @@ impl Relay {
     fn debug(&self, batch: &Logs, pieces: &[Piece]) {
         self.cx.live_debug(|| super::debug::render(batch, pieces));
     }
+}
+
+fn stops() -> Rejected {
+    Rejected::Retryable("the component stops".into())
 }
 
 async fn until(time: Option<Instant>) {
@@ -422,10 +445,16 @@ impl Waiting {
         }
     }
 
+    /// Forgets parcels whose senders still have the batch; the others need not keep a pace any more.
+    fn only_what_nobody_else_has(&mut self) {
+        self.parcels.retain(|parcel| parcel.batch.is_none());
+        self.parcels.iter_mut().flat_map(|p| &mut p.pieces).for_each(|piece| piece.not_before = None);
+    }
+
     /// Forgets all; the number of lines whose senders were told that they are taken.
     fn give_up(&mut self) -> usize {
-        let owned = self.parcels.drain(..).filter(|p| p.batch.is_none());
-        owned.flat_map(|p| p.pieces).map(|piece| piece.batch.len()).sum()
+        self.only_what_nobody_else_has();
+        self.parcels.drain(..).flat_map(|p| p.pieces).map(|piece| piece.batch.len()).sum()
     }
 }
 

@@ -333,6 +333,57 @@ async fn blocks_flushed_late_never_overtake_lines_that_came_before_them() {
     assert_eq!(texts(&sink.wait(2).await), ["START a", "START b"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_limit_makes_the_sender_wait_and_what_passed_before_goes_on_at_once() {
+    let sink = Sink::<Logs>::new();
+    let body = "forward_to = [sink]\nstage.limit {\n rate = 1\n burst = 2\n}";
+    let (_harness, receiver) = start(body, sink.value()).await;
+    let sent = logs(&["1", "2", "3", "4"]);
+    let started = tokio::time::Instant::now();
+    let sending = tokio::spawn({
+        let (receiver, sent) = (receiver.clone(), sent.clone());
+        async move { receiver.send(sent).await }
+    });
+    assert_eq!(texts(&sink.wait(1).await), ["1", "2"]);
+    assert_eq!(started.elapsed().as_secs(), 0);
+    assert_eq!(texts(&sink.wait(1).await), ["3"]);
+    assert_eq!(started.elapsed().as_secs(), 1);
+    assert!(!sending.is_finished());
+    // Refused in the middle, the batch goes on where it was, at the same pace.
+    sink.answer(retryable());
+    assert_eq!(sending.await.expect("no panic"), retryable());
+    sink.answer(Ok(()));
+    assert_eq!(receiver.send(copy(&sent)).await, Ok(()));
+    assert_eq!(texts(&sink.take()), ["4"]);
+    assert_eq!(started.elapsed().as_secs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_waits_for_its_limit_is_told_to_keep_the_rest_when_the_component_stops() {
+    let sink = Sink::<Logs>::new();
+    let body = "forward_to = [sink]\nstage.limit {\n rate = 0.001\n burst = 1\n}";
+    let (harness, receiver) = start(body, sink.value()).await;
+    let sending = tokio::spawn(async move { receiver.send(logs(&["1", "2"])).await });
+    assert_eq!(texts(&sink.wait(1).await), ["1"]);
+    let started = tokio::time::Instant::now();
+    harness.stop().await;
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    assert!(matches!(sending.await.expect("no panic"), Err(Rejected::Retryable(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_stop_does_not_wait_for_a_receiver_that_blocks() {
+    let sink = Sink::<Logs>::new();
+    let (gate, port) = gated(&sink);
+    let (harness, receiver) = start(MULTILINE, component::ArgValue::to_value(&port.receiver())).await;
+    let sending = tokio::spawn(async move { receiver.send(logs(&["START a", "START b"])).await });
+    until(|| gate.waiting.load(Ordering::SeqCst) == 1).await;
+    let started = tokio::time::Instant::now();
+    harness.stop().await;
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(matches!(sending.await.expect("no panic"), Err(Rejected::Retryable(_))));
+}
+
 #[tokio::test]
 async fn watchers_see_entries_before_and_after() {
     let sink = Sink::<Logs>::new();

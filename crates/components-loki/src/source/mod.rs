@@ -2,12 +2,19 @@
 
 pub mod api;
 pub mod awsfirehose;
+#[cfg(test)]
+mod bench;
 pub mod cursors;
+mod datagrams;
 pub mod docker;
 pub mod file;
+pub mod gelf;
+mod hand_over;
 pub mod heroku;
 mod http_intake;
+pub mod journal;
 pub mod outlet;
+pub mod syslog;
 
 use bytes::Bytes;
 use bytestring::ByteString;

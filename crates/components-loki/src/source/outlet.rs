@@ -9,17 +9,15 @@ use std::time::Duration;
 
 use component::metrics::IntCounter;
 use component::{Fanout, Rejected};
-use parking_lot::Mutex;
 use signal::Logs;
 use signal::logs::Receipt;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::once_a_minute::OnceAMinute;
 
 /// Waits between two offers of a batch: from, up to.
 const WAIT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// Refusals for good are told at most this often.
-const TELL_EVERY: Duration = Duration::from_secs(60);
 /// So many positions wait one by one; then the newest wait together.
 const MAX_WAITING: usize = 64;
 
@@ -27,7 +25,7 @@ const MAX_WAITING: usize = 64;
 pub struct Outlet {
     forward_to: watch::Sender<Fanout<Logs>>,
     refused: IntCounter,
-    told: Mutex<Option<Instant>>,
+    told: OnceAMinute,
 }
 
 /// What has become of a batch.
@@ -42,7 +40,7 @@ pub enum Handed {
 impl Outlet {
     /// `refused` counts entries that are refused for good.
     pub fn new(forward_to: Fanout<Logs>, refused: IntCounter) -> Self {
-        Self { forward_to: watch::Sender::new(forward_to), refused, told: Mutex::default() }
+        Self { forward_to: watch::Sender::new(forward_to), refused, told: OnceAMinute::default() }
     }
 
     /// New receivers, for the next offer of a batch.
@@ -60,7 +58,9 @@ impl Outlet {
                 Ok(()) => return Handed::Over,
                 Err(Rejected::Permanent(reason)) => {
                     self.refused.inc_by(batch.len() as u64);
-                    self.tell(&reason);
+                    if self.told.now() {
+                        tracing::error!(%reason, "entries were refused for good and are dropped");
+                    }
                     return Handed::Over;
                 }
                 // The receiver may be about to be replaced by another.
@@ -72,14 +72,6 @@ impl Outlet {
                 result = receivers.changed() => if result.is_err() { return Handed::Stopped },
                 () = tokio::time::sleep(wait.mul_f64(jitter)) => wait = (wait * 2).min(WAIT.1),
             }
-        }
-    }
-
-    fn tell(&self, reason: &str) {
-        let mut told = self.told.lock();
-        if told.is_none_or(|t| t.elapsed() >= TELL_EVERY) {
-            *told = Some(Instant::now());
-            tracing::error!(%reason, "entries were refused for good and are dropped");
         }
     }
 }

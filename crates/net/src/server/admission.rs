@@ -74,6 +74,16 @@ impl Room {
     }
 }
 
+impl Room {
+    /// Gives back what is more than so much.
+    pub fn at_most(&mut self, bytes: usize) {
+        let kept = bytes.div_ceil(1024);
+        if let Some(permit) = &mut self.permit {
+            drop(permit.split(permit.num_permits().saturating_sub(kept)));
+        }
+    }
+}
+
 /// Why a request is not taken, as the client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -250,6 +260,10 @@ mod tests {
         let mut room = budget.room();
         room.at_least(usize::MAX).await.expect("room");
         assert_eq!(budget.kib.available_permits(), 0);
+        room.at_most(2 << 10);
+        assert_eq!(budget.kib.available_permits(), 2);
+        room.at_most(9 << 10);
+        assert_eq!(budget.kib.available_permits(), 2);
         drop(room);
         assert_eq!(budget.kib.available_permits(), 4);
     }

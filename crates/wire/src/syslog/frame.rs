@@ -69,6 +69,11 @@ impl Framer {
         Self { framing, limit, searched: 0, skip: Skip::Nothing }
     }
 
+    /// Goes on with other rules, from the next message on.
+    pub fn change(&mut self, framing: Framing, limit: usize) {
+        (self.framing, self.limit, self.searched) = (framing, limit, 0);
+    }
+
     /// The next message that has arrived as a whole.
     ///
     /// # Errors

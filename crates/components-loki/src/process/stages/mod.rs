@@ -176,3 +176,23 @@ fn named_sources(values: &BTreeMap<String, Option<String>>) -> Vec<(String, Stri
     };
     values.iter().map(|(name, from)| (name.clone(), source(name, from))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::process::testkit::fuzz;
+
+    #[test]
+    fn any_bytes_go_through_stages_that_do_not_look_at_lines() {
+        fuzz(
+            r#"
+            stage.regex { expression = "(?P<x>.?)(?P<y>.*)" }
+            stage.labels { values = { x = "", y = "" } }
+            stage.structured_metadata { values = { m = "y" } }
+            stage.static_labels { values = { z = "1" } }
+            stage.label_drop { values = ["x"] }
+            stage.label_keep { values = ["y", "pod"] }
+            stage.structured_metadata_drop { values = ["m"] }
+            stage.output { source = "y" }"#,
+        );
+    }
+}

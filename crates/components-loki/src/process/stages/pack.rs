@@ -21,7 +21,7 @@ impl Args {
         let mut names = self.labels.clone();
         names.sort_unstable();
         names.dedup();
-        Ok(Node::map(Pack { names, now: self.ingest_timestamp }))
+        Ok(Node::map(Pack { names, now: self.ingest_timestamp, last_ns: 0 }))
     }
 }
 
@@ -29,6 +29,8 @@ struct Pack {
     /// Sorted.
     names: Vec<String>,
     now: bool,
+    /// The last time that was given out.
+    last_ns: i64,
 }
 
 impl MapStage for Pack {
@@ -48,7 +50,9 @@ impl MapStage for Pack {
         line.push('}');
         record.line.set(line);
         if self.now {
-            record.timestamp_ns = cx.wall_ns;
+            // Each has a time of its own: of equal lines with equal times Loki would keep one.
+            self.last_ns = cx.wall_ns.max(self.last_ns + 1);
+            record.timestamp_ns = self.last_ns;
         }
         Flow::Next
     }
@@ -78,11 +82,13 @@ mod tests {
     }
 
     #[test]
-    fn a_packed_entry_gets_the_time_of_now() {
-        let got = Bench::new("stage.pack { labels = [] }").run(&[Case::new("x")]);
-        let (ns, _) = got[0].split_once(' ').expect("a time first");
-        let ns: i64 = ns.parse().expect("a number");
-        assert!(ns > 1_700_000_000_000_000_000, "{ns}");
+    fn packed_entries_get_the_time_of_now_each_its_own() {
+        let mut bench = Bench::new("stage.pack { labels = [] }");
+        let batch = crate::process::testkit::batch(&vec![Case::new("x"); 3], None);
+        let times: Vec<i64> =
+            bench.pipeline.process(&batch)[0].batch.entries.iter().map(|e| e.timestamp_ns).collect();
+        assert!(times[0] > 1_700_000_000_000_000_000, "{times:?}");
+        assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{times:?}");
     }
 
     #[test]

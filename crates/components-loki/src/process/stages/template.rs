@@ -62,7 +62,7 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 const KEPT_BYTES: usize = 256 << 10;
 
 /// Puts what a template reads into its data: extracted values, the line as `Entry`.
-pub(super) fn fill(data: &mut Data, template: &template::Template, record: &Record<'_>) {
+fn fill(data: &mut Data, template: &template::Template, record: &Record<'_>) {
     match template.fields() {
         Some(fields) => {
             for field in fields {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gotmpl::{TemplateError, Value};
 
-use super::budget::{self, Result, STEP};
+use super::budget::{self, MAX_DEPTH, Result, STEP};
 
 pub(super) type Map = BTreeMap<Arc<str>, Value>;
 
@@ -123,6 +123,7 @@ pub(super) fn text(text: impl Into<Arc<str>>) -> Result<Value> {
 /// A list as a value, paid for.
 pub(super) fn list(items: Vec<Value>) -> Result<Value> {
     budget::spend(items.len() * STEP)?;
+    items.iter().try_for_each(|item| budget::shallow(item, MAX_DEPTH))?;
     Ok(Value::List(items.into()))
 }
 
@@ -139,6 +140,7 @@ pub(super) fn texts<'t>(items: impl Iterator<Item = &'t str>) -> Result<Value> {
 /// A dictionary as a value, paid for.
 pub(super) fn map(map: Map) -> Result<Value> {
     budget::spend(map.len() * STEP)?;
+    map.values().try_for_each(|item| budget::shallow(item, MAX_DEPTH))?;
     Ok(Value::Map(Arc::new(map)))
 }
 

@@ -45,6 +45,29 @@ pub(super) fn spend_text(bytes: usize) -> Result<()> {
     spend(bytes)
 }
 
+/// How many lists and dictionaries may be inside of each other. JSON has 128 at most.
+pub(super) const MAX_DEPTH: usize = 192;
+
+/// Refuses a value that has more than so many lists and dictionaries inside of each other: printing it, and
+/// even dropping it, takes as many calls.
+pub(super) fn shallow(value: &Value, depth: usize) -> Result<()> {
+    let deeper = || match depth.checked_sub(1) {
+        Some(left) => spend(STEP).map(|()| left),
+        None => Err(TemplateError::Exec(format!("a value more than {MAX_DEPTH} deep"))),
+    };
+    match value {
+        Value::List(items) => {
+            let left = deeper()?;
+            items.iter().try_for_each(|item| shallow(item, left))
+        }
+        Value::Map(map) => {
+            let left = deeper()?;
+            map.values().try_for_each(|item| shallow(item, left))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Pays for walking through a value; the answer is about the length of its text.
 pub(super) fn weigh(value: &Value) -> Result<usize> {
     spend(STEP)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gotmpl::Value;
 
 use super::args::{Args, Map, error, is_empty, list, map, texts};
-use super::budget::{self, Result, STEP};
+use super::budget::{self, MAX_DEPTH, Result, STEP};
 use super::show::shown;
 
 pub(super) fn new(args: &Args<'_>) -> Result<Value> {
@@ -31,6 +31,7 @@ pub(super) fn set(args: &Args<'_>) -> Result<Value> {
     }
     let mut changed = args.map(0)?;
     let key = args.text(1)?;
+    budget::shallow(args.get(2), MAX_DEPTH)?;
     Arc::make_mut(&mut changed).insert(key.into(), args.get(2).clone());
     Ok(Value::Map(changed))
 }
@@ -45,6 +46,7 @@ pub(super) fn unset(args: &Args<'_>) -> Result<Value> {
 /// `__put map key … value`: the map with a value deep inside replaced.
 pub(super) fn put(args: &Args<'_>) -> Result<Value> {
     let [outer, keys @ .., value] = args.values else { return error("put: too few arguments") };
+    budget::shallow(value, MAX_DEPTH.saturating_sub(keys.len()))?;
     put_at(outer, keys, value)
 }
 

@@ -55,6 +55,9 @@ pub struct RenderError(String);
 
 /// Bytes of the longest template.
 const LONGEST: usize = 1 << 20;
+/// How deep blocks may be. A chain of `{{else if}}` is as deep as it is long to the engine, which looks at depth
+/// when it executes but not when it parses.
+const DEEPEST: usize = 190;
 /// Turns of all loops of one execution.
 const TURNS: u64 = 1_000_000;
 /// Stands at the end of a template that is parsed to its end.
@@ -74,6 +77,10 @@ impl Template {
         let error = |problem| syntax_error(source, problem);
         if source.len() > LONGEST {
             let message = format!("a template longer than {LONGEST} bytes");
+            return Err(SyntaxError { line: 1, column: 1, message });
+        }
+        if deepest(source) > DEEPEST {
+            let message = format!("blocks and {{{{else if}}}} more than {DEEPEST} deep");
             return Err(SyntaxError { line: 1, column: 1, message });
         }
         // Once as Go does, for its rules about templates of the same name.
@@ -191,6 +198,64 @@ impl fmt::Write for Bounded<'_> {
         self.out.push_str(text);
         Ok(())
     }
+}
+
+/// How deep the engine's parser goes into blocks.
+fn deepest(source: &str) -> usize {
+    let mut open: Vec<usize> = Vec::new();
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut rest = source;
+    while let Some(at) = rest.find("{{") {
+        let behind = &rest[at + 2..];
+        let (action, after) = behind.split_at(action_length(behind));
+        rest = after;
+        let (keyword, more) = word(action.strip_prefix('-').unwrap_or(action));
+        match keyword {
+            "if" | "with" | "range" | "block" | "define" => {
+                open.push(1);
+                depth += 1;
+            }
+            "else" if matches!(word(more).0, "if" | "with") => {
+                if let Some(last) = open.last_mut() {
+                    *last += 1;
+                    depth += 1;
+                }
+            }
+            "end" => depth -= open.pop().unwrap_or(0),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+/// The word at the start of a text, and what is behind it.
+fn word(text: &str) -> (&str, &str) {
+    let text = text.trim_start();
+    text.split_at(text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len()))
+}
+
+/// Length of an action up to its closing braces, which do not count in texts and comments.
+fn action_length(action: &str) -> usize {
+    let bytes = action.as_bytes();
+    if action.trim_start_matches('-').trim_start().starts_with("/*") {
+        return action.find("*/").map_or(action.len(), |at| at + 2);
+    }
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            quote @ (b'"' | b'\'' | b'`') => {
+                at += 1;
+                while at < bytes.len() && bytes[at] != quote {
+                    at += if bytes[at] == b'\\' && quote != b'`' { 2 } else { 1 };
+                }
+            }
+            b'}' if bytes[at..].starts_with(b"}}") => return at,
+            _ => {}
+        }
+        at += 1;
+    }
+    action.len()
 }
 
 fn syntax_error(source: &str, problem: TemplateError) -> SyntaxError {

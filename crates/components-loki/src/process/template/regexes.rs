@@ -11,11 +11,11 @@ use super::args::{Args, error, list, text, texts};
 use super::budget::{self, Result, STEP, spend_text};
 
 /// How many compiled expressions a thread remembers; then all are forgotten.
-const REMEMBERED: usize = 64;
+const REMEMBERED: usize = 16;
 /// What compiling costs.
 const COMPILE: usize = 1 << 20;
 /// Bytes of the longest expression.
-const LONGEST: usize = 4096;
+const LONGEST: usize = 1024;
 
 thread_local! {
     static COMPILED: RefCell<HashMap<String, Regex>> = RefCell::default();

@@ -154,6 +154,12 @@ fn no_template_runs_away() {
         "{{ join (repeat 1000000 \"a\") (splitList \"\" (repeat 1000000 \"b\")) }}",
         "{{ define \"t\" }}{{ template \"t\" . }}{{ end }}{{ template \"t\" . }}",
         "{{ range $i := until 999999 }}{{ $s := regexMatch (printf \"(a{500}%d){1000}\" $i) \"a\" }}{{ end }}",
+        "{{ $x := list }}{{ range until 900000 }}{{ $x = list $x }}{{ end }}",
+        "{{ $x := dict }}{{ range until 900000 }}{{ $x = dict \"a\" $x }}{{ end }}",
+        "{{ $x := dict }}{{ range until 900000 }}{{ $x = set (dict) \"a\" $x }}{{ end }}",
+        "{{ $x := list 1 }}{{ range until 900000 }}{{ $x = chunk 1 $x }}{{ end }}",
+        "{{ $x := list 1 }}{{ range until 900000 }}{{ $x = append (list) $x }}{{ end }}",
+        "{{ $x := dict }}{{ range until 900000 }}{{ $y := dict \"a\" (dict) }}{{ $_ := set $y.a \"b\" $x }}{{ $x = $y }}{{ end }}",
         "{{ $l := list }}{{ range until 999999 }}{{ $l = append $l 1 }}{{ end }}",
         "{{ $d := dict }}{{ range until 999999 }}{{ $_ := set $d (toString .) . }}{{ end }}",
     ] {
@@ -173,6 +179,32 @@ fn nested_parentheses_and_blocks_have_a_limit() {
         "{{ . | ".repeat(10_000),
     ] {
         assert!(Template::parse(&source).is_err());
+    }
+    let chain = |links| format!("{{{{ if .a }}}}{}{{{{ end }}}}", "{{ else if .b }}".repeat(links));
+    assert!(Template::parse(&chain(10_000)).is_err());
+    assert!(Template::parse(&format!("{{{{ if .a }}}}{}{{{{ end }}}}", chain(DEEPEST - 1))).is_err());
+    assert!(Template::parse(&chain(5).repeat(500)).is_ok());
+    for fake in ["\"{{ end }}\"", "`{{ end }}`", "(eq .b \"\\\"{{end\")"] {
+        let faked = chain(10_000).replace(".b", fake);
+        assert!(Template::parse(&faked).is_err(), "{fake}");
+    }
+    for fake in ["{{ .end }}", "{{ end_x }}", "{{ \"end\" }}", "{{- .x.end -}}"] {
+        let faked = chain(10_000).replace("{{ else", &format!("{fake}{{{{ else"));
+        assert!(Template::parse(&faked).is_err(), "{fake}");
+    }
+    assert!(Template::parse(&"{{ .if }}{{ .range }}".repeat(500)).is_ok());
+    let commented = chain(10_000).replace("{{ else", "{{/* {{ end }} */}}{{ else");
+    assert!(Template::parse(&commented).is_err());
+    assert!(Template::parse(&chain(DEEPEST - 1)).is_ok());
+    // Whether these are too long does not matter, as long as they end.
+    for source in [
+        chain(DEEPEST - 1),
+        format!("{{{{ 1{} }}}}", " | print".repeat(10_000)),
+        "{{ .a }}".repeat(10_000),
+        format!("{{{{ $x := .a }}}}{}", "{{ $_ := set $x \"a\" 1 }}".repeat(1_000)),
+        format!("{{{{ $x{} }}}}", ".a".repeat(10_000)),
+    ] {
+        let _ = render(&source, &[("a", "x")]);
     }
 }
 

@@ -16,7 +16,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode, request};
 use net::server::Refusal;
 use signal::{Labels, LabelsBuilder, Logs};
-use wire::compress::Encoding;
+use wire::compress::{Encoding, most};
 use wire::loki::{DecodeError, Received, TENANT_HEADER, decode, decode_json};
 
 use super::http_intake::{Action, Common, Found, HttpSource, Protocol, Route, ServerArgs, Taken, unpack_as};
@@ -107,6 +107,17 @@ impl Protocol for Push {
         tenant(&head.headers)?;
         encoding(&head.headers)?;
         Ok(())
+    }
+
+    fn most(&self, head: &request::Parts, body: &[u8], limit: usize) -> usize {
+        let push = !head.uri.path().ends_with("/raw");
+        match encoding(&head.headers) {
+            Err(_) => 0,
+            Ok(Encoding::Identity) if push && !is_json(&head.headers) => most(Encoding::Snappy, body, limit),
+            Ok(Encoding::Identity) => 0,
+            // There may be snappy inside.
+            Ok(other) => most(other, body, limit).saturating_mul(2),
+        }
     }
 
     fn unpack(&self, head: &request::Parts, body: Bytes, limit: usize) -> Result<Bytes, Refusal> {

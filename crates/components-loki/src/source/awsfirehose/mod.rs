@@ -73,6 +73,8 @@ impl Protocol for Delivery {
         name: "awsfirehose_api_v1_push",
         action: Action::Take(0),
     }];
+    /// A record may be compressed, and is then as much more as gzip can make of it.
+    const GROWTH: usize = 1032;
     type Args = Args;
 
     fn new(metrics: &NodeMetrics) -> Self {

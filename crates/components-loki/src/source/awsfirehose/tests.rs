@@ -4,11 +4,11 @@ use std::io::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use component::testkit::Names;
-use component::{ComponentDef, Pattern, RelabelAction, RelabelRule, RelabelRules};
+use component::ComponentDef;
 
 use super::super::http_intake::bench::{Answer, Bench};
 use super::*;
+use crate::source::bench::keep_all;
 
 const DEFINITION: ComponentDef = ComponentDef::of::<AwsFirehose>();
 const HEAD: &str = "POST /awsfirehose/api/v1/push HTTP/1.1\r\nX-Amz-Firehose-Request-Id: r-1\r\n\
@@ -30,20 +30,6 @@ fn body(records: &[&[u8]]) -> Vec<u8> {
     request.to_string().into_bytes()
 }
 
-fn keep_all() -> Names {
-    let rule = RelabelRule {
-        source_labels: vec![],
-        separator: ";".into(),
-        regex: Some("__aws_(.+)".parse::<Pattern>().expect("a pattern")),
-        modulus: 0,
-        target_label: String::new(),
-        replacement: "$1".into(),
-        action: RelabelAction::LabelMap,
-    };
-    let rules = RelabelRules(std::sync::Arc::new(vec![rule]));
-    Names::default().with("rules", component::eval::ArgValue::to_value(&rules))
-}
-
 fn json(answer: &Answer) -> serde_json::Value {
     assert!(answer.head.contains("content-type: application/json"), "{answer:?}");
     serde_json::from_str(&answer.body).expect("JSON")
@@ -52,7 +38,7 @@ fn json(answer: &Answer) -> serde_json::Value {
 #[tokio::test]
 async fn records_of_both_kinds_become_entries_with_their_labels() {
     let extra = "relabel_rules = rules\nuse_incoming_timestamp = true";
-    let bench = Bench::start_with(DEFINITION, extra, "", keep_all()).await;
+    let bench = Bench::start_with(DEFINITION, extra, "", keep_all("__aws_(.+)")).await;
     let attributes = "X-Amz-Firehose-Common-Attributes: {\"commonAttributes\":{\"lbl_env\":\"prod\"}}\r\n";
     let head = format!("{HEAD}X-Scope-OrgID: team\r\n{attributes}");
     let answer = bench.send(&head, &body(&[b"direct\n", &gzip(CLOUD_WATCH.as_bytes())])).await;

@@ -9,14 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use bytestring::ByteString;
 use futures_util::FutureExt;
 use net::docker::Engine;
 use net::{Error, Kind, Response};
 use parking_lot::Mutex;
 use signal::logs::{Entry, LogBuilder, Receipt};
 use signal::{Labels, LabelsBuilder};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wire::docker::{BrokenStream, Framing, Line, LineParser, Stream};
 
@@ -25,6 +23,7 @@ use super::info::Inspected;
 use super::resume::{Place, Replay};
 use crate::intake::Intake;
 use crate::source::outlet::{Handed, Ledger};
+use crate::source::text;
 
 /// As added by Alloy's tailer.
 const STREAM_LABEL: &str = "__meta_docker_container_log_stream";
@@ -384,9 +383,7 @@ impl Shared {
     /// Counts a line that could not be read as it should, and tells of it once a minute at most.
     fn bad_line(&self, id: &str, what: &str) {
         self.metrics.errors.inc();
-        let mut told = self.told.lock();
-        if told.is_none_or(|t: Instant| t.elapsed() >= Duration::from_secs(60)) {
-            *told = Some(Instant::now());
+        if self.told.now() {
             tracing::warn!(container = %id, "{what}");
         }
     }
@@ -399,14 +396,6 @@ fn framing(content_type: Option<&str>, tty: bool) -> Framing {
         // Older engines call frames raw-stream as well.
         _ if tty => Framing::Raw,
         _ => Framing::Multiplexed,
-    }
-}
-
-/// Text that is not UTF-8 has replacement characters where it is not.
-fn text(bytes: Bytes) -> ByteString {
-    match ByteString::try_from(bytes.clone()) {
-        Ok(text) => text,
-        Err(_) => String::from_utf8_lossy(&bytes).into_owned().into(),
     }
 }
 
@@ -428,10 +417,5 @@ mod tests {
         ] {
             assert_eq!(framing(content_type, tty), expected, "{content_type:?} {tty}");
         }
-    }
-
-    #[test]
-    fn text_that_is_not_utf8_is_kept_as_far_as_it_is() {
-        assert_eq!(text(Bytes::from_static(b"a\xffb")), "a\u{fffd}b");
     }
 }

@@ -24,13 +24,13 @@ use net::docker::Engine;
 use parking_lot::Mutex;
 use signal::{Labels, LabelsBuilder, Logs};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::cursors::{Cursors, SAVE_EVERY};
 use super::file::positions::label_text;
 use super::outlet::Outlet;
 use crate::intake::Intake;
+use crate::once_a_minute::OnceAMinute;
 use follower::{Container, Follower};
 use info::Status;
 use resume::Place;
@@ -104,8 +104,8 @@ struct Shared {
     metrics: Metrics,
     questions: Semaphore,
     status: Mutex<BTreeMap<String, Status>>,
-    /// When a bad line was told last.
-    told: Mutex<Option<Instant>>,
+    /// Bad lines are told of.
+    told: OnceAMinute,
     /// Whether the node was reported healthy last.
     healthy: Mutex<Option<bool>>,
 }
@@ -175,7 +175,7 @@ impl Component for Docker {
             metrics: self.metrics,
             questions: Semaphore::new(QUESTIONS),
             status: Mutex::default(),
-            told: Mutex::default(),
+            told: OnceAMinute::default(),
             healthy: Mutex::default(),
         });
         let show = shared.clone();

@@ -29,6 +29,7 @@ use super::lines::Split;
 use super::registry::Registry;
 use super::tail::{Job, State, Surroundings, Tail};
 use super::{Metrics, Settings};
+use crate::once_a_minute::OnceAMinute;
 
 /// Batches in flight at once.
 pub const WORKERS: usize = 4;
@@ -45,8 +46,8 @@ const KEPT_BUFFERS: usize = 8;
 /// Waits between tries of a refused batch.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// How often a refusal for good is logged at most.
-const LOG_EVERY: Duration = Duration::from_secs(60);
+/// Reads of a rotated file that may fail in a row.
+const MOST_FAILURES: u32 = 10;
 
 /// What workers and keeper share.
 pub struct Engine {
@@ -55,7 +56,7 @@ pub struct Engine {
     pub(super) metrics: Metrics,
     pub(super) registry: Registry,
     slots: Slots,
-    most_open: usize,
+    pub(super) most_open: usize,
     pub(super) damaged: Mutex<Option<SystemTime>>,
     pub(super) inotify: Option<Inotify>,
     pub(super) refolder: AtomicBool,
@@ -70,7 +71,7 @@ pub struct Engine {
     pub(super) stopping: CancellationToken,
     /// Answers are not waited for any more.
     pub(super) abandon: CancellationToken,
-    logged: Mutex<Option<Instant>>,
+    refusals: OnceAMinute,
     pub(super) shown: Mutex<Vec<Arc<Tail>>>,
 }
 
@@ -121,7 +122,7 @@ impl Engine {
             kept: AtomicUsize::new(0),
             stopping: CancellationToken::new(),
             abandon: CancellationToken::new(),
-            logged: Mutex::default(),
+            refusals: OnceAMinute::default(),
             shown: Mutex::default(),
         }
     }
@@ -185,6 +186,12 @@ impl Engine {
         })
     }
 
+    /// How many files are kept open.
+    #[cfg(test)]
+    pub fn taken(&self) -> usize {
+        self.slots.taken()
+    }
+
     /// For the UI.
     pub fn shown(&self) -> Vec<Shown> {
         let tails = self.shown.lock().clone();
@@ -240,7 +247,7 @@ impl Engine {
                 again = handle.metadata().is_ok_and(|m| m.len() != file.size);
             }
             tail.busy.store(false, Ordering::Release);
-            again |= state.next_file().is_some() || state.files.iter().any(|f| f.is_held());
+            again |= state.next_file().is_some();
         }
         if again {
             self.look_at(tail, now + PACE.as_millis() as u64);
@@ -263,12 +270,24 @@ impl Engine {
             Ok(Some(job)) => self.deliver(tail, job).await,
             Ok(None) => Turn::Idle,
             Err(error) => {
-                tracing::warn!(%error, path = %tail.path.display(), "the file could not be read; it is opened anew");
-                if let Some(file) = tail.state.lock().current() {
-                    file.handle = None;
-                }
+                tracing::warn!(%error, path = %tail.path.display(), "the file could not be read; it is tried again");
+                self.failed(tail);
                 Turn::Later(Duration::from_secs(1))
             }
+        }
+    }
+
+    /// Opens a file anew that could not be read, as network file systems need it; gives up one that was rotated
+    /// away and stays like that, as it holds up those after it.
+    fn failed(&self, tail: &Tail) {
+        let mut state = tail.state.lock();
+        let Some(file) = state.next_file() else { return };
+        file.failures += 1;
+        if file.rotated.is_none() {
+            file.handle = None;
+        } else if file.failures >= MOST_FAILURES {
+            tracing::error!(path = %file.path.display(), "a rotated file cannot be read; its rest is lost");
+            file.done = true;
         }
     }
 
@@ -372,11 +391,9 @@ impl Engine {
 
     fn dropped(&self, tail: &Tail, job: &Job, message: &str) {
         self.metrics.dropped.with_label_values(&[tail.key.path.as_str()]).inc_by(job.logs.len() as u64);
-        let mut logged = self.logged.lock();
-        let now = Instant::now();
-        if logged.is_none_or(|last| now.duration_since(last) >= LOG_EVERY) {
-            *logged = Some(now);
-            tracing::error!(path = %tail.path.display(), lines = job.logs.len(), %message, "lines were refused and dropped");
+        if self.refusals.now() {
+            let (path, lines) = (tail.path.display(), job.logs.len());
+            tracing::error!(%path, lines, %message, "lines were refused for good and dropped");
         }
     }
 

@@ -60,6 +60,8 @@ pub struct Generation {
     pub finish: bool,
     /// There will not be more.
     pub done: bool,
+    /// Reads that failed in a row.
+    pub failures: u32,
     /// It was written without having grown: a read tells whether it was truncated in between.
     pub verify: bool,
     /// Batches that are not committed yet, oldest first.
@@ -135,6 +137,7 @@ impl Generation {
             linger: Duration::ZERO,
             finish: false,
             done: false,
+            failures: 0,
             verify: false,
             unsettled: VecDeque::new(),
         })
@@ -279,7 +282,7 @@ impl Generation {
             self.size = from + got as u64;
         }
         self.extend_head(&desk.buffer[..got], from, mode)?;
-        self.verify = false;
+        (self.verify, self.failures) = (false, 0);
         let last = match end {
             None => false,
             Some(End::Eof) => packed || self.finish,

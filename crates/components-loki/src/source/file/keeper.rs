@@ -44,6 +44,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(600);
 /// Looks are made together, at most this often.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// How often it is seen which folders are to be watched.
+const FOLDERS_EVERY: Duration = Duration::from_secs(1);
+
 /// How long the rest of a file is read whose target is gone.
 const LEAVE_WITHIN: Duration = Duration::from_secs(300);
 
@@ -73,6 +76,7 @@ pub struct Keeper {
     next_sync: Option<Instant>,
     next_look: Instant,
     next_folders: Instant,
+    reindex: bool,
     looking: Option<JoinHandle<Vec<Arc<Tail>>>>,
     saving: Option<JoinHandle<bool>>,
     alive: Option<mpsc::Sender<()>>,
@@ -119,6 +123,7 @@ impl Keeper {
             next_sync: None,
             next_look: now,
             next_folders: now,
+            reindex: false,
             looking: None,
             saving: None,
             alive: Some(alive),
@@ -157,8 +162,8 @@ impl Keeper {
         for key in changed {
             if let Some(tail) = self.tails.remove(&key) {
                 self.by_number.remove(&tail.number);
-                self.engine.metrics.files_active.dec();
                 let mut state = tail.state.lock();
+                tail.set_active(&mut state, false);
                 state.files.iter().for_each(|f| self.engine.registry.forget(f.id, &tail.labels, &tail.path));
                 if let Some(record) = state.record() {
                     self.left.insert(key, record);
@@ -181,6 +186,10 @@ impl Keeper {
         };
         let mut keys = HashSet::new();
         for wanted in wanted {
+            if wanted.key.path.is_empty() {
+                tracing::error!(labels = %wanted.key.labels, "a target names no file: it has no __path__");
+                continue;
+            }
             let old =
                 wanted.found.as_ref().is_some_and(|f| f.is_older_than(self.file_match.ignore_older_than));
             match self.tails.get(&wanted.key) {
@@ -218,6 +227,7 @@ impl Keeper {
             lines: metrics.read_lines.with_label_values(&[path]),
             read: metrics.read_bytes.with_label_values(&[path]),
             size: metrics.file_bytes.with_label_values(&[path]),
+            active: metrics.files_active.clone(),
         };
         let others = wanted.labels.iter().filter(|(name, _)| *name != FILENAME);
         let tail = Arc::new(Tail {
@@ -237,7 +247,7 @@ impl Keeper {
         });
         self.by_number.insert(tail.number, tail.clone());
         self.tails.insert(key, tail);
-        self.engine.metrics.files_active.inc();
+        self.engine.refolder.store(true, Ordering::Relaxed);
         self.engine.wake.notify_one();
     }
 
@@ -247,11 +257,11 @@ impl Keeper {
         }
         self.tails.remove(&tail.key);
         self.by_number.remove(&tail.number);
-        self.engine.metrics.files_active.dec();
         if !self.tails.values().any(|other| other.key.path == tail.key.path) {
             self.engine.metrics.forget(&tail.key.path);
         }
         let mut state = tail.state.lock();
+        tail.set_active(&mut state, false);
         for file in &state.files {
             self.engine.registry.done(file.id, &tail.labels, &tail.path, file.read);
         }
@@ -287,7 +297,9 @@ impl Keeper {
             self.snap(now);
         }
         let engine = self.engine.clone();
-        let until = self.next_event(now);
+        // Those that have something to tell are many: they are heard as often as looks are made.
+        let hears = now >= self.next_look;
+        let until = if hears { self.next_event(now) } else { self.next_look.min(self.next_snap.max(now)) };
         tokio::select! {
             told = told(&engine) => self.changed(told),
             over = finished(&mut self.looking) => {
@@ -298,7 +310,7 @@ impl Keeper {
                 self.saving = None;
                 self.unsaved |= saved != Some(true);
             }
-            () = engine.wake.notified() => {}
+            () = engine.wake.notified(), if hears => {}
             () = tokio::time::sleep_until(until) => {}
         }
     }
@@ -330,34 +342,37 @@ impl Keeper {
         self.next_look = now + LOOK_EVERY;
         due.iter().for_each(|t| t.due.store(u64::MAX, Ordering::Relaxed));
         let engine = self.engine.clone();
+        let refolder = now >= self.next_folders && engine.refolder.swap(false, Ordering::Relaxed);
+        let all: Vec<Arc<Tail>> = if refolder { self.tails.values().cloned().collect() } else { Vec::new() };
+        if refolder {
+            self.next_folders = now + FOLDERS_EVERY;
+            self.reindex = true;
+        }
         self.looking = Some(tokio::task::spawn_blocking(move || {
             // Those with a position first: they know rotated files that others are about to find.
             due.sort_by_cached_key(|t| !t.state.lock().has_record());
             due.retain(|tail| look(&engine, tail));
+            if refolder {
+                watch_folders(&engine, &all);
+            }
             due
         }));
     }
 
     fn looked(&mut self, over: Option<Vec<Arc<Tail>>>) {
-        let over = over.unwrap_or_default();
-        over.iter().for_each(|tail| self.remove(tail));
-        let now = Instant::now();
-        if !over.is_empty() || now >= self.next_folders && self.engine.refolder.swap(false, Ordering::Relaxed)
-        {
-            self.next_folders = now + Duration::from_secs(1);
-            self.index();
-            self.watch_folders();
+        match over {
+            Some(over) => {
+                over.iter().for_each(|tail| self.remove(tail));
+                self.reindex |= !over.is_empty();
+            }
+            // It failed in the middle: nobody knows for whom.
+            None => {
+                let soon = self.engine.now_ms() + 1000;
+                self.tails.values().for_each(|tail| self.engine.look_at(tail, soon));
+            }
         }
-    }
-
-    fn watch_folders(&mut self) {
-        let Some(inotify) = &self.engine.inotify else { return };
-        let folders: Vec<(Arc<Tail>, Vec<PathBuf>)> =
-            self.tails.values().map(|tail| (tail.clone(), tail.folders())).collect();
-        let wanted: HashSet<PathBuf> = folders.iter().flat_map(|(_, f)| f.iter().cloned()).collect();
-        let told: HashSet<PathBuf> = inotify.watch_folders(wanted).into_iter().collect();
-        for (tail, folders) in folders {
-            tail.told.store(folders.iter().all(|f| told.contains(f)), Ordering::Relaxed);
+        if std::mem::take(&mut self.reindex) {
+            self.index();
         }
     }
 
@@ -504,6 +519,17 @@ fn look(engine: &Arc<Engine>, tail: &Arc<Tail>) -> bool {
         }
     }
     false
+}
+
+/// Watches the folders of all targets.
+fn watch_folders(engine: &Engine, tails: &[Arc<Tail>]) {
+    let Some(inotify) = &engine.inotify else { return };
+    let folders: Vec<Vec<PathBuf>> = tails.iter().map(|tail| tail.folders()).collect();
+    let wanted: HashSet<PathBuf> = folders.iter().flatten().cloned().collect();
+    let told: HashSet<PathBuf> = inotify.watch_folders(wanted).into_iter().collect();
+    for (tail, folders) in tails.iter().zip(folders) {
+        tail.told.store(folders.iter().all(|f| told.contains(f)), Ordering::Relaxed);
+    }
 }
 
 /// Own positions, and those of the legacy file where there are none yet.

@@ -99,15 +99,17 @@ impl Registry {
         }
     }
 
-    /// What other targets with the same labels have to do with a file that is met at `path`. A file that another
-    /// path still leads to is one of two names of it, each of which was asked for.
+    /// What targets with the same labels have to do with a file that is met at `path`. A file that another path
+    /// still leads to is one of two names of it, each of which was asked for. One that had left this path and was
+    /// done may have come back.
     pub fn claim(&self, id: FileId, labels: &Labels, path: &Path) -> Option<Claim> {
         let mut claim = None;
         let mut owners = Vec::new();
         {
             let inner = self.0.lock();
-            for entry in inner.files.get(&id)?.iter().filter(|e| e.labels == *labels && e.owner != path) {
+            for entry in inner.files.get(&id)?.iter().filter(|e| e.labels == *labels) {
                 match entry.stand {
+                    Stand::Current | Stand::Followed if entry.owner == path => {}
                     Stand::Current => owners.push(entry.owner.clone()),
                     Stand::Followed => return Some(Claim::Wait),
                     Stand::Done(mark) => claim = Some(Claim::From(mark)),
@@ -141,7 +143,8 @@ mod tests {
         let mark = Mark { offset: 7, ..Mark::default() };
         registry.done(id, &labels, &a, mark);
         assert_eq!(registry.claim(id, &labels, &b), Some(Claim::From(mark)));
-        assert_eq!((registry.claim(id, &others, &b), registry.claim(id, &labels, &a)), (None, None));
+        assert_eq!(registry.claim(id, &others, &b), None);
+        assert_eq!(registry.claim(id, &labels, &a), Some(Claim::From(mark)), "it may come back");
         registry.forget(id, &labels, &a);
         assert_eq!(registry.claim(id, &labels, &b), None);
     }

@@ -3,6 +3,7 @@
 //! Time is paused, so that waits pass at once; what is waited for is always a line, a position or a metric.
 
 mod faults;
+mod handles;
 mod positions;
 mod rotation;
 

@@ -1,10 +1,10 @@
 //! What Logplex sends, and what hostile clients do.
 
-use component::testkit::Names;
-use component::{ComponentDef, Pattern, RelabelAction, RelabelRule, RelabelRules};
+use component::ComponentDef;
 
 use super::super::http_intake::bench::Bench;
 use super::*;
+use crate::source::bench::keep_all;
 
 const DEFINITION: ComponentDef = ComponentDef::of::<Heroku>();
 const POST: &str = "POST /heroku/api/v1/drain?env=prod&env=eu&a%20b=c HTTP/1.1\r\n";
@@ -13,25 +13,10 @@ fn framed(messages: &[&str]) -> String {
     messages.iter().map(|m| format!("{} {m}", m.len())).collect()
 }
 
-/// A rule that copies all internal labels to labels that stay.
-fn keep_all() -> Names {
-    let rule = RelabelRule {
-        source_labels: vec![],
-        separator: ";".into(),
-        regex: Some("__(.+)".parse::<Pattern>().expect("a pattern")),
-        modulus: 0,
-        target_label: String::new(),
-        replacement: "$1".into(),
-        action: RelabelAction::LabelMap,
-    };
-    let rules = RelabelRules(std::sync::Arc::new(vec![rule]));
-    Names::default().with("rules", component::eval::ArgValue::to_value(&rules))
-}
-
 #[tokio::test]
 async fn what_is_known_of_a_message_is_in_labels_for_rules() {
     let extra = "labels = {own = \"x\", heroku_drain_app = \"own\"}\nrelabel_rules = rules\nuse_incoming_timestamp = true";
-    let bench = Bench::start_with(DEFINITION, extra, "", keep_all()).await;
+    let bench = Bench::start_with(DEFINITION, extra, "", keep_all("__(.+)")).await;
     let body = framed(&[
         "<158>1 2022-06-13T14:52:23.621815+00:00 host heroku router - at=info method=GET\n",
         "<190>1 2022-06-13T14:52:23.621816+00:00 host app web.1 id two words",

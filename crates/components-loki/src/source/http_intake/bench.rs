@@ -71,21 +71,9 @@ impl Bench {
         self.entries().into_iter().map(|(labels, _, line)| (labels, line)).collect()
     }
 
-    /// The component's own metrics.
-    pub(crate) fn metrics(&self) -> String {
-        self.harness.services.metrics.text()
-    }
-
     /// The value of a metric of this component, by its name and labels without those of the component.
     pub(crate) fn metric(&self, name: &str) -> f64 {
-        let (name, labels) = name.split_once('{').unwrap_or((name, "}"));
-        let matches = |line: &&str| {
-            line.starts_with(&format!("{name}{{"))
-                && labels.trim_end_matches('}').split(',').all(|l| line.contains(l))
-        };
-        let text = self.metrics();
-        let line = text.lines().find(matches).unwrap_or_else(|| panic!("no {name} in {text}"));
-        line.rsplit(' ').next().and_then(|v| v.parse().ok()).expect("a number")
+        crate::source::bench::metric(&self.harness, name)
     }
 }
 

@@ -15,7 +15,7 @@ use signal::logs::LogBatch;
 use super::{Action, BUDGET, Config, Found, MIN_MEMORY, Protocol, Route, Shared, Taken};
 use crate::intake::Intake;
 
-/// Bodies from this size on are decompressed and read by a thread that may take its time.
+/// Work from this size on, in bytes, is done by a thread that may take its time.
 const LARGE: usize = 256 << 10;
 
 /// Answers requests of a server.
@@ -26,7 +26,7 @@ impl<P: Protocol> StreamHandler for Requests<P> {
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let shared = &self.0;
-            let mut room = shared.budget.room();
+            let mut room = shared.bodies.room();
             let body = async |room: &mut Room| body.within(room).await;
             shared.clone().serve(head, &mut room, body).await.map(full)
         })
@@ -56,7 +56,7 @@ impl<P: Protocol> Shared<P> {
                     self.protocol.admit(&head, &config.args)?;
                     let body = body(room).await?;
                     size = body.len();
-                    self.clone().take(&head, path, body, room, config).await
+                    self.clone().take(&head, path, body, config).await
                 }
                 .await;
                 self.protocol.answer(&head, result.as_ref().copied())
@@ -71,7 +71,6 @@ impl<P: Protocol> Shared<P> {
         head: &request::Parts,
         path: u8,
         body: Bytes,
-        room: &mut Room,
         config: Arc<Config<P>>,
     ) -> Result<(), Refusal> {
         let [packed, limit] = config.max_body;
@@ -79,12 +78,17 @@ impl<P: Protocol> Shared<P> {
             // A server of before a change may still have let it in.
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"));
         }
-        let size = body.len();
+        // Room is found before it is needed, for the worst that the client may have sent.
+        let mut room = self.unpacked.room();
+        let most = self.protocol.most(head, &body, limit);
+        room.at_least(most).await?;
         let unpacked = {
             let (this, head) = (self.clone(), head.clone());
-            heavy(size, move || this.protocol.unpack(&head, body, limit)).await??
+            heavy(most, move || this.protocol.unpack(&head, body, limit)).await??
         };
-        room.at_least(size + unpacked.len()).await?;
+        room.at_most(unpacked.len());
+        let mut entries_room = self.entries_room.room();
+        entries_room.at_least(unpacked.len().saturating_mul(P::GROWTH).min(config.memory())).await?;
         let (found, dropped) = {
             let (this, head, config, size) = (self.clone(), head.clone(), config.clone(), unpacked.len());
             heavy(size, move || this.read(&head, path, unpacked, &config)).await??
@@ -94,7 +98,7 @@ impl<P: Protocol> Shared<P> {
         }
         let count = found.batch.entries.len();
         if count > 0 {
-            room.at_least(size + found.batch.bytes() + size_of_val(&*found.batch.entries)).await?;
+            entries_room.at_most(found.batch.bytes() + size_of_val(&*found.batch.entries));
             self.cx.live_debug(|| format!("{count} entries received"));
             let answer = taken(config.forward_to.send(Logs::new(found.batch))).await;
             if let Err(refusal) = &answer
@@ -128,13 +132,19 @@ impl<P: Protocol> Shared<P> {
         config: &Config<P>,
     ) -> Result<(Found, u64), Refusal> {
         let now_ns = crate::intake::now_ns();
-        let memory = config.max_body[1].saturating_mul(4).clamp(MIN_MEMORY, BUDGET);
-        let taken = Taken { head, path, body, now_ns, memory };
+        let taken = Taken { head, path, body, now_ns, memory: config.memory() };
         let mut found = self.protocol.read(&taken, &config.args)?;
         found.batch.received_ms = taken.now_ms();
         let intake = if found.unruled { &config.unruled } else { &config.intake };
         let dropped = into_streams(&mut found.batch, intake);
         Ok((found, dropped))
+    }
+}
+
+impl<P: Protocol> Config<P> {
+    /// Bytes that the entries of a request may take.
+    fn memory(&self) -> usize {
+        self.max_body[1].saturating_mul(4).clamp(MIN_MEMORY, BUDGET)
     }
 }
 

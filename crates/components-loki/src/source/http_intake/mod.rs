@@ -36,8 +36,9 @@ use crate::intake::{Fixed, Intake};
 use handler::Requests;
 use tunnel::Tunnel;
 
-/// Bytes that all requests of a component hold together: bodies as they come and decompressed.
-const BUDGET: usize = 512 << 20;
+/// Bytes that all requests of a component hold together, as they come, decompressed, and as entries: each of
+/// the three. A request waits for the next while it holds the ones before, so that none waits for itself.
+const BUDGET: usize = 256 << 20;
 /// Bytes that the entries of a request may take at least, however small its body may be.
 const MIN_MEMORY: usize = 64 << 20;
 /// How often the number of connections is told.
@@ -171,6 +172,16 @@ pub trait Protocol: Sized + Send + Sync + 'static {
         Ok(())
     }
 
+    /// Bytes of entries, at most, that a byte of a decompressed body can become.
+    const GROWTH: usize = size_of::<signal::logs::Entry>();
+
+    /// The most that can come out of a body, and lie in memory beside it.
+    fn most(&self, head: &request::Parts, body: &[u8], limit: usize) -> usize {
+        let encoding = head.headers.get(http::header::CONTENT_ENCODING).map_or(Ok(""), HeaderValue::to_str);
+        let encoding = encoding.ok().and_then(Encoding::from_content_encoding);
+        encoding.map_or(0, |encoding| compress::most(encoding, body, limit))
+    }
+
     /// Decompresses a body; at most `limit` bytes come out.
     fn unpack(&self, head: &request::Parts, body: Bytes, limit: usize) -> Result<Bytes, Refusal>;
 
@@ -234,7 +245,9 @@ pub struct HttpSource<P: Protocol> {
 struct Shared<P: Protocol> {
     protocol: P,
     config: ArcSwap<Config<P>>,
-    budget: Budget,
+    bodies: Budget,
+    unpacked: Budget,
+    entries_room: Budget,
     requests: RequestMetrics,
     entries: IntCounter,
     dropped: IntCounterVec,
@@ -280,7 +293,9 @@ impl<P: Protocol> Component for HttpSource<P> {
         let shared = Arc::new(Shared {
             protocol: P::new(&metrics),
             config: ArcSwap::from_pointee(Config::new(&args)?),
-            budget: Budget::new(BUDGET),
+            bodies: Budget::new(BUDGET),
+            unpacked: Budget::new(BUDGET),
+            entries_room: Budget::new(BUDGET),
             requests: RequestMetrics::new(&metrics, P::NAMESPACE),
             entries: metrics.counter(P::ENTRIES, "Entries that were taken by all of forward_to."),
             dropped: metrics.counter_vec(

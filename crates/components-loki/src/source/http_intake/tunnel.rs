@@ -36,7 +36,7 @@ impl<P: Protocol> StreamHandler for Tunnel<P> {
                 return failed(UNIMPLEMENTED, &format!("only {METHOD} is answered here"), None);
             }
             let peer = request.extensions().get::<Peer>().cloned();
-            let mut room = self.0.budget.room();
+            let mut room = self.0.bodies.room();
             let message = match request.into_body().within(&mut room).await {
                 Ok(message) => message,
                 Err(refusal) => return failed(code(&refusal), &refusal.why, None),

@@ -46,7 +46,12 @@ async fn an_engine_that_hangs_is_noticed_and_one_container_that_hangs_holds_up_n
     assert_eq!(world.lines_until("other").await, ["other"]);
     // While nothing comes, the engine is asked whether it is there.
     world.fake.broken(true);
-    world.until_health(HealthState::Unhealthy).await;
+    let both =
+        || format!("{:?}", world.harness.node.debug_info()).matches("the engine is broken").count() == 2;
+    while !both() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.harness.node.health().state, HealthState::Unhealthy);
     world.fake.broken(false);
     world.fake.write("web", 1, T0, "last");
     assert_eq!(world.lines_until("last").await, ["last"]);

@@ -15,7 +15,8 @@ async fn a_log_goes_on_after_our_restart_without_a_line_twice_or_missing() {
         world.fake.write("web", 1, T0 + 5, "a");
         world.fake.write("web", 1, T0 + 7, "same");
         world.fake.write("web", 1, T0 + 7, "same");
-        assert_eq!(world.lines_until("same").await[0], "a");
+        world.fake.write("web", 1, T0 + 7, "ready");
+        assert_eq!(world.lines_until("ready").await, ["a", "same", "same", "ready"]);
         for round in 0..3 {
             world.harness.stop().await;
             let time = T0 + 7 + round;
@@ -35,18 +36,22 @@ async fn a_container_that_ends_and_starts_again_is_read_on() {
     for round in 0..3 {
         let time = T0 + round * 10;
         world.fake.write("web", 1, time, &format!("a {round}"));
-        world.fake.write_piece("web", 1, time, &format!("cut off {round}"));
+        world.fake.write("web", 2, time, &format!("b {round}"));
         world.fake.with("web", |c| {
             c.running = false;
             c.finished = format!("2026-11-26T14:25:0{round}Z");
         });
-        let last = format!("cut off {round}");
+        let last = format!("b {round}");
         assert_eq!(world.lines_until(&last).await, [format!("a {round}"), last]);
         world.fake.with("web", |c| {
             c.running = true;
             c.started = format!("2026-11-26T14:25:1{round}Z");
         });
     }
+    // Killed in the middle of a line: the piece is all there will be.
+    world.fake.write_piece("web", 1, T0 + 100, "cut off");
+    world.fake.with("web", |c| c.running = false);
+    assert_eq!(world.lines_until("cut off").await, ["cut off"]);
 }
 
 #[tokio::test]

@@ -364,3 +364,16 @@ async fn a_busy_file_does_not_keep_others_waiting() {
     let small = rig.lines.iter().position(|l| l == "line 0").unwrap();
     assert!(small < 100_000, "it came after {small} lines of the other");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_was_away_for_long_goes_on_where_it_was() {
+    let mut rig = Rig::new();
+    rig.write("a.log", &numbered(0..10));
+    rig.start(&rig.target("a.log")).await;
+    rig.until(10).await;
+    std::fs::rename(rig.at("a.log"), rig.at("elsewhere")).unwrap();
+    rig.rest().await;
+    rig.write("elsewhere", &numbered(10..20));
+    std::fs::rename(rig.at("elsewhere"), rig.at("a.log")).unwrap();
+    rig.expect(0..20).await;
+}

@@ -214,3 +214,22 @@ async fn arguments_that_cannot_be_honoured_are_refused() {
         assert!(format!("{refused:?}").contains(at_fault), "{refused:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_position_that_is_no_number_is_for_the_argument_to_decide() {
+    for (policy, expected) in
+        [("restart_from_beginning", 0..20), ("restart_from_end", 10..20), ("skip", 0..0)]
+    {
+        let mut rig = Rig::new();
+        rig.write("a.log", &numbered(0..10));
+        let text = format!(
+            "positions:\n  ? path: {}\n    labels: '{{job=\"x\"}}'\n  : 'x1'\n",
+            rig.at("a.log").display()
+        );
+        put(&rig, text.as_bytes());
+        rig.start(&format!("{}on_positions_file_error = {policy:?}", rig.target("a.log"))).await;
+        rig.rest().await;
+        rig.write("a.log", &numbered(10..20));
+        rig.expect(expected).await;
+    }
+}
