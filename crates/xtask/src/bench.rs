@@ -78,7 +78,10 @@ struct Figures {
 
 /// Measures and prints.
 pub fn run(root: &FilePath, path: &Path) -> anyhow::Result<()> {
-    let binary = build(root)?;
+    let binary = match path {
+        Path::Logs(logs::Logs { program: Some(program), .. }) => program.clone(),
+        _ => build(root)?,
+    };
     match path {
         Path::Metrics(work) => metrics(&binary, work),
         Path::Logs(work) => logs::run(&binary, work),

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -40,6 +40,9 @@ pub struct Logs {
     /// How often each program is measured, in turn.
     #[arg(long, default_value_t = 1)]
     rounds: usize,
+    /// Measure this build of the program instead of making one.
+    #[arg(long)]
+    pub program: Option<PathBuf>,
     /// Only these programs, by name.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -132,7 +135,7 @@ fn measure(peer: &collectors::Collector, case: &Case, work: &Logs) -> anyhow::Re
     let mut child = Running(peer.start(&setup)?);
     std::thread::sleep(Duration::from_secs(work.warmup));
     child.alive()?;
-    let (cpu, wire, from) = (child.cpu()?, sink.counts.bytes.load(Ordering::Relaxed), generator.written());
+    let (cpu, wire, from) = (total(child.cpu()?), sink.counts.bytes.load(Ordering::Relaxed), generator.written());
     std::thread::sleep(Duration::from_secs(work.seconds));
     let lines = generator.stop();
     let began = Instant::now();
@@ -142,7 +145,7 @@ fn measure(peer: &collectors::Collector, case: &Case, work: &Logs) -> anyhow::Re
     }
     let gigabytes = ((lines - from) * case.line as u64) as f64 / 1e9;
     let wire = sink.counts.bytes.load(Ordering::Relaxed) - wire;
-    let (cpu, (peak_bytes, _)) = (child.cpu()? - cpu, child.memory()?);
+    let (cpu, (peak_bytes, _)) = (total(child.cpu()?) - cpu, child.memory()?);
     let delivered = sink.delivered();
     if delivered == 0 {
         bail!(
@@ -159,6 +162,11 @@ fn measure(peer: &collectors::Collector, case: &Case, work: &Logs) -> anyhow::Re
         delivered,
         repeated: sink.counts.lines.load(Ordering::Relaxed) - delivered,
     })
+}
+
+/// Of user and kernel.
+fn total((user, kernel): (f64, f64)) -> f64 {
+    user + kernel
 }
 
 /// Removes a folder at the end.
