@@ -99,7 +99,7 @@ impl Template {
         let mut filling = Filling::new();
         let mut rest = &self.code[..];
         for number in 0..=self.counts.samples {
-            let [copied, literal, length] = [(); 3].map(|()| length(&mut rest));
+            let (copied, literal, length) = (length(&mut rest), length(&mut rest), length(&mut rest));
             let at = out.len();
             let (elements, after) = rest.split_at(copied);
             out.extend_from_slice(elements);
@@ -123,6 +123,10 @@ fn length(rest: &mut &[u8]) -> usize {
     if let [first @ ..=0x7f, after @ ..] = *rest {
         *rest = after;
         return usize::from(*first);
+    }
+    if let [first, second @ ..=0x7f, after @ ..] = *rest {
+        *rest = after;
+        return usize::from(first & 0x7f) | usize::from(*second) << 7;
     }
     let mut reader = Reader::new(rest);
     let length = reader.varint().expect("written by Template::of");
