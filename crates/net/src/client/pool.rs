@@ -37,6 +37,7 @@ struct Generation {
 }
 
 /// Who makes the connection.
+#[expect(clippy::large_enum_variant, reason = "lives on the stack, for one request")]
 pub(super) enum Connects {
     /// For plain HTTP, directly.
     Plain(Plain),
