@@ -14,6 +14,7 @@ pub fn all() -> Registry {
         components_discovery::COMPONENTS,
         components_exporters::COMPONENTS,
         components_loki::COMPONENTS,
+        components_otelcol::COMPONENTS,
         components_prometheus::COMPONENTS,
     ])
 }

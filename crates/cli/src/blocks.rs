@@ -59,10 +59,10 @@ pub struct LiveDebuggingArgs {
 
 /// The blocks as they are run.
 pub fn running(log: &Log, server: &MainServer, services: &Arc<Services>) -> Vec<ConfigBlockDef> {
-    let (log, server, services) = (log.clone(), server.clone(), services.clone());
+    let (server, services) = (server.clone(), services.clone());
     let ga = Stability::GenerallyAvailable;
     vec![
-        ConfigBlockDef::new("logging", ga, move |args: &LoggingArgs| log.configure(args)),
+        logging(log),
         ConfigBlockDef::new("tracing", ga, tracing),
         ConfigBlockDef::new("http", ga, move |args: &net::args::ServiceHttpArgs| server.apply(args)),
         ConfigBlockDef::new("livedebugging", ga, move |args: &LiveDebuggingArgs| {
@@ -70,6 +70,14 @@ pub fn running(log: &Log, server: &MainServer, services: &Arc<Services>) -> Vec<
             Ok(())
         }),
     ]
+}
+
+/// `logging`, applied to a log.
+pub fn logging(log: &Log) -> ConfigBlockDef {
+    let (configured, told) = (log.clone(), log.clone());
+    let configure = move |args: &LoggingArgs| configured.configure(args);
+    ConfigBlockDef::new("logging", Stability::GenerallyAvailable, configure)
+        .with_carriers(move |ids| told.set_carriers(ids))
 }
 
 /// The blocks as they are only checked.

@@ -24,6 +24,8 @@ use crate::{blocks, identity, load, resources, systemd};
 const DEFAULT: &str = include_str!("default.alloy");
 /// How often files are looked at even if the system says nothing.
 const POLL: Duration = Duration::from_secs(5);
+/// How long the end of the program waits for receivers of its own log.
+const FLUSH: Duration = Duration::from_secs(5);
 /// Threads for blocking calls; they end when they are idle.
 const BLOCKING_THREADS: usize = 64;
 
@@ -51,9 +53,11 @@ async fn serve(args: RunArgs, journal: Log) -> anyhow::Result<ExitCode> {
     let services =
         load::services(&args.load, args.storage.clone(), &args.memory_address, args.shutdown_deadline, id);
     register_metrics(&services);
+    journal.register(&services.metrics);
     let started = start(&args, &journal, &services).await?;
     let first = started.reloader.reload().await;
     if let Err(error) = &first {
+        journal.release();
         // The log may go to a place that nobody looks at; this is for whoever started the program.
         let code = crate::report(&error.diagnostics);
         started.server.shutdown().await;
@@ -67,6 +71,8 @@ async fn serve(args: RunArgs, journal: Log) -> anyhow::Result<ExitCode> {
     until_told_to_stop(&args, &started.reloader).await?;
     systemd::notify("STOPPING=1");
     tracing::info!("stopping");
+    // While those that take our own lines still run.
+    journal.flush(FLUSH.min(args.shutdown_deadline)).await;
     started.reloader.runtime().shutdown(args.shutdown_deadline).await;
     started.server.shutdown().await;
     tracing::info!("stopped");

@@ -225,6 +225,8 @@ pub struct RunCx<C: Component> {
 pub(crate) struct Tasks {
     pub(crate) tracker: TaskTracker,
     pub(crate) kill: CancellationToken,
+    /// The node's: what its tasks log says whose it is.
+    pub(crate) span: tracing::Span,
 }
 
 impl<C: Component> std::ops::Deref for RunCx<C> {
@@ -289,6 +291,7 @@ fn spawn_guarded(
 ) -> tokio::task::AbortHandle {
     let (stop, build) = (stop.clone(), build.clone());
     let kill = tasks.kill.clone();
+    let span = tasks.span.clone();
     let guarded = async move {
         let task = futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(task));
         let Some(caught) = kill.run_until_cancelled(task).await else { return };
@@ -300,5 +303,5 @@ fn spawn_guarded(
             }
         }
     };
-    tasks.tracker.spawn(guarded).abort_handle()
+    tasks.tracker.spawn(tracing::Instrument::instrument(guarded, span)).abort_handle()
 }

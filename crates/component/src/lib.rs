@@ -16,6 +16,8 @@ pub mod http;
 pub mod livedebug;
 pub mod metrics;
 mod node;
+pub mod otel;
+pub mod paths;
 mod port;
 mod services;
 pub mod testkit;

@@ -282,7 +282,9 @@ impl<C: Component> Node for ComponentNode<C> {
 fn launch<C: Component>(shared: &Arc<NodeShared>, component: C) -> Running<C> {
     let (updates, receiver) = mpsc::channel(1);
     let stop = CancellationToken::new();
-    let tasks = Tasks { tracker: TaskTracker::new(), kill: CancellationToken::new() };
+    // Without a parent: what starts a node says nothing about it.
+    let span = tracing::info_span!(parent: None, "node", component_id = %shared.global_id);
+    let tasks = Tasks { tracker: TaskTracker::new(), kill: CancellationToken::new(), span: span.clone() };
     let guard = tasks.kill.clone().drop_guard();
     let cx = RunCx::<C> {
         build: BuildCx(shared.clone()),
@@ -292,7 +294,6 @@ fn launch<C: Component>(shared: &Arc<NodeShared>, component: C) -> Running<C> {
     };
     let (shared, asked) = (shared.clone(), stop.clone());
     shared.health.set(Part::Run, Health::healthy("started component"));
-    let span = tracing::info_span!("node", component_id = %shared.global_id);
     let task = tokio::spawn(tracing::Instrument::instrument(
         async move {
             // An abort from outside drops the guard, which ends all tasks of the node.

@@ -56,6 +56,11 @@ impl Signal for signal::Logs {
     const RECEIVER: &'static str = "LogsReceiver";
 }
 
+/// Receivers of OTLP travel inside of an [`crate::otel::OtelInput`], never alone.
+impl<S: signal::otlp::OtlpSignal> Signal for signal::otlp::Otlp<S> {
+    const RECEIVER: &'static str = "otelcol.Consumer";
+}
+
 /// The place where a node takes data in; owned by the component.
 pub struct Port<T>(Receiver<T>);
 
@@ -181,6 +186,11 @@ impl<T: Signal> Receiver<T> {
         &self.0.owner
     }
 
+    /// Whether it is what `null` in a list of receivers becomes: nothing will ever stand behind it.
+    pub fn is_null(&self) -> bool {
+        self.0.owner == NULL_OWNER
+    }
+
     /// Hands a batch over; waits while the node is pending.
     pub async fn send(&self, batch: T) -> Result<(), Rejected> {
         let generation = loop {
@@ -276,6 +286,9 @@ impl<T: Signal> Consumer<T> for Fanout<T> {
     }
 }
 
+/// No node has this ID: IDs contain a dot.
+const NULL_OWNER: &str = "null";
+
 impl<T: Signal> CapsuleType for Receiver<T> {
     fn type_name(&self) -> &'static str {
         T::RECEIVER
@@ -303,7 +316,7 @@ impl<T: Signal> ArgValue for Receiver<T> {
 
     fn zero() -> Self {
         // As null in a `forward_to` list: an address that nothing stands behind.
-        let port = Port::new("null", None);
+        let port = Port::new(NULL_OWNER, None);
         port.stop();
         port.receiver()
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use eval::syntax::{Diagnostic, Source};
-use eval::{Resolve, Scope, Value};
+use eval::{BodySchema, FieldSchema, Resolve, Scope, Value};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -124,6 +124,34 @@ impl Harness {
     pub async fn stop(&self) -> Stopped {
         self.node.stop(Duration::from_secs(60)).await
     }
+}
+
+/// One line a block and an attribute of a schema, sorted: to be compared with a list of facts. Defaults that are a
+/// type's zero are left out.
+pub fn surface(schema: &BodySchema) -> Vec<String> {
+    fn walk(path: &str, schema: &BodySchema, out: &mut Vec<String>) {
+        const ZEROS: [&str; 6] = ["\"\"", "false", "0", "\"0s\"", "{}", "[]"];
+        for field in &schema.fields {
+            match field {
+                FieldSchema::Attribute(a) => {
+                    let required = if a.required { " required" } else { "" };
+                    let default = a.default.as_deref().filter(|d| !ZEROS.contains(d));
+                    let default = default.map(|d| format!(" = {d}")).unwrap_or_default();
+                    out.push(format!("{path}{} {}{required}{default}", a.name, a.code_type));
+                }
+                FieldSchema::Block(b) => {
+                    let required = if b.required { " required" } else { "" };
+                    let repeatable = if b.repeatable { " repeatable" } else { "" };
+                    out.push(format!("{path}{} block{required}{repeatable} {}", b.name, b.absent.as_str()));
+                    walk(&format!("{path}{}.", b.name), (b.body)(), out);
+                }
+            }
+        }
+    }
+    let mut out = Vec::new();
+    walk("", schema, &mut out);
+    out.sort();
+    out
 }
 
 fn unique() -> usize {

@@ -8,8 +8,9 @@ mod local;
 mod remote;
 
 use component::ComponentDef;
-pub use local::File as LocalFile;
+pub use local::{File as LocalFile, FileMatch};
 pub use remote::Http as RemoteHttp;
 
 /// The family.
-pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<LocalFile>(), ComponentDef::of::<RemoteHttp>()];
+pub const COMPONENTS: &[ComponentDef] =
+    &[ComponentDef::of::<LocalFile>(), ComponentDef::of::<FileMatch>(), ComponentDef::of::<RemoteHttp>()];

@@ -5,6 +5,7 @@
 
 mod discovery;
 mod dns;
+mod docker;
 mod file;
 mod groups;
 mod http;
@@ -13,6 +14,7 @@ mod relabel;
 
 use component::ComponentDef;
 pub use dns::Dns;
+pub use docker::Docker;
 pub use file::File;
 pub use http::Http;
 pub use process::Process;
@@ -21,6 +23,7 @@ pub use relabel::Relabel;
 /// The family.
 pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<Dns>(),
+    ComponentDef::of::<Docker>(),
     ComponentDef::of::<File>(),
     ComponentDef::of::<Http>(),
     ComponentDef::of::<Process>(),

@@ -14,9 +14,26 @@ pub const TENANT_LABEL: &str = "__tenant_id__";
 /// How many label sets have their answer remembered; then all are forgotten and remembered anew.
 const REMEMBERED: usize = 4096;
 
+/// Where a component's own labels come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fixed {
+    /// Before the rules; found labels win over them.
+    Under,
+    /// Before the rules; they win over found labels.
+    Over,
+    /// After the rules; what is there by then wins over them.
+    After,
+}
+
+/// The time of entries that bring none: Unix nanoseconds.
+pub fn now_ns() -> i64 {
+    i64::try_from(jiff::Timestamp::now().as_nanosecond()).expect("nanoseconds fit until the year 2262")
+}
+
 /// Turns the label sets that a source finds into those of streams. What it has answered is remembered, so that
 /// a source with few streams pays for the rules once.
 pub struct Intake {
+    place: Fixed,
     fixed: Labels,
     rules: Rules,
     scratch: LabelsBuilder,
@@ -29,11 +46,19 @@ impl Intake {
     /// # Errors
     /// If a rule is not valid.
     pub fn new(fixed: Labels, rules: Option<&RelabelRules>) -> Result<Self, Error> {
+        Self::placing(Fixed::Under, fixed, rules)
+    }
+
+    /// As [`Intake::new`], with another place for the component's own labels.
+    ///
+    /// # Errors
+    /// If a rule is not valid.
+    pub fn placing(place: Fixed, fixed: Labels, rules: Option<&RelabelRules>) -> Result<Self, Error> {
         let rules = match rules {
             Some(rules) => compile_rules("relabel_rules", &rules.0)?,
             None => Rules::none(),
         };
-        Ok(Self { fixed, rules, scratch: LabelsBuilder::new(), remembered: HashMap::default() })
+        Ok(Self { place, fixed, rules, scratch: LabelsBuilder::new(), remembered: HashMap::default() })
     }
 
     /// The labels of the stream that entries with these found labels belong to; `None` where the rules drop
@@ -51,14 +76,26 @@ impl Intake {
     }
 
     fn work_out(&mut self, found: &Labels) -> Option<Labels> {
-        self.scratch.reset(&self.fixed);
-        for (name, value) in found {
+        let (first, second) = match self.place {
+            Fixed::Under => (&self.fixed, Some(found)),
+            Fixed::Over => (found, Some(&self.fixed)),
+            Fixed::After => (found, None),
+        };
+        self.scratch.reset(first);
+        for (name, value) in second.into_iter().flatten() {
             self.scratch.set(name, value);
         }
         if !self.rules.apply(&mut self.scratch) {
             return None;
         }
         self.scratch.retain(|name, _| !name.starts_with("__") || name == TENANT_LABEL);
+        if self.place == Fixed::After {
+            for (name, value) in &self.fixed {
+                if self.scratch.get(name).is_none() {
+                    self.scratch.set(name, value);
+                }
+            }
+        }
         Some(self.scratch.build())
     }
 }
@@ -96,6 +133,26 @@ mod tests {
             let expected = [("env", "prod"), ("job", "fixed"), ("unit", "ssh"), (TENANT_LABEL, "t")];
             assert_eq!(intake.stream(&found), Some(Labels::from_pairs(expected)));
             assert_eq!(intake.stream(&Labels::from_pairs([("job", "noise")])), None);
+        }
+    }
+
+    #[test]
+    fn own_labels_come_in_where_the_source_wants_them() {
+        let drop = RelabelRule {
+            source_labels: vec![],
+            target_label: String::new(),
+            ..rule("", "", RelabelAction::LabelDrop, "b")
+        };
+        let rules = RelabelRules(Arc::new(vec![drop]));
+        let fixed = || Labels::from_pairs([("a", "own"), ("b", "own")]);
+        let found = Labels::from_pairs([("a", "found")]);
+        for (place, expected) in [
+            (Fixed::Under, vec![("a", "found")]),
+            (Fixed::Over, vec![("a", "own")]),
+            (Fixed::After, vec![("a", "found"), ("b", "own")]),
+        ] {
+            let mut intake = Intake::placing(place, fixed(), Some(&rules)).expect("valid rules");
+            assert_eq!(intake.stream(&found), Some(Labels::from_pairs(expected)), "{place:?}");
         }
     }
 

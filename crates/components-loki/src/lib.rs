@@ -3,7 +3,30 @@
 use component::ComponentDef;
 
 pub mod echo;
+pub mod enrich;
 pub mod intake;
+mod once_a_minute;
+pub mod process;
+pub mod relabel;
+pub mod secretfilter;
+pub mod source;
+pub mod streams;
+pub mod write;
 
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<echo::Echo>()];
+pub const COMPONENTS: &[ComponentDef] = &[
+    ComponentDef::of::<echo::Echo>(),
+    ComponentDef::of::<enrich::Enrich>(),
+    ComponentDef::of::<process::Process>(),
+    ComponentDef::of::<relabel::Relabel>(),
+    ComponentDef::of::<secretfilter::Secretfilter>(),
+    ComponentDef::of::<source::api::Api>(),
+    ComponentDef::of::<source::awsfirehose::AwsFirehose>(),
+    ComponentDef::of::<source::docker::Docker>(),
+    ComponentDef::of::<source::file::File>(),
+    ComponentDef::of::<source::gelf::Gelf>(),
+    ComponentDef::of::<source::heroku::Heroku>(),
+    ComponentDef::of::<source::journal::Journal>(),
+    ComponentDef::of::<source::syslog::Syslog>(),
+    ComponentDef::of::<write::Write>(),
+];

@@ -28,7 +28,7 @@ impl Transport for Sink {
 }
 
 fn record(body: &Bytes, key: u64) -> Record {
-    Record { body: body.clone(), items: 2_000, key, created_ms: i64::MAX, newest_ms: 0, kind: 0 }
+    Record { body: body.clone(), items: 2_000, key, group: 0, created_ms: i64::MAX, newest_ms: 0, kind: 0 }
 }
 
 /// Appends `count` records and waits until the sink has them.

@@ -1,8 +1,8 @@
 //! The bytes of a segment file: a header, then frames. Readers here take arbitrary bytes and never panic.
 //!
-//! segment: magic `FALLOYQ1`, salt u64, first sequence u64, CRC32C of these (28 bytes).
-//! frame: magic, body length, items, kind, order key, created, newest, sequence, body CRC, header CRC (56 bytes),
-//! then the body. Numbers are little-endian. The header CRC starts from the segment's salt, so that bytes inside
+//! segment: magic `FALLOYQ2`, salt u64, first sequence u64, CRC32C of these (28 bytes).
+//! frame: magic, body length, items, kind, order key, created, newest, sequence, group, body CRC, header CRC (64
+//! bytes), then the body. Numbers are little-endian. The header CRC starts from the segment's salt, so that bytes inside
 //! a body, or left over from another file, can never pass for a frame when a reader looks for the next one.
 
 use bytes::Bytes;
@@ -12,13 +12,13 @@ use crate::Record;
 /// Size of a segment's header.
 pub(crate) const SEGMENT_HEADER: usize = 28;
 /// Size of a frame before its body.
-pub(crate) const FRAME_HEADER: usize = 56;
+pub(crate) const FRAME_HEADER: usize = 64;
 /// Largest body; a length beyond it is damage.
 pub(crate) const MAX_BODY: usize = 256 << 20;
 /// Sequence numbers stay below this, so that adding to them cannot overflow; a larger one is damage.
 pub(crate) const MAX_SEQUENCE: u64 = 1 << 62;
 
-const SEGMENT_MAGIC: [u8; 8] = *b"FALLOYQ1";
+const SEGMENT_MAGIC: [u8; 8] = *b"FALLOYQ2";
 const FRAME_MAGIC: [u8; 4] = [0xFA, b'r', b'e', 0xC0];
 
 /// A segment's header.
@@ -55,6 +55,7 @@ pub(crate) struct FrameHeader {
     pub items: u32,
     pub kind: u8,
     pub key: u64,
+    pub group: u64,
     pub created_ms: i64,
     pub newest_ms: i64,
     pub sequence: u64,
@@ -68,6 +69,7 @@ impl FrameHeader {
             items: record.items,
             kind: record.kind,
             key: record.key,
+            group: record.group,
             created_ms: record.created_ms,
             newest_ms: record.newest_ms,
             sequence,
@@ -85,9 +87,10 @@ impl FrameHeader {
         out[24..32].copy_from_slice(&self.created_ms.to_le_bytes());
         out[32..40].copy_from_slice(&self.newest_ms.to_le_bytes());
         out[40..48].copy_from_slice(&self.sequence.to_le_bytes());
-        out[48..52].copy_from_slice(&self.body_crc.to_le_bytes());
-        let crc = crc32c::crc32c_append(salted(salt), &out[..52]);
-        out[52..].copy_from_slice(&crc.to_le_bytes());
+        out[48..56].copy_from_slice(&self.group.to_le_bytes());
+        out[56..60].copy_from_slice(&self.body_crc.to_le_bytes());
+        let crc = crc32c::crc32c_append(salted(salt), &out[..60]);
+        out[60..].copy_from_slice(&crc.to_le_bytes());
         out
     }
 
@@ -101,7 +104,8 @@ impl FrameHeader {
             created_ms: u64_at(bytes, 24).cast_signed(),
             newest_ms: u64_at(bytes, 32).cast_signed(),
             sequence: u64_at(bytes, 40),
-            body_crc: u32_at(bytes, 48),
+            group: u64_at(bytes, 48),
+            body_crc: u32_at(bytes, 56),
         };
         let sane = header.len as usize <= MAX_BODY && header.sequence < MAX_SEQUENCE;
         (header.encode(salt) == *bytes && sane).then_some(header)
@@ -112,6 +116,7 @@ impl FrameHeader {
             body,
             items: self.items,
             key: self.key,
+            group: self.group,
             created_ms: self.created_ms,
             newest_ms: self.newest_ms,
             kind: self.kind,

@@ -1,11 +1,14 @@
 //! One first-in-first-out lane: the records of some order keys, of which only the front may be in an attempt.
 //!
-//! Invariant: entries ascend by sequence number; `batch` entries at the front form the attempt that is running
-//! or will be repeated.
+//! Invariant: `batch` entries at the front form the attempt that is running or will be repeated, `singles` after
+//! them go out alone; both, and all that follows them, ascend by sequence number.
 
 use std::collections::VecDeque;
 
 use crate::{Config, Record, stats::Amount};
+
+/// How far behind the front entries are looked for that may share its attempt.
+const LOOK_AHEAD: usize = 1024;
 
 /// A queued record. `record` is empty when it lives on disk only.
 #[derive(Debug)]
@@ -20,6 +23,7 @@ pub(crate) struct Entry {
     pub len: u32,
     pub items: u32,
     pub kind: u8,
+    pub group: u64,
     pub record: Option<Box<Record>>,
 }
 
@@ -94,8 +98,9 @@ impl Lane {
         Some(ripe.max(self.not_before))
     }
 
-    /// Chooses the entries of the next attempt, unless one is to be repeated.
-    pub(crate) fn begin(&mut self, config: &Config) {
+    /// Chooses the entries of the next attempt, unless one is to be repeated: the front, and those of its group
+    /// that follow, up to the limits. None at or above `fence`.
+    pub(crate) fn begin(&mut self, config: &Config, fence: u64) {
         self.in_flight = true;
         if self.batch > 0 {
             return;
@@ -106,15 +111,31 @@ impl Lane {
             self.batch = 1;
             return;
         }
+        let Some((kind, group)) = self.queue.front().map(|front| (front.kind, front.group)) else { return };
         let mut sum = Amount::default();
-        let kind = self.queue.front().map(|front| front.kind);
-        for entry in &self.queue {
+        let mut end = 0;
+        for (at, entry) in self.queue.iter().enumerate().take(LOOK_AHEAD) {
+            if entry.group != group {
+                continue;
+            }
             sum += entry.amount();
             let over = sum.items > config.batch_items || sum.bytes > config.batch_bytes;
-            if self.batch > 0 && (over || Some(entry.kind) != kind) {
+            if self.batch > 0 && (over || entry.kind != kind || entry.sequence >= fence) {
                 break;
             }
             self.batch += 1;
+            end = at + 1;
+        }
+        if end > self.batch {
+            let (mine, others): (Vec<Entry>, Vec<Entry>) = {
+                let mut left = self.batch;
+                self.queue.drain(..end).partition(|entry| {
+                    let mine = left > 0 && entry.group == group;
+                    left -= usize::from(mine);
+                    mine
+                })
+            };
+            mine.into_iter().chain(others).rev().for_each(|entry| self.queue.push_front(entry));
         }
     }
 
@@ -172,6 +193,24 @@ impl Lane {
         Some(entry)
     }
 
+    /// Takes out entries that are not in a running attempt and that `unwanted` picks.
+    pub(crate) fn remove_idle(&mut self, unwanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        let busy = if self.in_flight { self.batch } else { 0 };
+        let (batch, singles) = (self.batch, self.singles);
+        let mut removed = Vec::new();
+        for (at, entry) in std::mem::take(&mut self.queue).into_iter().enumerate() {
+            if at < busy || !unwanted(&entry) {
+                self.queue.push_back(entry);
+                continue;
+            }
+            self.batch -= usize::from(at < batch);
+            self.singles -= usize::from((batch..batch + singles).contains(&at));
+            self.total -= entry.amount();
+            removed.push(entry);
+        }
+        removed
+    }
+
     /// Takes everything, for another number of lanes. Nothing may be in flight.
     pub(crate) fn into_entries(self) -> VecDeque<Entry> {
         debug_assert!(!self.in_flight, "lanes are only rearranged at rest");
@@ -184,7 +223,8 @@ pub(crate) fn millis(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(10_000_000_000_000)
 }
 
-/// Which lane a key belongs to. The multiplication spreads keys that are no hashes.
-pub(crate) fn lane_of(key: u64, lanes: usize) -> usize {
+/// Which lane a key belongs to: for an owner that puts what belongs to one lane into one record. The
+/// multiplication spreads keys that are no hashes.
+pub fn lane_of(key: u64, lanes: usize) -> usize {
     ((key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize) % lanes
 }

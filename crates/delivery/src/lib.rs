@@ -4,14 +4,16 @@
 //! [`Transport`]; the queue bounds, stores, orders, retries, paces and reports.
 //!
 //! Invariant: a record for which `append` answered `Ok` is delivered at least once or counted as dropped with a
-//! reason; records with equal keys are delivered in order.
+//! reason; records of one group with equal keys are delivered in order.
 
 mod attempt;
 mod config;
 mod cursor;
+mod endpoints;
 mod engine;
 mod format;
 mod fs;
+mod handover;
 mod inspect;
 mod lane;
 mod log;
@@ -24,7 +26,10 @@ mod stats;
 mod tests;
 
 pub use config::{Backoff, Config, DiskConfig, Fsync, OnFull};
+pub use endpoints::{Endpoint, Endpoints, Plan};
+pub use handover::Handover;
 pub use inspect::{Inspection, SegmentInspection, StoredRecord, inspect};
+pub use lane::lane_of;
 pub use queue::{AppendError, FolderChanged, OpenError, Queue};
 pub use record::{BoxFuture, Outcome, Record, Transport};
 pub use stats::{Amount, Drained, Histogram, LastError, SEND_SECONDS_BOUNDS, Stats};

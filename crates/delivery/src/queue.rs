@@ -196,6 +196,12 @@ impl Queue {
         Ok(())
     }
 
+    /// What is queued now is delivered before anything that is appended from now on, whatever the keys: for an
+    /// owner that changes how it makes keys.
+    pub fn fence(&self) {
+        self.handle.inner.engine.lock().fence();
+    }
+
     /// A snapshot for metrics, health and the UI.
     pub fn stats(&self) -> Stats {
         let now = self.handle.inner.now();

@@ -6,6 +6,8 @@ use std::{future::Future, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 
+use crate::stats::Amount;
+
 /// A boxed future, the same type as `futures_util::future::BoxFuture`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -19,8 +21,11 @@ pub struct Record {
     pub body: Bytes,
     /// How many items (samples, lines, spans, profiles) the body holds; used for limits and counters.
     pub items: u32,
-    /// Order key: records with equal keys are delivered in the order in which they were appended.
+    /// Order key: records of one group with equal keys are delivered in the order in which they were appended.
     pub key: u64,
+    /// Who the records are for, where one endpoint serves several (tenants): only records of one group are ever
+    /// given to [`Transport::send`] together. One that waits may be overtaken by records of other groups.
+    pub group: u64,
     /// When the batch was made, Unix milliseconds. Its age against [`Config::max_age`](crate::Config).
     pub created_ms: i64,
     /// The newest data timestamp inside, Unix milliseconds; feeds [`Stats::newest_sent_ms`](crate::Stats).
@@ -32,12 +37,18 @@ pub struct Record {
 
 /// One attempt at delivery, implemented by a writer.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends `records`: one or more of one lane and one kind, oldest first, within `Config::batch_items` and
+    /// Sends `records`: one or more of one lane, one kind and one group, oldest first, within `Config::batch_items` and
     /// `Config::batch_bytes` (a single record may exceed them).
     ///
     /// `attempt` counts from 1. The returned future may be dropped at the drain deadline or at
     /// `Config::attempt_timeout`; the records are then attempted again (or remain on disk).
     fn send<'a>(&'a self, records: &'a [Record], attempt: u32) -> BoxFuture<'a, Outcome>;
+
+    /// Told of records of a group that the queue gives up, whatever the reason; for counters by group. Called
+    /// while the queue is locked: it must neither wait nor use the queue.
+    fn dropped(&self, reason: &'static str, group: u64, amount: Amount) {
+        let _ = (reason, group, amount);
+    }
 }
 
 /// How an attempt ended. `reason` is a short stable word: it becomes a metric label.

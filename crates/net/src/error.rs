@@ -184,6 +184,17 @@ fn first_line(body: &str) -> String {
     body.lines().next().unwrap_or_default().trim().chars().take(512).collect()
 }
 
+/// Why an address cannot be listened on, with what to do about it.
+pub(crate) fn bind_error(address: std::net::SocketAddr, error: std::io::Error) -> Error {
+    let advice = match error.kind() {
+        std::io::ErrorKind::AddrInUse => "; another program listens there: stop it, or choose another port",
+        std::io::ErrorKind::PermissionDenied => "; ports below 1024 need the capability CAP_NET_BIND_SERVICE",
+        std::io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        _ => "",
+    };
+    Error::new(Kind::Bind, format!("cannot listen on {address}: {error}{advice}")).with_source(error)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

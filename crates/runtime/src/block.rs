@@ -19,6 +19,7 @@ pub struct ConfigBlockDef {
     schema: fn() -> &'static BodySchema,
     check: Check,
     setting: Box<dyn Setting>,
+    carriers: Option<Box<dyn Fn(Vec<String>) + Send + Sync>>,
 }
 
 /// Why arguments did not come into force; the ones before stay.
@@ -76,6 +77,21 @@ impl ConfigBlockDef {
             schema: A::schema,
             check: eval::check::<A>,
             setting: Box::new(Typed::<A, _> { present: Mutex::new(None), apply }),
+            carriers: None,
+        }
+    }
+
+    /// Has `tell` told at every load, before anything new runs, which components data passes through that
+    /// is sent to receivers in this block: their global IDs, and those of modules as wholes.
+    #[must_use]
+    pub fn with_carriers(mut self, tell: impl Fn(Vec<String>) + Send + Sync + 'static) -> Self {
+        self.carriers = Some(Box::new(tell));
+        self
+    }
+
+    pub(crate) fn tell_carriers(&self, carriers: impl FnOnce() -> Vec<String>) {
+        if let Some(tell) = &self.carriers {
+            tell(carriers());
         }
     }
 

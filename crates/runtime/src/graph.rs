@@ -7,7 +7,7 @@ use eval::{Resolve, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::loader::{Plan, Planned};
+use crate::loader::{Definition, Plan, Planned};
 use crate::modules::arguments::Vars;
 use crate::node::GraphNode;
 
@@ -51,9 +51,39 @@ impl Graph {
         self.plan.position(id).map(|p| &self.nodes[p])
     }
 
+    /// The nodes that data may pass through that is sent to receivers which a node refers to: components
+    /// with receivers, and modules, for what is inside of them is not known here.
+    pub(crate) fn carriers(&self, id: &str) -> Vec<String> {
+        let mut carriers = Vec::new();
+        let mut seen = vec![false; self.nodes.len()];
+        let mut open: Vec<usize> = self.plan.position(id).into_iter().collect();
+        while let Some(position) = open.pop() {
+            for dependency in &self.plan.nodes[position].dependencies {
+                if !seen[*dependency] && carries(&self.plan.nodes[*dependency].definition) {
+                    seen[*dependency] = true;
+                    open.push(*dependency);
+                    carriers.push(self.nodes[*dependency].global_id.clone());
+                }
+            }
+        }
+        carriers
+    }
+
     /// Nodes with their plans, dependencies first.
     pub(crate) fn ordered(&self) -> impl DoubleEndedIterator<Item = (&Arc<GraphNode>, &Planned)> {
         self.plan.order.iter().map(|i| (&self.nodes[*i], &self.plan.nodes[*i]))
+    }
+}
+
+/// Whether data can be sent to it.
+fn carries(definition: &Definition) -> bool {
+    match definition {
+        Definition::Component(component) => {
+            let exports = (component.exports)();
+            exports.iter().any(|e| e.code_type.contains("Receiver") || e.code_type.contains("Consumer"))
+        }
+        Definition::Custom | Definition::Foreach => true,
+        _ => false,
     }
 }
 

@@ -147,6 +147,10 @@ impl Runtime {
             diagnostics.extend(found);
             return Err(LoadError { diagnostics, applied: false });
         }
+        let graph = self.0.root.graph();
+        for block in &shared.definitions.blocks {
+            block.tell_carriers(|| graph.carriers(block.name()));
+        }
         diagnostics.extend(self.0.root.walk().await);
         let failed = diagnostics.iter().any(Diagnostic::is_error);
         if first && failed {

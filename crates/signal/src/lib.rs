@@ -1,4 +1,5 @@
-//! What flows through the graph: label sets, metric samples, log entries and the rules that rewrite them. Pure.
+//! What flows through the graph: label sets, metric samples, log entries, OTLP requests and the rules
+//! that rewrite them. Pure.
 
 mod builder;
 mod by_origin;
@@ -7,6 +8,7 @@ pub mod histogram;
 pub mod labels;
 pub mod logs;
 pub mod names;
+pub mod otlp;
 pub mod points;
 pub mod re2;
 pub mod relabel;
@@ -20,6 +22,7 @@ pub use histogram::NativeHistogram;
 pub use labels::{Labels, LabelsError, METRIC_NAME};
 pub use logs::{LogBatch, LogBuilder, Logs};
 pub use names::{Escaping, NameScheme};
+pub use otlp::{OtlpLogs, OtlpMetrics, Traces};
 pub use points::{FamilyList, PointRef, Points, Row, SeriesList};
 pub use re2::Regex;
 pub use relabel::{RelabelCache, Rule, Rules};

@@ -52,7 +52,22 @@ impl Entry {
 /// Marks entries as not yet with every sink although the batch was answered with `Ok`: a stage that joins
 /// lines keeps the last one back until it knows that it is whole. Dropped when they have gone on.
 #[derive(Clone, Debug)]
-pub struct Hold(#[expect(dead_code, reason = "held, not read")] Arc<()>);
+pub struct Hold(#[expect(dead_code, reason = "held, not read")] Held);
+
+#[derive(Clone, Debug)]
+#[expect(dead_code, reason = "held, not read")]
+enum Held {
+    One(Arc<()>),
+    All(Arc<[Hold]>),
+}
+
+impl Hold {
+    /// One that holds up all of these: for a batch with entries that came in several.
+    pub fn all(holds: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut holds: Vec<Self> = holds.into_iter().collect();
+        if holds.len() > 1 { Some(Self(Held::All(holds.into()))) } else { holds.pop() }
+    }
+}
 
 /// The source's half of a [`Hold`].
 #[derive(Debug, Default)]
@@ -66,7 +81,7 @@ impl Receipt {
 
     /// For the batch.
     pub fn hold(&self) -> Hold {
-        Hold(self.0.clone())
+        Hold(Held::One(self.0.clone()))
     }
 
     /// Whether nobody keeps anything of the batch back any more. Meaningful once the batch was answered.
@@ -96,6 +111,11 @@ impl Logs {
     /// For changing: copies only if somebody else holds the batch too.
     pub fn make_mut(&mut self) -> &mut LogBatch {
         Arc::make_mut(&mut self.0)
+    }
+
+    /// For changing in place; `None` if somebody else holds the batch too.
+    pub fn get_mut(&mut self) -> Option<&mut LogBatch> {
+        Arc::get_mut(&mut self.0)
     }
 
     /// The batch itself; copies only if somebody else holds it too.
@@ -210,6 +230,18 @@ mod tests {
         assert!(!receipt.is_settled());
         drop(kept);
         assert!(receipt.is_settled());
+    }
+
+    #[test]
+    fn a_batch_made_of_several_holds_up_each_of_them() {
+        let receipts = [Receipt::new(), Receipt::new()];
+        let all = Hold::all(receipts.iter().map(Receipt::hold));
+        let clone = all.clone();
+        drop(all);
+        assert!(receipts.iter().all(|r| !r.is_settled()));
+        drop(clone);
+        assert!(receipts.iter().all(Receipt::is_settled));
+        assert!(Hold::all([]).is_none());
     }
 
     #[test]

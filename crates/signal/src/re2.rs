@@ -105,6 +105,17 @@ impl Regex {
         Some(Captures::Read { text, locations })
     }
 
+    /// Room for the groups of a match, to be used again and again with [`Regex::read_captures`].
+    pub fn locations(&self) -> regex::CaptureLocations {
+        self.0.compiled.capture_locations()
+    }
+
+    /// As [`Regex::captures`] without allocating: the groups' byte ranges of the first match at or after
+    /// `start`, a character boundary; `false` where nothing matches.
+    pub fn read_captures(&self, into: &mut regex::CaptureLocations, text: &str, start: usize) -> bool {
+        self.0.compiled.captures_read_at(into, text, start).is_some()
+    }
+
     /// The byte range of the first match at or after `start`, a character boundary.
     pub fn find_at(&self, text: &str, start: usize) -> Option<std::ops::Range<usize>> {
         self.0.compiled.find_at(text, start).map(|found| found.range())

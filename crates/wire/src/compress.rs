@@ -80,6 +80,18 @@ pub fn decompress(encoding: Encoding, body: &[u8], limit: usize, out: &mut Vec<u
     result
 }
 
+/// The most that [`decompress`] can make of a body: for those who have to find room before.
+pub fn most(encoding: Encoding, body: &[u8], limit: usize) -> usize {
+    // RFC 1951: 258 bytes for two bits, and what the format puts around them does not make it more.
+    const DEFLATE: usize = 1032;
+    match encoding {
+        Encoding::Identity => body.len().min(limit),
+        Encoding::Gzip | Encoding::Deflate => body.len().saturating_mul(DEFLATE).min(limit),
+        Encoding::Zstd => limit,
+        Encoding::Snappy => snap::raw::decompress_len(body).unwrap_or(0).min(limit),
+    }
+}
+
 fn corrupt(encoding: Encoding, reason: impl ToString) -> Error {
     Error::Corrupt { encoding, reason: reason.to_string() }
 }
@@ -200,6 +212,17 @@ mod tests {
             let mut out = b"before".to_vec();
             decompress(encoding, &compressed(encoding, &body()), 1 << 20, &mut out).unwrap();
             assert!(out.starts_with(b"before") && out[6..] == body(), "{encoding:?}");
+        }
+    }
+
+    #[test]
+    fn no_more_comes_out_than_can_be_told_before() {
+        for body in [body(), vec![0; 1 << 20], Vec::new()] {
+            for encoding in ALL.into_iter().chain([Encoding::Identity]) {
+                let packed = compressed(encoding, &body);
+                assert!(most(encoding, &packed, 1 << 24) >= body.len(), "{encoding:?} {}", body.len());
+                assert!(most(encoding, &packed, 100) <= 100);
+            }
         }
     }
 

@@ -1,11 +1,20 @@
-//! Codecs between bytes on the wire and [`signal`]: metrics exposition, remote write, compression.
+//! Codecs between bytes on the wire and [`signal`]: metrics exposition, remote write, logs as
+//! their senders write them (Loki's push, syslog, GELF, Firehose), OTLP, compression.
+//! Codecs between bytes on the wire and [`signal`]: metrics exposition, remote write, OTLP, container logs,
+//! compression.
 //!
 //! Pure functions and reusable buffers: nothing here opens a socket, reads a clock or starts a task, and
 //! no input, however hostile, panics or allocates more than a bound that follows from its own size or
 //! from a limit that the caller gives.
 
 pub mod compress;
+pub mod docker;
 pub mod exposition;
+pub mod firehose;
+pub mod gelf;
+pub mod loki;
 mod native;
+pub mod otlp;
 pub mod proto;
 pub mod remote_write;
+pub mod syslog;

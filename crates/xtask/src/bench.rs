@@ -4,7 +4,9 @@
 //! read of a program is the kernel's account of it: CPU time of user and system, peak and present memory.
 //! Figures drift with the machine: what counts is the ratio between programs of one run.
 
+mod collectors;
 mod load;
+mod logs;
 mod peers;
 
 use std::path::Path as FilePath;
@@ -22,6 +24,8 @@ use peers::Peer;
 pub enum Path {
     /// Scrape to remote write.
     Metrics(Metrics),
+    /// File to Loki.
+    Logs(logs::Logs),
     /// Start to ready, idle memory, size of the binary.
     Idle,
 }
@@ -74,9 +78,13 @@ struct Figures {
 
 /// Measures and prints.
 pub fn run(root: &FilePath, path: &Path) -> anyhow::Result<()> {
-    let binary = build(root)?;
+    let binary = match path {
+        Path::Logs(logs::Logs { program: Some(program), .. }) => program.clone(),
+        _ => build(root)?,
+    };
     match path {
         Path::Metrics(work) => metrics(&binary, work),
+        Path::Logs(work) => logs::run(&binary, work),
         Path::Idle => idle(&binary),
     }
 }

@@ -1,6 +1,8 @@
 //! What the tests are made of: the program, targets that mint numbers, back ends that can be told to fail.
 
 mod http;
+mod journal;
+mod loki;
 mod process;
 mod sink;
 mod target;
@@ -8,7 +10,9 @@ mod target;
 use std::time::{Duration, Instant};
 
 pub use http::{Answer, get, post};
-pub use process::{Peer, Program, binary};
+pub use journal::{Journal, Open, number_of};
+pub use loki::Loki;
+pub use process::{Peer, Program, binary, free_address};
 pub use sink::{Mode, Sink};
 pub use target::Target;
 

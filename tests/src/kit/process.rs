@@ -21,6 +21,7 @@ pub fn free_address() -> SocketAddr {
 pub struct Program {
     child: Option<Child>,
     folder: tempfile::TempDir,
+    storage: PathBuf,
     pub address: SocketAddr,
 }
 
@@ -37,7 +38,8 @@ impl Program {
     pub fn prepare(config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("config.alloy"), config).expect("the configuration is written");
-        Self { child: None, folder, address: free_address() }
+        let storage = folder.path().join("data");
+        Self { child: None, folder, storage, address: free_address() }
     }
 
     /// Where the configuration is.
@@ -47,7 +49,20 @@ impl Program {
 
     /// The storage path.
     pub fn storage(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.storage.clone()
+    }
+
+    /// Has it store elsewhere.
+    pub fn store_at(&mut self, storage: &Path) {
+        self.storage = storage.to_path_buf();
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident(&self) -> u64 {
+        let pid = self.child.as_ref().expect("running").id();
+        let statm = fs::read_to_string(format!("/proc/{pid}/statm")).expect("running");
+        let pages: u64 = statm.split(' ').nth(1).and_then(|p| p.parse().ok()).expect("a number of pages");
+        pages * rustix::param::page_size() as u64
     }
 
     /// Everything that the program has logged.
@@ -174,12 +189,22 @@ pub fn binary() -> PathBuf {
 pub struct Peer {
     child: Child,
     pub address: SocketAddr,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Peer {
     /// Starts `command` with `arguments` of its address and folder and waits until it answers at `ready`.
     pub fn start(command: &str, ready: &str, arguments: impl Fn(SocketAddr, &Path) -> Vec<String>) -> Self {
+        let peer = Self::launch(command, arguments);
+        eventually(&format!("{command} is ready"), || match get(peer.address, ready) {
+            Ok(answer) if answer.status == 200 => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+        peer
+    }
+
+    /// As [`Peer::start`], for what speaks no HTTP: the caller knows when it is ready.
+    pub fn launch(command: &str, arguments: impl Fn(SocketAddr, &Path) -> Vec<String>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let address = free_address();
         let child = Command::new(command)
@@ -190,12 +215,12 @@ impl Peer {
             .stdin(Stdio::null())
             .spawn()
             .unwrap_or_else(|e| panic!("{command}: {e}: install it, as .ci/run does"));
-        let peer = Self { child, address, _folder: folder };
-        eventually(&format!("{command} is ready"), || match get(address, ready) {
-            Ok(answer) if answer.status == 200 => Ok(()),
-            other => Err(format!("{other:?}")),
-        });
-        peer
+        Self { child, address, folder }
+    }
+
+    /// Where it runs.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 }
 

@@ -5,17 +5,17 @@
 //! where Prometheus would wait.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use component::metrics::{GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, NodeMetrics};
-use component::{BoxFuture, BuildCx, Fanout, Rejected};
-use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use component::metrics::{Histogram, IntCounter, NodeMetrics};
+use component::{BoxFuture, BuildCx, Fanout};
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use net::server::{Budget, Refusal, RequestMetrics, taken};
 use signal::samples::NO_FAMILY;
 use signal::{FamilyList, LabelsBuilder, SampleBatch, Samples, Series};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use wire::compress::{self, Encoding, decompress};
 use wire::remote_write::{
     Counts, EXEMPLARS_WRITTEN_HEADER, HISTOGRAMS_WRITTEN_HEADER, Message, Received, SAMPLES_WRITTEN_HEADER,
@@ -33,56 +33,20 @@ const ROUTE: &str = "api_v1_metrics_write";
 pub(super) const MAX_PACKED: usize = 64 << 20;
 /// Bytes of a body after decompression, and of the labels that it expands to.
 const MAX_UNPACKED: usize = 256 << 20;
-/// KiB of decompressed bodies that all requests together may hold; more wait.
-const BUDGET_KIB: u32 = 512 << 10;
-/// How long `forward_to` may take. Senders give up after 30 s and would not learn what became of the request.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// What clients are told to wait for, in seconds.
-const RETRY_SECONDS: &str = "5";
-
+/// Bytes of decompressed bodies that all requests together may hold; more wait.
+pub(super) const BUDGET: usize = 512 << 20;
 /// Own metrics of the component.
 pub(super) struct Metrics {
-    duration: HistogramVec,
-    request_bytes: HistogramVec,
-    response_bytes: HistogramVec,
-    connections: GaugeVec,
+    pub(super) requests: RequestMetrics,
     forwarded: IntCounter,
     latency: Histogram,
 }
 
 impl Metrics {
     pub(super) fn new(metrics: &NodeMetrics) -> Self {
-        const SECONDS: [f64; 14] =
-            [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0];
-        const MIB: [f64; 8] = [1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0];
-        let name = |what: &str| format!("prometheus_receive_http_{what}");
-        let vec = |what: &str, help: &str, buckets: Vec<f64>, labels: &[&str]| {
-            let opts = HistogramOpts::new(name(what), help).buckets(buckets);
-            metrics.register(
-                HistogramVec::new(opts, labels).expect("metric names are constants of this program"),
-            )
-        };
-        let bytes = || MIB.map(|mib| mib * 1_048_576.0).to_vec();
+        const SECONDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
         Self {
-            duration: vec(
-                "request_duration_seconds",
-                "Seconds that answering requests took.",
-                SECONDS.to_vec(),
-                &["method", "route", "status_code", "ws"],
-            ),
-            request_bytes: vec(
-                "request_message_bytes",
-                "Bytes of request bodies.",
-                bytes(),
-                &["method", "route"],
-            ),
-            response_bytes: vec(
-                "response_message_bytes",
-                "Bytes of response bodies.",
-                bytes(),
-                &["method", "route"],
-            ),
-            connections: metrics.gauge_vec(&name("tcp_connections"), "Connections open now.", &["protocol"]),
+            requests: RequestMetrics::new(metrics, "prometheus_receive_http"),
             forwarded: metrics.counter(
                 "prometheus_forwarded_samples_total",
                 "Samples that were taken by all of forward_to.",
@@ -90,27 +54,9 @@ impl Metrics {
             latency: metrics.histogram(
                 "prometheus_fanout_latency",
                 "Seconds that handing a batch to all of forward_to took.",
-                &SECONDS[..11],
+                &SECONDS,
             ),
         }
-    }
-
-    pub(super) fn connections(&self, count: usize) {
-        self.connections.with_label_values(&["http"]).set(count as f64);
-    }
-
-    fn answered(&self, method: &Method, request: usize, response: &Response<Bytes>, took: Duration) {
-        let method = match *method {
-            Method::POST => "POST",
-            Method::GET => "GET",
-            _ => "other",
-        };
-        let (route, status) = (ROUTE, response.status());
-        self.duration
-            .with_label_values(&[method, route, status.as_str(), "false"])
-            .observe(took.as_secs_f64());
-        self.request_bytes.with_label_values(&[method, route]).observe(request as f64);
-        self.response_bytes.with_label_values(&[method, route]).observe(response.body().len() as f64);
     }
 }
 
@@ -123,27 +69,6 @@ pub(super) struct Config {
 impl Config {
     pub(super) fn new(args: &Args) -> Self {
         Self { forward_to: Fanout::new(args.forward_to.iter().cloned()), args: args.clone() }
-    }
-}
-
-/// Memory for requests, in KiB.
-pub(super) struct Budget(Semaphore);
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self(Semaphore::new(BUDGET_KIB as usize))
-    }
-}
-
-impl Budget {
-    /// Waits until a body can be held; what it takes is told by the snappy header, which is checked later.
-    async fn room(&self, body: &[u8]) -> Result<SemaphorePermit<'_>, Refusal> {
-        let kib = u32::try_from(claimed(body) / 1024 + 1).unwrap_or(BUDGET_KIB).min(BUDGET_KIB);
-        let busy = || Refusal(StatusCode::SERVICE_UNAVAILABLE, "too many requests are under way".to_owned());
-        match tokio::time::timeout(PATIENCE, self.0.acquire_many(kib)).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(busy()),
-        }
     }
 }
 
@@ -176,15 +101,14 @@ impl net::server::Handler for Write {
             if request.uri().path() != PATH {
                 return text(StatusCode::NOT_FOUND, format!("nothing is here; post to {PATH}\n"));
             }
+            let metrics = &self.0.metrics.requests;
+            let _inflight = metrics.begun(&method, ROUTE);
             let response = self.0.write(request).await;
-            self.0.metrics.answered(&method, size, &response, started.elapsed());
+            metrics.answered(&method, ROUTE, size, &response, started.elapsed());
             response
         })
     }
 }
-
-/// A refusal.
-struct Refusal(StatusCode, String);
 
 impl Shared {
     async fn write(&self, request: Request<Bytes>) -> Response<Bytes> {
@@ -198,10 +122,11 @@ impl Shared {
             Ok(message) => message,
             Err(refusal) => return refusal.response(),
         };
-        let _room = match self.budget.room(request.body()).await {
-            Ok(room) => room,
-            Err(refusal) => return refusal.response(),
-        };
+        // What the body takes is told by the snappy header, which is checked later.
+        let mut room = self.budget.room();
+        if let Err(refusal) = room.at_least(claimed(request.body())).await {
+            return refusal.response();
+        }
         let written = match receive(message, request.body()) {
             Ok(received) => self.forward(message, received, &config).await,
             Err(refusal) => Err((Counts::default(), refusal)),
@@ -247,20 +172,15 @@ impl Shared {
             let size = batch.len();
             self.cx.live_debug(|| format!("{size} samples received"));
             let started = Instant::now();
-            let answer = tokio::time::timeout(PATIENCE, config.forward_to.send(batch)).await;
+            let answer = taken(config.forward_to.send(batch)).await;
             self.metrics.latency.observe(started.elapsed().as_secs_f64());
-            let busy = |why: String| (Counts::default(), Refusal(StatusCode::SERVICE_UNAVAILABLE, why));
-            match answer {
-                Err(_) => return Err(busy("the samples were not taken in time".to_owned())),
-                Ok(Err(error @ (Rejected::Stopped | Rejected::Retryable(_)))) => {
-                    return Err(busy(error.to_string()));
+            if let Err(refusal) = answer {
+                if refusal.status == StatusCode::BAD_REQUEST {
+                    tracing::warn!(error = refusal.why, samples = size, "samples of a request were refused");
                 }
-                Ok(Err(Rejected::Permanent(why))) => {
-                    tracing::warn!(error = why, samples = size, "samples of a request were refused");
-                    return Err((Counts::default(), Refusal(StatusCode::BAD_REQUEST, why)));
-                }
-                Ok(Ok(())) => self.metrics.forwarded.inc_by(size as u64),
+                return Err((Counts::default(), refusal));
             }
+            self.metrics.forwarded.inc_by(size as u64);
         }
         if refused.is_empty() {
             return Ok(counts);
@@ -270,18 +190,7 @@ impl Shared {
             // As Prometheus, which tells only clients of version 2: those of version 1 do not expect it.
             return Ok(counts);
         }
-        Err((counts, Refusal(StatusCode::BAD_REQUEST, refused.to_string())))
-    }
-}
-
-impl Refusal {
-    fn response(self) -> Response<Bytes> {
-        let Self(status, why) = self;
-        let mut response = text(status, format!("{why}\n"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
-        }
-        response
+        Err((counts, Refusal::bad(refused.to_string())))
     }
 }
 
@@ -291,7 +200,7 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
 
 /// Which message the headers promise.
 fn message(headers: &HeaderMap, args: &Args) -> Result<Message, Refusal> {
-    let refuse = |why: String| Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
+    let refuse = |why: String| Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
     let header = |name| {
         headers
             .get(name)
@@ -317,9 +226,9 @@ fn receive(message: Message, body: &[u8]) -> Result<Received, Refusal> {
             compress::Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             compress::Error::Corrupt { .. } => StatusCode::BAD_REQUEST,
         };
-        Refusal(status, error.to_string())
+        Refusal::new(status, error.to_string())
     })?;
-    decode(message, &unpacked, MAX_UNPACKED).map_err(|e| Refusal(StatusCode::BAD_REQUEST, e.to_string()))
+    decode(message, &unpacked, MAX_UNPACKED).map_err(|e| Refusal::bad(e.to_string()))
 }
 
 fn forget_families(batch: &mut SampleBatch) {

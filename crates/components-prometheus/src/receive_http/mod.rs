@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use component::{BuildCx, Component, Error, Event, Exports, RunCx, Stability};
+use net::server::Budget;
 use net::{Server, ServerOptions};
 use tokio::time::MissedTickBehavior;
 
 pub use args::Args;
-use handler::{Budget, Config, MAX_PACKED, Metrics, Shared, Write};
+use handler::{BUDGET, Config, MAX_PACKED, Metrics, Shared, Write};
 
 /// How often the number of connections is told.
 const TICK: Duration = Duration::from_secs(5);
@@ -44,7 +45,7 @@ impl Component for ReceiveHttp {
         check(&args)?;
         let shared = Arc::new(Shared {
             config: ArcSwap::from_pointee(Config::new(&args)),
-            budget: Budget::default(),
+            budget: Budget::new(BUDGET),
             metrics: Metrics::new(&cx.metrics()),
             cx: cx.clone(),
         });
@@ -72,7 +73,7 @@ impl Component for ReceiveHttp {
                         update.answer(result);
                     }
                 },
-                _ = tick.tick() => shared.metrics.connections(server.connections()),
+                _ = tick.tick() => shared.metrics.requests.connections("http", server.connections()),
             }
         }
     }

@@ -207,7 +207,7 @@ impl Encoder {
         let filled = requests.fill(row, packed, |packed, counts| {
             let items = u32::try_from(counts.items()).unwrap_or(u32::MAX);
             let (key, newest_ms, body) = (origin, row.timestamp_ms(), Bytes::copy_from_slice(packed));
-            encoded.records.push(Record { body, items, key, created_ms: now_ms, newest_ms, kind });
+            encoded.records.push(Record { body, items, key, group: 0, created_ms: now_ms, newest_ms, kind });
         });
         filled.then_some(encoded)
     }
@@ -340,7 +340,7 @@ impl Encoder {
             buffer.clear();
             let items = u32::try_from(counts.items()).unwrap_or(u32::MAX);
             let body = Bytes::copy_from_slice(packed);
-            records.push(Record { body, items, key, created_ms: now_ms, newest_ms, kind });
+            records.push(Record { body, items, key, group: 0, created_ms: now_ms, newest_ms, kind });
         };
         match message {
             Message::V1 => {

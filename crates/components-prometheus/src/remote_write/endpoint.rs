@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use component::{Error, Rejected};
-use delivery::{AppendError, Queue, Record};
+use delivery::{AppendError, Handover, Queue, Record};
 use futures_util::FutureExt;
 use signal::SampleBatch;
 use tokio::time::Instant;
@@ -12,7 +13,6 @@ use wire::remote_write::{Counts, Message};
 
 use super::args;
 use super::encode::Encoder;
-use super::handover::Handover;
 use super::metrics::{Counters, Metrics, Shown};
 use super::plan::Plan;
 use super::record::{KIND_METADATA, put_head};
@@ -32,9 +32,16 @@ pub(super) struct Endpoint {
     handover: Arc<Handover>,
 }
 
-impl Endpoint {
-    /// Opens the queue and starts its senders.
-    pub(super) async fn open(plan: Plan, metrics: &Metrics) -> Result<Self, Error> {
+impl delivery::Endpoint for Endpoint {
+    type Plan = Plan;
+    type Shared = Arc<Metrics>;
+    type Error = Error;
+
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    async fn open(plan: Plan, metrics: &Arc<Metrics>) -> Result<Self, Error> {
         static IDS: AtomicU64 = AtomicU64::new(0);
         let (learned, handover) = (Arc::<Learned>::default(), Arc::<Handover>::default());
         let counters = metrics.endpoint(&plan.name, &plan.shown_url);
@@ -49,19 +56,7 @@ impl Endpoint {
         Ok(endpoint)
     }
 
-    fn shown(&self) -> Shown {
-        Shown {
-            name: self.plan.name.clone(),
-            url: self.plan.shown_url.clone(),
-            queue: self.queue.clone(),
-            capacity: self.plan.capacity,
-            max_samples: self.plan.options.max_samples,
-        }
-    }
-
-    /// Takes a new plan for the same endpoint. `Err` gives the plan back when the queue cannot change into
-    /// it because its folder comes or goes.
-    pub(super) fn change(&mut self, plan: Plan, metrics: &Metrics) -> Result<(), Box<Plan>> {
+    fn change(&mut self, plan: Plan, metrics: &Arc<Metrics>) -> Result<(), Box<Plan>> {
         if self.queue.reconfigure(plan.config.clone()).is_err() {
             return Err(Box::new(plan));
         }
@@ -81,23 +76,33 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Moves everything that is queued to another endpoint's queue, what is in flight included.
-    pub(super) fn hand_over(&self, to: &Endpoint) {
+    fn hand_over(&self, to: &Endpoint) {
         self.handover.begin(to.queue.clone());
         // The same transport again: what waits for the end of a back-off goes at once.
         let transport = transport(&self.plan, &self.learned, &self.counters, &self.handover);
         self.queue.set_transport(Arc::new(transport));
     }
 
-    /// Sends what is queued until the deadline, then closes the queue.
-    pub(super) async fn drain(&self, metrics: &Metrics) {
-        let drained = self.queue.drain(self.plan.drain_deadline()).await;
+    async fn drain(&self, metrics: &Arc<Metrics>, deadline: Duration) {
+        let drained = self.queue.drain(self.plan.drain_deadline().max(deadline)).await;
         if drained.dropped.items > 0 {
             tracing::error!(remote_name = %self.plan.name, samples = drained.dropped.items, "samples were lost: the queue is not kept on disk");
         } else if drained.left.items > 0 {
             tracing::warn!(remote_name = %self.plan.name, samples = drained.left.items, "samples stay on disk until the endpoint is started again");
         }
         metrics.close(self.id);
+    }
+}
+
+impl Endpoint {
+    fn shown(&self) -> Shown {
+        Shown {
+            name: self.plan.name.clone(),
+            url: self.plan.shown_url.clone(),
+            queue: self.queue.clone(),
+            capacity: self.plan.capacity,
+            max_samples: self.plan.options.max_samples,
+        }
     }
 
     /// What a writer needs to put batches in.
@@ -136,7 +141,6 @@ fn transport(
 ) -> HttpTransport {
     HttpTransport {
         client: plan.client.clone(),
-        following: plan.following.clone(),
         url: plan.url.clone(),
         headers: plan.headers.clone(),
         timeout: plan.timeout,
@@ -221,5 +225,13 @@ pub(super) fn metadata_record<'a>(
     put_head(Counts::default(), &mut body);
     let mut snappy = wire::compress::SnappyEncoder::new();
     snappy.compress(&message, &mut body).expect("metadata is far smaller than snappy's 4 GiB");
-    Record { body: body.into(), items, key: u64::MAX, created_ms: now_ms, newest_ms: 0, kind: KIND_METADATA }
+    Record {
+        body: body.into(),
+        items,
+        key: u64::MAX,
+        group: 0,
+        created_ms: now_ms,
+        newest_ms: 0,
+        kind: KIND_METADATA,
+    }
 }

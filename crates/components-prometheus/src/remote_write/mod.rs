@@ -11,7 +11,6 @@ pub mod bench;
 mod encode;
 mod endpoint;
 mod gauges;
-mod handover;
 mod memo;
 mod metadata;
 mod metrics;
@@ -30,6 +29,7 @@ use component::{
     BoxFuture, BuildCx, Component, Consumer, Draining, Error, Event, Exports, Health, Port, Receiver,
     Rejected, RunCx, Stability,
 };
+use delivery::{Endpoint as _, Endpoints};
 use futures_util::future::join_all;
 use signal::Samples;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
@@ -44,8 +44,6 @@ use plan::{Plan, plans};
 const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
 /// A back end that has taken nothing for this long, while something waits, makes the node unhealthy.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Between attempts to open a queue.
-const REOPEN: Duration = Duration::from_secs(1);
 /// How long batches that are on their way into a queue are waited for before it is closed. They take
 /// microseconds, unless the queue is full and blocks.
 const GRACE: Duration = Duration::from_secs(5);
@@ -82,8 +80,8 @@ impl Component for RemoteWrite {
 
     async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {
         let mut running = Running::new(self.port, self.metrics);
-        running.open(self.plans.into_iter().map(Waiting::new).collect(), &cx).await;
-        let _ = running.attach();
+        let errors = running.endpoints.open(self.plans).await;
+        let _ = running.opened(errors, &cx);
         let mut health = tokio::time::interval(HEALTH_INTERVAL);
         health.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -103,10 +101,9 @@ impl Component for RemoteWrite {
                 },
                 _ = health.tick() => running.report(&cx),
                 () = at(running.metadata_due()) => running.send_metadata().await,
-                () = at(running.reopen_at) => {
-                    let waiting = std::mem::take(&mut running.waiting);
-                    running.open(waiting, &cx).await;
-                    let _ = running.attach();
+                () = at(running.endpoints.reopen_at()) => {
+                    let errors = running.endpoints.reopen().await;
+                    let _ = running.opened(errors, &cx);
                 }
             }
         }
@@ -122,24 +119,8 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
-/// An endpoint that is to be opened.
-struct Waiting {
-    plan: Plan,
-    /// The endpoint in memory whose queue it takes over.
-    before: Option<Endpoint>,
-}
-
-impl Waiting {
-    fn new(plan: Plan) -> Self {
-        Self { plan, before: None }
-    }
-}
-
 struct Running {
-    endpoints: Vec<Endpoint>,
-    /// Those whose queue could not be opened yet.
-    waiting: Vec<Waiting>,
-    reopen_at: Option<Instant>,
+    endpoints: Endpoints<Endpoint>,
     port: Port<Samples>,
     metrics: Arc<Metrics>,
     families: Arc<Families>,
@@ -147,78 +128,32 @@ struct Running {
 
 impl Running {
     fn new(port: Port<Samples>, metrics: Arc<Metrics>) -> Self {
-        let (endpoints, waiting, families) = (Vec::new(), Vec::new(), Arc::default());
-        Self { endpoints, waiting, reopen_at: None, port, metrics, families }
+        Self { endpoints: Endpoints::new(metrics.clone()), port, metrics, families: Arc::default() }
     }
 
-    /// Opens endpoints; those that cannot be opened now stay in `waiting`.
-    async fn open(&mut self, waiting: Vec<Waiting>, cx: &RunCx<RemoteWrite>) {
-        for Waiting { plan, before } in waiting {
-            match Endpoint::open(plan.clone(), &self.metrics).await {
-                Ok(endpoint) => {
-                    if let Some(before) = before {
-                        before.hand_over(&endpoint);
-                        before.drain(&self.metrics).await;
-                    }
-                    self.endpoints.push(endpoint);
-                }
-                Err(error) => {
-                    tracing::error!(%error, remote_name = %plan.name, "the endpoint's queue cannot be opened; trying again");
-                    cx.report(Health::unhealthy(error.to_string()));
-                    self.waiting.push(Waiting { plan, before });
-                }
-            }
+    /// Endpoints have been opened; the answer tells when nothing is on its way into others any more.
+    fn opened(&self, errors: Vec<String>, cx: &RunCx<RemoteWrite>) -> Draining {
+        if !errors.is_empty() {
+            cx.report(Health::unhealthy(errors.join("; ")));
         }
-        self.reopen_at = (!self.waiting.is_empty()).then(|| Instant::now() + REOPEN);
         let queues: Vec<_> = self.endpoints.iter().map(|e| (e.plan.name.clone(), e.queue.clone())).collect();
         cx.set_debug_info(move || {
             queues.iter().map(|(name, queue)| debug_item(name, &queue.stats())).collect()
         });
+        self.attach()
     }
 
     /// New plans: endpoints that stay are changed in place, new ones opened, others drained in the
     /// background.
     async fn change(&mut self, plans: Vec<Plan>, cx: &RunCx<RemoteWrite>) {
-        let mut old = std::mem::take(&mut self.endpoints);
-        let mut held: Vec<_> =
-            std::mem::take(&mut self.waiting).into_iter().filter_map(|w| w.before).collect();
-        let (mut new, mut moving) = (Vec::new(), Vec::new());
-        for plan in plans {
-            if let Some(at) = held.iter().position(|e| e.plan.key == plan.key) {
-                new.push(Waiting { plan, before: Some(held.swap_remove(at)) });
-                continue;
-            }
-            let Some(at) = old.iter().position(|e| e.plan.key == plan.key) else {
-                new.push(Waiting::new(plan));
-                continue;
-            };
-            let mut endpoint = old.swap_remove(at);
-            match endpoint.change(plan, &self.metrics) {
-                Ok(()) => self.endpoints.push(endpoint),
-                Err(plan) => moving.push((endpoint, *plan)),
-            }
-        }
-        if !moving.is_empty() {
-            // A queue moves: nothing may be on its way into it.
-            settle(self.port.suspend()).await;
-        }
-        for (endpoint, plan) in moving {
-            if plan.config.disk.is_some() {
-                new.push(Waiting { plan, before: Some(endpoint) });
-            } else {
-                // Memory may be too small for what is on disk: that is sent, or stays for the next time.
-                endpoint.drain(&self.metrics).await;
-                new.push(Waiting::new(plan));
-            }
-        }
-        self.open(new, cx).await;
-        let replaced = self.attach();
-        old.append(&mut held);
+        let port = self.port.clone();
+        let (gone, errors) = self.endpoints.change(plans, async || settle(port.suspend()).await).await;
+        let replaced = self.opened(errors, cx);
         let metrics = self.metrics.clone();
         cx.spawn(async move {
             // The generation before may still put batches into endpoints that are removed.
             settle(replaced).await;
-            join_all(old.iter().map(|endpoint| endpoint.drain(&metrics))).await;
+            join_all(gone.iter().map(|endpoint| endpoint.drain(&metrics, Duration::ZERO))).await;
             metrics.forget_gone();
         });
     }
@@ -226,7 +161,7 @@ impl Running {
     /// Puts the endpoints behind the receiver. While an endpoint cannot be opened senders wait: what they
     /// have is not acknowledged, so it is not lost.
     fn attach(&self) -> Draining {
-        if !self.waiting.is_empty() {
+        if !self.endpoints.are_open() {
             return self.port.suspend();
         }
         self.port.attach(Writer {
@@ -238,11 +173,14 @@ impl Running {
 
     fn report(&self, cx: &RunCx<RemoteWrite>) {
         self.endpoints.iter().for_each(Endpoint::sweep);
-        if !self.waiting.is_empty() {
+        if !self.endpoints.are_open() {
             return;
         }
-        let troubles: Vec<_> =
-            self.endpoints.iter().filter_map(|e| trouble(&e.plan.name, &e.queue.stats())).collect();
+        let trouble = |e: &Endpoint| {
+            let trouble = e.queue.stats().trouble(PATIENCE)?;
+            Some(format!("endpoint {}: {trouble}", e.plan.name))
+        };
+        let troubles: Vec<_> = self.endpoints.iter().filter_map(trouble).collect();
         cx.report(match troubles.is_empty() {
             true => Health::healthy("all endpoints take what is sent"),
             false => Health::unhealthy(troubles.join("; ")),
@@ -257,7 +195,7 @@ impl Running {
     async fn send_metadata(&mut self) {
         let now = Instant::now();
         let now_ms = jiff::Timestamp::now().as_millisecond();
-        for endpoint in &mut self.endpoints {
+        for endpoint in self.endpoints.iter_mut() {
             if endpoint.metadata_due().is_none_or(|due| due > now) {
                 continue;
             }
@@ -284,8 +222,7 @@ impl Running {
 
     async fn stop(&self) {
         settle(self.port.stop()).await;
-        let held = self.waiting.iter().filter_map(|w| w.before.as_ref());
-        join_all(self.endpoints.iter().chain(held).map(|endpoint| endpoint.drain(&self.metrics))).await;
+        join_all(self.endpoints.all().map(|endpoint| endpoint.drain(&self.metrics, Duration::ZERO))).await;
     }
 }
 
@@ -297,34 +234,16 @@ async fn settle(replaced: Draining) {
     }
 }
 
-/// Why an endpoint is unwell: the last success against what was offered since.
-fn trouble(name: &str, stats: &delivery::Stats) -> Option<String> {
-    let error = stats.last_error.as_ref()?;
-    if stats.last_success_ms.is_some_and(|ms| ms >= error.at_ms) {
-        return None;
-    }
-    let waits = stats.oldest_age.is_some_and(|age| age > PATIENCE) || stats.waiting_appends > 0;
-    // Nothing waits where everything is refused.
-    let refused = stats.dropped.contains_key(error.reason);
-    (waits || refused).then(|| format!("endpoint {name}: {} ({})", error.text, error.reason))
-}
-
 fn debug_item(name: &str, stats: &delivery::Stats) -> Item {
-    let number =
-        |name: &'static str, value: u64| Item::Attribute { name: name.into(), value: Value::from(value) };
-    let mut body = vec![
-        number("queued_items", stats.queued.items),
-        number("queued_bytes", stats.queued.bytes),
-        number("disk_bytes", stats.disk_bytes),
-        number("sent_items", stats.sent.items),
-        number("retried_items", stats.retried.items),
-        number("dropped_items", stats.dropped_total().items),
-        number("senders", stats.senders as u64),
-    ];
-    if let Some(error) = &stats.last_error {
-        body.push(Item::Attribute { name: "last_error".into(), value: Value::from(error.text.as_str()) });
+    let attribute = |name: &'static str, value: Value| Item::Attribute { name: name.into(), value };
+    let figures = stats.figures().into_iter().map(|(name, value)| attribute(name, Value::from(value)));
+    let error =
+        stats.last_error.iter().map(|error| attribute("last_error", Value::from(error.text.as_str())));
+    Item::Block {
+        name: "endpoint".into(),
+        label: Some(name.to_string()),
+        body: figures.chain(error).collect(),
     }
-    Item::Block { name: "endpoint".into(), label: Some(name.to_string()), body }
 }
 
 /// One generation of the component: all endpoints of one configuration.

@@ -7,9 +7,8 @@ use std::time::Duration;
 use component::{BuildCx, Error, compile_rules};
 use delivery::{Backoff, Config, DiskConfig};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use net::args::HttpClientArgs;
 use net::sign::{AzureAd, GoogleIam, SigV4};
-use net::{Client, ClientOptions, Url, shown_url};
+use net::{ClientOptions, Poster, Url, shown_url};
 use wire::remote_write::Options;
 use xxhash_rust::xxh64::xxh64;
 
@@ -43,13 +42,24 @@ pub(super) struct Plan {
     pub options: Options,
     pub rules: signal::Rules,
     pub age_limit_ms: Option<i64>,
-    /// Follows no redirect.
-    pub client: Client,
-    /// Follows redirects, if they are to be followed.
-    pub following: Option<Client>,
+    pub client: Poster,
     pub url: Url,
     pub headers: HeaderMap,
     pub timeout: Duration,
+}
+
+impl delivery::Plan for Plan {
+    fn key(&self) -> &str {
+        &self.key
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn on_disk(&self) -> bool {
+        self.config.disk.is_some()
+    }
 }
 
 impl Plan {
@@ -85,7 +95,6 @@ fn plan(args: &Args, endpoint: &args::Endpoint, key: String, cx: &BuildCx) -> Re
     let write_relabel = compile_rules("write_relabel_config", &endpoint.write_relabel_config)?;
     let rules =
         rules(&args.external_labels, &write_relabel).map_err(|e| Error::argument("external_labels", e))?;
-    let follow = endpoint.client.follow_redirects;
     Ok(Plan {
         config: config(args, endpoint, &queue, disk(args, cx, &key)),
         shown_url: shown_url(&url),
@@ -99,8 +108,7 @@ fn plan(args: &Args, endpoint: &args::Endpoint, key: String, cx: &BuildCx) -> Re
         rules,
         age_limit_ms: (!queue.sample_age_limit.is_zero())
             .then(|| i64::try_from(queue.sample_age_limit.as_millis()).unwrap_or(i64::MAX / 2)),
-        client: client(endpoint, false, cx)?,
-        following: follow.then(|| client(endpoint, true, cx)).transpose()?,
+        client: client(endpoint, cx)?,
         headers: headers(endpoint, cx)?,
         timeout: endpoint.remote_timeout,
         key,
@@ -163,7 +171,7 @@ fn config(args: &Args, endpoint: &args::Endpoint, queue: &QueueConfig, disk: Opt
     }
 }
 
-fn client(endpoint: &args::Endpoint, follow_redirects: bool, cx: &BuildCx) -> Result<Client, Error> {
+fn client(endpoint: &args::Endpoint, cx: &BuildCx) -> Result<Poster, Error> {
     let agent = cx.services().user_agent();
     let mut options = ClientOptions::new(agent.as_str()).round_robin_dns(endpoint.round_robin_dns);
     let failed = |e: net::Error| Error::argument("endpoint", e.to_string());
@@ -174,8 +182,7 @@ fn client(endpoint: &args::Endpoint, follow_redirects: bool, cx: &BuildCx) -> Re
     } else if let Some(args) = &endpoint.google_iam {
         options = options.signer(Arc::new(GoogleIam::new(args, &agent).map_err(failed)?));
     }
-    let args = HttpClientArgs { follow_redirects, ..endpoint.client.clone() };
-    Client::new(&args, options).map_err(failed)
+    Poster::new(&endpoint.client, options).map_err(failed)
 }
 
 fn headers(endpoint: &args::Endpoint, cx: &BuildCx) -> Result<HeaderMap, Error> {

@@ -143,7 +143,7 @@ mod tests {
         let mut body = Vec::new();
         put_head(Counts { samples: 1, ..Counts::default() }, &mut body);
         SnappyEncoder::new().compress(message, &mut body).unwrap();
-        Record { body: body.into(), items: 1, key: 1, created_ms: 0, newest_ms: 0, kind }
+        Record { body: body.into(), items: 1, key: 1, group: 0, created_ms: 0, newest_ms: 0, kind }
     }
 
     fn decompressed(body: &[u8]) -> Vec<u8> {

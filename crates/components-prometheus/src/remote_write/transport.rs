@@ -8,24 +8,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use delivery::{BoxFuture, Outcome, Record, Transport};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT};
+use delivery::{BoxFuture, Handover, Outcome, Record, Transport};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use net::{Client, Request, Response, Url};
+use net::{Poster, Request, Response, Url, describe};
 use wire::remote_write::{
     CONTENT_ENCODING as SNAPPY, Counts, EXEMPLARS_WRITTEN_HEADER, HISTOGRAMS_WRITTEN_HEADER, Message,
     SAMPLES_WRITTEN_HEADER, VERSION_HEADER,
 };
 
-use super::handover::{Handover, pass};
 use super::metrics::Counters;
 use super::record::{KIND_METADATA, body, message, total};
 
 /// How much of an error answer is read for its message.
 const ERROR_BODY: usize = 512;
-/// How much of a success' body is read, and for how long, so that its connection can be used again.
-const SUCCESS_BODY: usize = 64 << 10;
-const SUCCESS_WAIT: Duration = Duration::from_secs(1);
 
 /// What outlives a change of the client: what has been learned about the endpoint.
 #[derive(Debug, Default)]
@@ -36,10 +32,7 @@ pub(super) struct Learned {
 
 /// Sends to one URL.
 pub(super) struct HttpTransport {
-    /// Follows no redirect.
-    pub client: Client,
-    /// Follows redirects; `None` where they are not to be followed.
-    pub following: Option<Client>,
+    pub client: Poster,
     pub url: Url,
     /// User-Agent and the user's headers.
     pub headers: HeaderMap,
@@ -55,13 +48,7 @@ pub(super) struct HttpTransport {
 
 impl Transport for HttpTransport {
     fn send<'a>(&'a self, records: &'a [Record], attempt: u32) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            tokio::select! {
-                biased;
-                to = self.handover.begun() => pass(records, to).await,
-                outcome = self.deliver_all(records, attempt) => outcome,
-            }
-        })
+        Box::pin(self.handover.or(records, self.deliver_all(records, attempt)))
     }
 }
 
@@ -144,7 +131,7 @@ impl HttpTransport {
             // As Prometheus' sender, so that receivers can tell first attempts from repeated ones.
             request.headers.insert("retry-attempt", HeaderValue::from(attempt - 1));
         }
-        match self.post(request).await {
+        match self.client.post(request).await {
             Ok(response) => match self.judge(response, version, records.len()).await {
                 Attempt::Done(done) => Attempt::Done(Done { bytes, ..done }),
                 Attempt::FallBack => Attempt::FallBack,
@@ -152,18 +139,6 @@ impl HttpTransport {
             // A name, certificate or token that does not work says nothing about the records, and the next
             // configuration may mend it: they are kept.
             Err(error) => Attempt::Done(retry(error.kind().as_str(), error.to_string()).into()),
-        }
-    }
-
-    /// Posts, and follows only redirects that keep method and body: after a 301, 302 or 303 a client goes on
-    /// with a GET, and the success of that would be taken for a delivery.
-    async fn post(&self, request: Request) -> Result<Response, net::Error> {
-        let Some(following) = &self.following else { return self.client.send(request).await };
-        let again = request.clone();
-        let response = self.client.send(request).await?;
-        match response.status() {
-            StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => following.send(again).await,
-            _ => Ok(response),
         }
     }
 
@@ -176,15 +151,15 @@ impl HttpTransport {
             if version == Message::V2 && written.is_none() {
                 return Attempt::FallBack;
             }
-            read_to_end(response).await;
+            response.finish().await;
             return Attempt::Done(Outcome::Delivered.into());
         }
         if status == StatusCode::UNSUPPORTED_MEDIA_TYPE && version == Message::V2 {
             return Attempt::FallBack;
         }
-        let after = response.header(RETRY_AFTER).and_then(|v| retry_after(v, jiff::Timestamp::now()));
-        let redirect = response.header(LOCATION).map(str::to_owned);
-        let message = describe(status, response).await;
+        let after = response.retry_after();
+        let redirect = response.location().map(str::to_owned);
+        let message = describe(status, &response.excerpt(ERROR_BODY).await);
         let outcome = match status.as_u16() {
             429 if self.retry_limited => Outcome::Retry { reason: "http_429", message, after, limited: true },
             500..=599 => Outcome::Retry { reason: "http_5xx", message, after, limited: false },
@@ -240,48 +215,6 @@ fn written(headers: &HeaderMap) -> Option<Counts> {
     })
 }
 
-/// Reads what is left of a success, so that its connection can be used again; whether that works out does
-/// not matter to the outcome.
-async fn read_to_end(mut response: Response) {
-    let read = async {
-        let mut left = SUCCESS_BODY;
-        while let Ok(Some(chunk)) = response.chunk().await {
-            left = left.saturating_sub(chunk.len());
-            if left == 0 {
-                break;
-            }
-        }
-    };
-    // After the wait the connection is given up instead.
-    let _ = tokio::time::timeout(SUCCESS_WAIT, read).await;
-}
-
-async fn describe(status: StatusCode, mut response: Response) -> String {
-    let mut text = Vec::new();
-    while text.len() < ERROR_BODY {
-        match response.chunk().await {
-            Ok(Some(chunk)) => text.extend_from_slice(&chunk),
-            Ok(None) | Err(_) => break,
-        }
-    }
-    text.truncate(ERROR_BODY);
-    let text = String::from_utf8_lossy(&text);
-    match text.lines().next().unwrap_or_default().trim() {
-        "" => format!("server answered {status}"),
-        line => format!("server answered {status}: {line}"),
-    }
-}
-
-/// RFC 9110, section 10.2.3: seconds, or a date.
-fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
-    Duration::try_from(date.duration_since(now)).ok()
-}
-
 /// The headers that every request of an endpoint has.
 pub(super) fn fixed_headers(user_agent: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -293,15 +226,6 @@ pub(super) fn fixed_headers(user_agent: &str) -> HeaderMap {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now: jiff::Timestamp = "2015-10-21T07:27:00Z".parse().expect("a time");
-        assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
-        assert_eq!(retry_after("Wed, 21 Oct 2015 07:28:00 GMT", now), Some(Duration::from_secs(60)));
-        assert_eq!(retry_after("Wed, 21 Oct 2015 07:26:00 GMT", now), None);
-        assert_eq!(retry_after("soon", now), None);
-    }
 
     #[test]
     fn written_headers_count_only_if_one_of_them_is_there() {

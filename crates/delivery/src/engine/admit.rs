@@ -45,6 +45,7 @@ impl Engine {
             len: record.body.len() as u32,
             items: record.items,
             kind: record.kind,
+            group: record.group,
             record: hot.then(|| Box::new(record.clone())),
         };
         self.note_appended(&entry, record.newest_ms);
@@ -129,7 +130,7 @@ impl Engine {
         let Some(range) = log.oldest_segment() else { return false };
         let mut dropped = Vec::new();
         for lane in &mut self.lanes {
-            dropped.extend(std::iter::from_fn(|| lane.pop_idle_if(|entry| entry.sequence < range.end)));
+            dropped.extend(lane.remove_idle(|entry| entry.sequence < range.end));
         }
         self.drop_entries(dropped, "queue_full", now);
         if let Some(log) = &mut self.log {

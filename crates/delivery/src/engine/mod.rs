@@ -84,6 +84,14 @@ pub(crate) struct Ended {
     pub seconds: f64,
 }
 
+/// What was queued when a fence was set goes before what came after.
+struct Fence {
+    /// The first sequence number behind it.
+    before: u64,
+    /// How many records are still in front of it.
+    left: u64,
+}
+
 pub(crate) struct Engine {
     config: Config,
     transport: Arc<dyn Transport>,
@@ -100,6 +108,7 @@ pub(crate) struct Engine {
     next_sync_at: Option<i64>,
     rng: fastrand::Rng,
     logged_at: BTreeMap<&'static str, i64>,
+    fence: Option<Fence>,
     pub(crate) waiting: usize,
 }
 
@@ -127,6 +136,7 @@ impl Engine {
             next_sync_at: None,
             rng: fastrand::Rng::with_seed(seed),
             logged_at: BTreeMap::new(),
+            fence: None,
             waiting: 0,
             config,
         };
@@ -152,6 +162,7 @@ impl Engine {
                 len: header.len,
                 items: header.items,
                 kind: header.kind,
+                group: header.group,
                 record: None,
             };
             self.stats.recovered += entry.amount();
@@ -174,9 +185,7 @@ impl Engine {
                 .lanes
                 .iter()
                 .enumerate()
-                .filter(|(_, lane)| {
-                    lane.ready_at(&self.config, self.stats.closed).is_some_and(|at| at <= now.at)
-                })
+                .filter(|(_, lane)| self.ready_at(lane).is_some_and(|at| at <= now.at))
                 .filter_map(|(index, lane)| Some((lane.front()?.sequence, index)))
                 .min()?;
             self.expire(lane, now);
@@ -191,9 +200,24 @@ impl Engine {
         self.stats.attempts_in_flight < self.senders && self.lanes.len() == self.config.lanes
     }
 
+    /// When a lane's next attempt may begin, the fence considered.
+    fn ready_at(&self, lane: &Lane) -> Option<i64> {
+        let front = lane.front()?.sequence;
+        let allowed = self.fence.as_ref().is_none_or(|fence| front < fence.before);
+        lane.ready_at(&self.config, self.stats.closed).filter(|_| allowed)
+    }
+
+    /// What is queued now goes before what is appended from now on, whatever the keys.
+    pub(crate) fn fence(&mut self) {
+        let before = self.log.as_ref().map_or(self.next_sequence + 1, Log::next_sequence);
+        let left = self.stats.queued.records;
+        self.fence = (left > 0).then_some(Fence { before, left });
+    }
+
     fn begin(&mut self, index: usize) -> Job {
+        let fence = self.fence.as_ref().map_or(u64::MAX, |fence| fence.before);
         let lane = &mut self.lanes[index];
-        lane.begin(&self.config);
+        lane.begin(&self.config, fence);
         let log = self.log.as_ref();
         let source = |entry: &mut Entry| match (&entry.record, log) {
             (Some(record), _) => Source::Memory((**record).clone()),
@@ -294,8 +318,7 @@ impl Engine {
         let queued = self.stats.queued.records > 0;
         let tick = queued.then(|| self.scale.next_tick());
         let ready = if self.may_begin() {
-            let lanes =
-                self.lanes.iter().filter_map(|lane| lane.ready_at(&self.config, self.stats.closed)).min();
+            let lanes = self.lanes.iter().filter_map(|lane| self.ready_at(lane)).min();
             lanes.map(|at| at.max(self.paused_until))
         } else {
             None

@@ -1,5 +1,7 @@
 //! How a record gets out: delivered, dropped or put back for another attempt.
 
+use std::collections::BTreeMap;
+
 use super::{Ended, Engine, Moment, RECORD_OVERHEAD};
 use crate::{
     Config, Outcome, Record,
@@ -140,6 +142,9 @@ impl Engine {
         let mut sum = Amount::default();
         entries.iter().for_each(|entry| sum += entry.amount());
         *self.stats.dropped.entry(reason).or_default() += sum;
+        let mut groups: BTreeMap<u64, Amount> = BTreeMap::new();
+        entries.iter().for_each(|entry| *groups.entry(entry.group).or_default() += entry.amount());
+        groups.into_iter().for_each(|(group, amount)| self.transport.dropped(reason, group, amount));
         if self.may_log(now, reason) {
             tracing::warn!(reason, records = sum.records, items = sum.items, "dropped queued data");
         }
@@ -153,6 +158,12 @@ impl Engine {
             if entry.record.is_some() {
                 self.stats.in_memory -= entry.amount();
                 self.memory_cost -= u64::from(entry.len) + RECORD_OVERHEAD;
+            }
+        }
+        if let Some(fence) = &mut self.fence {
+            fence.left -= entries.iter().filter(|entry| entry.sequence < fence.before).count() as u64;
+            if fence.left == 0 {
+                self.fence = None;
             }
         }
         let mut sequences: Vec<u64> = entries.iter().map(|entry| entry.sequence).collect();

@@ -12,7 +12,7 @@ use crate::{
 
 fn record(number: u64, len: usize) -> Record {
     let body = Bytes::from(vec![number as u8; len]);
-    Record { body, items: 3, key: number % 4, created_ms: 7, newest_ms: -1, kind: 2 }
+    Record { body, items: 3, key: number % 4, group: 0, created_ms: 7, newest_ms: -1, kind: 2 }
 }
 
 /// A segment with records of the given lengths, and where each frame ends.

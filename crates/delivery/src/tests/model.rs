@@ -88,8 +88,15 @@ impl Run {
                 body.resize(8 + len, self.twin.minted as u8);
                 self.twin.minted += 1;
                 let body = Bytes::from(body);
-                let record =
-                    Record { body: body.clone(), items: 1, key: 0, created_ms: 0, newest_ms: 0, kind: 0 };
+                let record = Record {
+                    body: body.clone(),
+                    items: 1,
+                    key: 0,
+                    group: 0,
+                    created_ms: 0,
+                    newest_ms: 0,
+                    kind: 0,
+                };
                 match log.append(&record, SEGMENT) {
                     Ok(at) => {
                         let known = Known { body, offset: at.offset, durable: false };

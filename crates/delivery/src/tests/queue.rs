@@ -13,8 +13,8 @@ use tokio::time::{Instant, advance, sleep, timeout};
 use super::fake_fs::{FakeFs, Process};
 use super::simulation::Jumping;
 use crate::{
-    AppendError, Backoff, BoxFuture, Config, DiskConfig, Fsync, OnFull, OpenError, Outcome, Queue, Record,
-    Transport, inspect, queue::Surroundings,
+    Amount, AppendError, Backoff, BoxFuture, Config, DiskConfig, Fsync, OnFull, OpenError, Outcome, Queue,
+    Record, Transport, inspect, queue::Surroundings,
 };
 
 /// Answers from a script, `Delivered` after its end, and remembers what it was given and when.
@@ -78,7 +78,15 @@ fn limited(after_seconds: u64) -> Answer {
 }
 
 fn text(body: &str) -> Record {
-    Record { body: Bytes::from(body.to_owned()), items: 1, key: 0, created_ms: NOW, newest_ms: 5, kind: 0 }
+    Record {
+        body: Bytes::from(body.to_owned()),
+        items: 1,
+        key: 0,
+        group: 0,
+        created_ms: NOW,
+        newest_ms: 5,
+        kind: 0,
+    }
 }
 
 const NOW: i64 = 1_700_000_000_000;
@@ -122,6 +130,64 @@ async fn records_of_one_key_arrive_in_order_and_are_counted() {
     assert_eq!((stats.sent.records, stats.sent.items, stats.sent.bytes), (3, 3, 6));
     assert_eq!((stats.newest_sent_ms, stats.queued.records, stats.send_seconds.count), (Some(5), 0, 3));
     assert!(stats.last_success_ms.is_some() && stats.last_error.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_one_group_share_an_attempt_past_those_of_others_and_keep_their_order() {
+    let script =
+        Script::new([retry(), Answer::Now(Outcome::Split { reason: "bad", message: String::new() })]);
+    let config = Config { batch_wait: Duration::from_secs(1), batch_items: 3, ..one_lane() };
+    let queue = open(&config, script.clone()).await;
+    for (body, group) in [("a1", 1), ("b1", 2), ("a2", 1), ("c1", 3), ("b2", 2), ("a3", 1), ("a4", 1)] {
+        queue.append(Record { group, ..text(body) }).await.unwrap();
+    }
+    sleep(Duration::from_secs(10)).await;
+    // The retry goes out again as it was; the split one by one; then the others by their front.
+    assert_eq!(script.bodies(), ["a1+a2+a3", "a1+a2+a3", "a1", "a2", "a3", "b1+b2", "c1", "a4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_passes_a_fence() {
+    let script = Script::new([retry()]);
+    let config = Config { lanes: 8, max_senders: 8, min_senders: 8, batch_items: 100, ..Config::default() };
+    let queue = open(&config, script.clone()).await;
+    let append = async |body: &str, key| queue.append(Record { key, ..text(body) }).await.unwrap();
+    append("old 1", 1).await;
+    append("old 1 too", 1).await;
+    queue.fence();
+    for key in 0..8 {
+        append("new", key).await;
+    }
+    settle().await;
+    assert_eq!(script.bodies(), ["old 1+old 1 too"], "the first attempt, which fails");
+    sleep(Duration::from_secs(5)).await;
+    let bodies = script.bodies();
+    assert_eq!(bodies[1], "old 1+old 1 too");
+    assert_eq!(bodies[2..].join("+").matches("new").count(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_is_told_what_of_which_group_is_dropped() {
+    struct Refusing(Mutex<Vec<(&'static str, u64, u64)>>);
+    impl Transport for Refusing {
+        fn send<'a>(&'a self, _: &'a [Record], _: u32) -> BoxFuture<'a, Outcome> {
+            Box::pin(async { Outcome::Drop { reason: "bad", message: String::new() } })
+        }
+        fn dropped(&self, reason: &'static str, group: u64, amount: Amount) {
+            self.0.lock().push((reason, group, amount.items));
+        }
+    }
+    let refusing = Arc::new(Refusing(Mutex::default()));
+    let config =
+        Config { batch_items: 100, batch_wait: Duration::from_secs(5), lanes: 1, ..Config::default() };
+    let queue = open(&config, refusing.clone()).await;
+    for group in [1, 2, 1] {
+        queue.append(Record { group, ..text("x") }).await.unwrap();
+    }
+    sleep(Duration::from_secs(6)).await;
+    queue.append(Record { group: 3, ..text("y") }).await.unwrap();
+    queue.drain(Duration::ZERO).await;
+    assert_eq!(*refusing.0.lock(), [("bad", 1, 2), ("bad", 2, 1), ("shutdown", 3, 1)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -482,7 +548,7 @@ async fn the_disk_budget_holds_under_every_policy() {
 async fn a_record_that_can_never_fit_is_refused_at_once() {
     let queue = open(&on_disk(one_lane()), Script::new([])).await;
     let refused = queue.append(text(&"x".repeat(4_000))).await;
-    assert!(matches!(refused, Err(AppendError::TooLarge { bytes: 4_000, limit: 3_916 })));
+    assert!(matches!(refused, Err(AppendError::TooLarge { bytes: 4_000, limit: 3_908 })));
     queue.append(text(&"x".repeat(3_900))).await.unwrap();
 }
 

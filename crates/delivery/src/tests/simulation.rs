@@ -45,11 +45,13 @@ enum Weather {
     Limiting,
 }
 
+/// Process life and number, in order of delivery, by key and group.
+type Deliveries = BTreeMap<(u64, u64), Vec<(u64, u64)>>;
+
 struct Endpoint {
     weather: Mutex<Weather>,
     rng: Mutex<fastrand::Rng>,
-    /// Process life and number, in order of delivery, by key.
-    delivered: Mutex<BTreeMap<u64, Vec<(u64, u64)>>>,
+    delivered: Mutex<Deliveries>,
     life: AtomicU64,
     busy: Mutex<BTreeSet<u64>>,
 }
@@ -104,7 +106,7 @@ impl Endpoint {
         let life = self.life.load(Ordering::Relaxed);
         let mut delivered = self.delivered.lock();
         for record in records {
-            delivered.entry(record.key).or_default().push((life, number(record)));
+            delivered.entry((record.key, record.group)).or_default().push((life, number(record)));
         }
         Outcome::Delivered
     }
@@ -114,6 +116,7 @@ impl Transport for Endpoint {
     fn send<'a>(&'a self, records: &'a [Record], _attempt: u32) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             assert!(records.iter().all(|record| record.kind == records[0].kind), "kinds are not mixed");
+            assert!(records.iter().all(|record| record.group == records[0].group), "groups are not mixed");
             let keys: BTreeSet<u64> = records.iter().map(|record| record.key).collect();
             let _busy = Busy::new(self, keys);
             self.answer(records).await
@@ -156,7 +159,8 @@ struct Site {
     faulty_disk: bool,
     rng: fastrand::Rng,
     next: u64,
-    accepted: BTreeMap<u64, u64>,
+    /// Number → key and group.
+    accepted: BTreeMap<u64, (u64, u64)>,
     /// Dropped by queues that are gone.
     dropped_before: u64,
 }
@@ -224,13 +228,15 @@ impl Site {
         let created_ms = self.clock.unix_ms();
         let key = self.rng.u64(0..8);
         let kind = u8::from(self.rng.u8(0..10) == 0);
+        let group = self.rng.u64(0..3).saturating_sub(self.rng.u64(0..3));
         let items = self.rng.u32(1..10);
-        let record = Record { body: Bytes::from(body), items, key, created_ms, newest_ms: created_ms, kind };
+        let record =
+            Record { body: Bytes::from(body), items, key, group, created_ms, newest_ms: created_ms, kind };
         self.next += 1;
         let limit = Duration::from_millis(self.rng.u64(1..3_000));
         // Otherwise refused; or cut off, which accepts nothing if it waited and may have if it was syncing.
         if let Ok(Ok(())) = timeout(limit, self.queue.append(record)).await {
-            self.accepted.insert(number, key);
+            self.accepted.insert(number, (key, group));
         }
     }
 
@@ -253,6 +259,7 @@ impl Site {
                 self.queue.reconfigure(config.clone()).expect("the folder is the same");
                 self.config = config;
             }
+            83..86 if self.rng.bool() => self.queue.fence(),
             83..86 => self.queue.set_transport(self.endpoint.clone()),
             86..89 => {
                 let jump = self.rng.i64(-86_400_000..86_400_000);
@@ -344,7 +351,11 @@ impl Site {
                 }
                 newest_life = life;
                 if firsts.insert(number) {
-                    assert!(newest < Some(number), "{}: key {key} out of order at {number}", self.name);
+                    assert!(
+                        newest < Some(number),
+                        "{}: key and group {key:?} out of order at {number}",
+                        self.name
+                    );
                     newest = Some(number);
                 }
             }

@@ -50,8 +50,15 @@ async fn produce(queue: Queue, key: u64) {
     for number in 0..RECORDS {
         let mut body = number.to_le_bytes().to_vec();
         body.resize(200, 1);
-        let record =
-            Record { body: Bytes::from(body), items: 1, key, created_ms: i64::MAX, newest_ms: 0, kind: 0 };
+        let record = Record {
+            body: Bytes::from(body),
+            items: 1,
+            key,
+            group: 0,
+            created_ms: i64::MAX,
+            newest_ms: 0,
+            kind: 0,
+        };
         queue.append(record).await.expect("a blocking queue accepts everything");
     }
 }

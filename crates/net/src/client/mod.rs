@@ -9,6 +9,7 @@ mod dns;
 mod message;
 mod plain;
 mod pool;
+mod poster;
 mod send;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::sign::Sign;
 use crate::tls::ClientTls;
 pub use message::{Request, Response};
 use pool::Pool;
+pub use poster::{Poster, describe};
 
 /// What a component decides about its client besides the user's arguments.
 #[derive(Clone)]

@@ -10,6 +10,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
+use super::admission::{Refusal, Room};
+
 /// A request's body: ends with an error beyond the server's limit or deadline.
 pub struct RequestBody {
     incoming: Incoming,
@@ -57,31 +59,76 @@ impl RequestBody {
         Self { incoming, left: limit, limit, deadline: Box::pin(tokio::time::sleep_until(deadline)) }
     }
 
+    /// All of it, within the room that a request gets; more is waited for as the body arrives.
+    ///
+    /// # Errors
+    /// If the body cannot be had, or there is no room for it in time.
+    pub async fn within(mut self, room: &mut Room) -> Result<Bytes, Refusal> {
+        if self.incoming.size_hint().lower() > self.limit as u64 {
+            return Err(Refusal::from(&BodyError::TooLarge(self.limit)));
+        }
+        let mut parts = Parts::new(&self.incoming);
+        while let Some(data) = self.next().await.map_err(|e| Refusal::from(&e))? {
+            room.at_least(parts.len() + data.len()).await?;
+            parts.push(data);
+        }
+        Ok(parts.finish())
+    }
+
     /// All of it. What the client says about its length is believed only up to the limit and a megabyte.
     pub async fn whole(mut self) -> Result<Bytes, BodyError> {
         if self.incoming.size_hint().lower() > self.limit as u64 {
             return Err(BodyError::TooLarge(self.limit));
         }
-        let expected = self.incoming.size_hint().lower().min(1 << 20) as usize;
-        let mut parts: Option<BytesMut> = None;
-        let mut first: Option<Bytes> = None;
+        let mut parts = Parts::new(&self.incoming);
+        while let Some(data) = self.next().await? {
+            parts.push(data);
+        }
+        Ok(parts.finish())
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
         loop {
-            let frame = std::future::poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await;
-            let Some(frame) = frame.transpose()? else { break };
-            let Ok(data) = frame.into_data() else { continue };
-            // A body in one part, which most are, is not copied.
-            match (&mut parts, &first) {
-                (Some(parts), _) => parts.extend_from_slice(&data),
-                (None, None) => first = Some(data),
-                (None, Some(start)) => {
-                    let mut all = BytesMut::with_capacity(expected.max(start.len() + data.len()));
-                    all.extend_from_slice(start);
-                    all.extend_from_slice(&data);
-                    parts = Some(all);
-                }
+            let frame = std::future::poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await;
+            let Some(frame) = frame.transpose()? else { return Ok(None) };
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
             }
         }
-        Ok(parts.map(BytesMut::freeze).or(first).unwrap_or_default())
+    }
+}
+
+/// A body that is put together. One in one part, which most are, is not copied.
+struct Parts {
+    expected: usize,
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Parts {
+    fn new(incoming: &Incoming) -> Self {
+        let expected = incoming.size_hint().lower().min(1 << 20) as usize;
+        Self { expected, first: Bytes::new(), all: BytesMut::new() }
+    }
+
+    fn len(&self) -> usize {
+        self.first.len() + self.all.len()
+    }
+
+    fn push(&mut self, data: Bytes) {
+        if self.len() == 0 {
+            self.first = data;
+            return;
+        }
+        if self.all.is_empty() {
+            self.all.reserve(self.expected.max(self.first.len() + data.len()));
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.all.extend_from_slice(&data);
+    }
+
+    fn finish(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.freeze() }
     }
 }
 

@@ -5,6 +5,7 @@
 //! Invariants: nothing is unbounded: connections, requests, bodies, headers, and the time each may take; a
 //! handler's panic is one answer with status 500; changed certificates are in force with the next handshake.
 
+mod admission;
 mod body;
 mod connection;
 mod filter;
@@ -18,9 +19,10 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use crate::args::{GrpcServerArgs, HttpServerArgs, ServerTlsArgs};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, bind_error};
 use crate::tls::ServerTls;
 
+pub use admission::{Budget, Inflight, PATIENCE, Refusal, RequestMetrics, Room, taken};
 pub use body::{BodyError, RequestBody};
 pub use filter::BasicFilter;
 pub use handler::{Handler, Peer, ResponseBody, StreamHandler, empty, full, text, whole};
@@ -199,17 +201,7 @@ impl Server {
         }
         let (address, error) =
             last.ok_or_else(|| Error::new(Kind::Bind, format!("{host:?} has no address")))?;
-        let advice = match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                "; another program listens there: stop it, or choose another port"
-            }
-            std::io::ErrorKind::PermissionDenied => {
-                "; ports below 1024 need the capability CAP_NET_BIND_SERVICE"
-            }
-            std::io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
-            _ => "",
-        };
-        Err(Error::new(Kind::Bind, format!("cannot listen on {address}: {error}{advice}")).with_source(error))
+        Err(bind_error(address, error))
     }
 
     /// Where it listens.
@@ -247,7 +239,7 @@ async fn wait(requests: &TaskTracker, deadline: Duration) -> Drained {
 }
 
 /// The addresses to try in order.
-async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+pub(crate) async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
     if host.is_empty() {
         // Both families with one socket; machines without IPv6 fail the first.
         return Ok(vec![SocketAddr::from(([0u16; 8], port)), SocketAddr::from(([0u8; 4], port))]);

@@ -19,7 +19,7 @@ use crate::error::Error;
 
 pub(crate) use client::ClientTls;
 pub(crate) use files::Fingerprint;
-pub use server::ServerTls;
+pub use server::{ServerStream, ServerTls};
 
 /// Makes aws-lc-rs the provider of every TLS connection of the process. Call it first thing in `main`;
 /// more calls do nothing.

@@ -10,11 +10,16 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
 use super::files::{Fingerprint, Pem};
 use super::{ClientAuth, parse_go_version, provider, versions};
-use crate::args::{ServerTlsArgs, ServiceTlsArgs, TlsVersion};
+use crate::args::{ServerTlsArgs, ServiceTlsArgs, TlsConfigArgs, TlsVersion};
 use crate::error::{Error, Kind};
+
+/// A connection with TLS.
+pub type ServerStream = tokio_rustls::server::TlsStream<TcpStream>;
 
 /// A server's TLS arguments and the configuration made of them, kept up to date with the files.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ pub struct ServerTls {
     curves: Vec<String>,
     min_version: Option<TlsVersion>,
     max_version: Option<TlsVersion>,
+    /// Whether HTTP is spoken inside: its versions are negotiated then.
+    http: bool,
     current: ArcSwapOption<Loaded>,
 }
 
@@ -49,6 +56,7 @@ impl ServerTls {
             curves: Vec::new(),
             min_version: parse_go_version(&args.min_version)?,
             max_version: None,
+            http: true,
             current: ArcSwapOption::empty(),
         };
         tls.provider()?;
@@ -66,10 +74,46 @@ impl ServerTls {
             curves: args.curve_preferences.clone(),
             min_version: args.min_version,
             max_version: args.max_version,
+            http: true,
             current: ArcSwapOption::empty(),
         };
         tls.provider()?;
         Ok(tls)
+    }
+
+    /// From a `tls_config` block that a listener has, for a protocol other than HTTP; reads no file. `None`
+    /// where it names neither certificate nor authority. With an authority, clients must show a certificate
+    /// that it has signed.
+    pub fn for_listener(args: &TlsConfigArgs) -> Result<Option<Self>, Error> {
+        let (ca, cert) = (Pem::new(&args.ca_pem, &args.ca_file), Pem::new(&args.cert_pem, &args.cert_file));
+        let verify = !args.ca_pem.is_empty() || !args.ca_file.is_empty();
+        if args.cert_pem.is_empty() && args.cert_file.is_empty() {
+            let message = "a listener with TLS needs a certificate and its key: add cert_file and key_file";
+            return if verify { Err(Error::config(message)) } else { Ok(None) };
+        }
+        Ok(Some(Self {
+            cert,
+            key: Pem::new(args.key_pem.reveal(), &args.key_file),
+            client_ca: ca,
+            client_auth: if verify {
+                ClientAuth::RequireAndVerifyClientCert
+            } else {
+                ClientAuth::NoClientCert
+            },
+            cipher_suites: Vec::new(),
+            curves: Vec::new(),
+            min_version: args.min_version,
+            max_version: None,
+            http: false,
+            current: ArcSwapOption::empty(),
+        }))
+    }
+
+    /// The handshake with a client that has connected, with the certificate that is in force now. The caller
+    /// limits its time.
+    pub async fn accept(&self, stream: TcpStream) -> Result<ServerStream, Error> {
+        let accept = TlsAcceptor::from(self.config()?).accept(stream);
+        accept.await.map_err(|e| Error::new(Kind::Tls, format!("TLS handshake failed: {e}")).with_source(e))
     }
 
     /// The configuration for the next handshake. Files that changed are read again; if they do not work
@@ -134,7 +178,9 @@ impl ServerTls {
             config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        if self.http {
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        }
         Ok(config)
     }
 }

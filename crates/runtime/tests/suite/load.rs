@@ -169,6 +169,65 @@ async fn root_blocks_get_defaults_when_they_are_not_written() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn root_blocks_are_evaluated_again_when_what_they_refer_to_changes() {
+    let (options, levels) = crate::world::options(component::Services::for_tests("/nonexistent"));
+    let runtime = runtime::Runtime::new(options);
+    let world = World::of("again");
+    let text = r#"settings { level = test.tick.t.value  write_to = [mod.m.in] }
+        test.tick "t" { world = "again" }
+        test.sink "k" { world = "again" }
+        declare "mod" {
+            argument "to" { }
+            export "in" { value = argument.to.value }
+        }
+        mod "m" { to = test.sink.k.receiver }"#;
+    accept(&runtime, text).await;
+    world.tick.store(7, std::sync::atomic::Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    world.ticked.notify_waiters();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    runtime.settled().await;
+    assert_eq!(*levels.lock().unwrap(), ["0", "7"]);
+    // A receiver that comes out of a module by another way.
+    accept(&runtime, &text.replace("test.sink \"k\"", "test.sink \"l\"").replace("sink.k", "sink.l")).await;
+    assert_eq!(*levels.lock().unwrap(), ["0", "7", "7"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_root_block_is_told_what_its_data_passes_through() {
+    let services = component::Services::for_tests("/nonexistent");
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (mut options, _) = crate::world::options(services);
+    let list = told.clone();
+    options.blocks = options
+        .blocks
+        .into_iter()
+        .map(|b| {
+            let list = list.clone();
+            b.with_carriers(move |ids| list.lock().unwrap().push(ids))
+        })
+        .collect();
+    let runtime = runtime::Runtime::new(options);
+    let text = r#"settings { level = test.value.v.text  write_to = [test.relay.r.receiver] }
+        test.value "v" { value = "info" }
+        test.relay "r" { world = "carry"  forward_to = [mod.m.in] }
+        test.source "s" { world = "carry"  forward_to = [test.relay.other.receiver] }
+        test.relay "other" { world = "carry"  forward_to = [test.sink.k.receiver] }
+        declare "mod" {
+            argument "to" { }
+            test.relay "inner" { world = "carry"  forward_to = argument.to.value }
+            export "in" { value = test.relay.inner.receiver }
+        }
+        mod "m" { to = [test.sink.k.receiver] }
+        test.sink "k" { world = "carry" }"#;
+    accept(&runtime, text).await;
+    accept(&runtime, "").await;
+    let mut told = told.lock().unwrap().clone();
+    told.iter_mut().for_each(|ids| ids.sort());
+    assert_eq!(told, [vec!["mod.m", "test.relay.r", "test.sink.k"], vec![]]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_component_that_has_exited_is_restarted_by_a_reload() {
     let runtime = runtime();
     accept(&runtime, r#"test.faulty "f" { how = "run error" }"#).await;

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a failure is the test's failure")]
 
+mod loki;
+mod otlp;
 mod proto_exposition;
 mod schema;
 mod text_exposition;

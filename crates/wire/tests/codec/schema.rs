@@ -1,4 +1,5 @@
-//! The published schemas as `prost` structs: `io.prometheus.client`, `prometheus`, `io.prometheus.write.v2`.
+//! The published schemas as `prost` structs: `io.prometheus.client`, `prometheus`, `io.prometheus.write.v2`,
+//! `logproto`.
 
 pub mod client {
     #[derive(Clone, PartialEq, prost::Message)]
@@ -288,5 +289,50 @@ pub mod v2 {
         pub help_ref: u32,
         #[prost(uint32, tag = "4")]
         pub unit_ref: u32,
+    }
+}
+
+/// Loki's `logproto`, as its push API takes it.
+pub mod logproto {
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Timestamp {
+        #[prost(int64, tag = "1")]
+        pub seconds: i64,
+        #[prost(int32, tag = "2")]
+        pub nanos: i32,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct LabelPairAdapter {
+        #[prost(string, tag = "1")]
+        pub name: String,
+        #[prost(string, tag = "2")]
+        pub value: String,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct EntryAdapter {
+        #[prost(message, optional, tag = "1")]
+        pub timestamp: Option<Timestamp>,
+        #[prost(string, tag = "2")]
+        pub line: String,
+        #[prost(message, repeated, tag = "3")]
+        pub structured_metadata: Vec<LabelPairAdapter>,
+        #[prost(message, repeated, tag = "4")]
+        pub parsed: Vec<LabelPairAdapter>,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct StreamAdapter {
+        #[prost(string, tag = "1")]
+        pub labels: String,
+        #[prost(message, repeated, tag = "2")]
+        pub entries: Vec<EntryAdapter>,
+        #[prost(uint64, tag = "3")]
+        pub hash: u64,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct PushRequest {
+        #[prost(message, repeated, tag = "1")]
+        pub streams: Vec<StreamAdapter>,
+        #[prost(string, tag = "2")]
+        pub format: String,
     }
 }

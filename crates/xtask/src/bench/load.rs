@@ -82,7 +82,7 @@ fn response(body: &str) -> Vec<u8> {
 }
 
 /// Reads a request's head; its content length.
-fn head(reader: &mut impl BufRead) -> Option<usize> {
+pub fn head(reader: &mut impl BufRead) -> Option<usize> {
     let mut length = 0;
     let mut line = String::new();
     loop {

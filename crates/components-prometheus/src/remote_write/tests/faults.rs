@@ -1,7 +1,5 @@
 //! Back ends that misbehave: nothing is lost, nothing wrong is believed.
 
-use std::time::Duration;
-
 use component::HealthState;
 
 use super::receiver::{Posted, Receiver, Reply, status, written};
@@ -164,41 +162,4 @@ async fn an_endpoint_that_refuses_everything_makes_the_node_unhealthy_until_it_t
     running.eventually("sent", |r| r.sum("prometheus_remote_storage_samples_total", "") == 1.0).await;
     tokio::time::pause();
     running.eventually("healthy", |_| health().state == HealthState::Healthy).await;
-}
-
-#[test]
-fn only_trouble_after_the_last_success_counts() {
-    use delivery::{Amount, LastError, Stats};
-    let error = |reason| Some(LastError { at_ms: 100, reason, text: "it failed".into() });
-    let dropped = [("http_400", Amount { records: 1, items: 1, bytes: 1 })];
-    let waits = |seconds| Some(Duration::from_secs(seconds));
-    let cases = [
-        (Stats::default(), false),
-        (Stats { last_error: error("connect"), oldest_age: waits(61), ..Stats::default() }, true),
-        (Stats { last_error: error("connect"), oldest_age: waits(59), ..Stats::default() }, false),
-        (Stats { last_error: error("connect"), waiting_appends: 1, ..Stats::default() }, true),
-        (Stats { last_error: error("http_400"), dropped: dropped.into(), ..Stats::default() }, true),
-        (Stats { last_error: error("connect"), dropped: dropped.into(), ..Stats::default() }, false),
-        (
-            Stats {
-                last_error: error("connect"),
-                oldest_age: waits(61),
-                last_success_ms: Some(101),
-                ..Stats::default()
-            },
-            false,
-        ),
-        (
-            Stats {
-                last_error: error("connect"),
-                oldest_age: waits(61),
-                last_success_ms: Some(99),
-                ..Stats::default()
-            },
-            true,
-        ),
-    ];
-    for (stats, unwell) in cases {
-        assert_eq!(super::super::trouble("e", &stats).is_some(), unwell, "{stats:?}");
-    }
 }

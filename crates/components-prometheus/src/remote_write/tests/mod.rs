@@ -17,6 +17,7 @@ use component::eval::Scope;
 use component::eval::syntax::Source;
 use component::testkit::{Harness, Names, Refused};
 use component::{ArgValue, BuildCx, ComponentDef, Receiver, Services};
+use delivery::Endpoint as _;
 use signal::samples::{NO_FAMILY, Point};
 use signal::{Labels, SampleBatch, Samples, Series};
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use component::{HealthState, Rejected, Services};
+use delivery::Endpoint as _;
 use delivery::{BoxFuture, Config, DiskConfig, Outcome, Queue, Record, Transport};
 use futures_util::FutureExt;
 use signal::{SampleBatch, Samples};
@@ -56,7 +57,7 @@ async fn what_a_queue_in_memory_loses_at_its_end_is_counted() {
         .await
         .expect("queued");
     tokio::time::pause();
-    endpoint.drain(&metrics).await;
+    endpoint.drain(&metrics, Duration::ZERO).await;
     let again = metrics.endpoint("n", "http://127.0.0.1:1/write").all_dropped();
     assert_eq!(again.get(&("samples", "shutdown")), Some(&3), "{again:?}");
     assert!(!services.metrics.text().contains("reason=\"shutdown\""), "a queue that is over is not shown");

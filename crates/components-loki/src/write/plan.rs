@@ -1,0 +1,169 @@
+//! Everything about an endpoint that follows from the configuration, without I/O.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use component::{BuildCx, Error};
+use delivery::{Backoff, Config, DiskConfig, OnFull};
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING, USER_AGENT,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use net::{ClientOptions, Poster, Url, shown_url};
+use xxhash_rust::xxh64::xxh64;
+
+use super::args::{self, Args, Fsync};
+use super::encode::Shape;
+
+/// Records are cut at a part of a request, so that requests get close to `batch_size`, and so that one that Loki
+/// refuses does not take many others along.
+const RECORDS_A_REQUEST: u64 = 4;
+const LARGEST_RECORD: u64 = 1 << 20;
+/// No limit: longer than any program runs.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// Everything about an endpoint that follows from the configuration, without I/O.
+#[derive(Clone)]
+pub(super) struct Plan {
+    /// Tells endpoints apart across reloads; names the queue's folder.
+    pub key: String,
+    pub name: String,
+    pub shown_url: String,
+    /// As metrics name it: host and port, where the URL has one.
+    pub host: String,
+    pub config: Config,
+    pub shape: Shape,
+    pub external_labels: BTreeMap<String, String>,
+    pub tenant: String,
+    pub max_streams: usize,
+    pub client: Poster,
+    pub url: Url,
+    pub headers: HeaderMap,
+    pub timeout: Duration,
+    /// How long the queue may go on sending when it is to end.
+    pub drain_timeout: Duration,
+}
+
+impl delivery::Plan for Plan {
+    fn key(&self) -> &str {
+        &self.key
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn on_disk(&self) -> bool {
+        self.config.disk.is_some()
+    }
+}
+
+/// Plans for all endpoints, or what is wrong with the arguments.
+pub(super) fn plans(args: &Args, cx: &BuildCx) -> Result<Vec<Plan>, Error> {
+    let mut plans: Vec<Plan> = Vec::with_capacity(args.endpoint.len());
+    for endpoint in &args.endpoint {
+        let plain = key(endpoint);
+        let is_taken = |key: &String| plans.iter().any(|p| p.key == *key);
+        let twin = (1..).map(|n| format!("{plain}-{n}"));
+        let key = std::iter::once(plain.clone()).chain(twin).find(|key| !is_taken(key));
+        plans.push(plan(args, endpoint, key.expect("numbers do not end"), cx)?);
+    }
+    Ok(plans)
+}
+
+fn plan(args: &Args, endpoint: &args::Endpoint, key: String, cx: &BuildCx) -> Result<Plan, Error> {
+    let url = args::url(&endpoint.url).map_err(|message| Error::argument("url", message))?;
+    let name = if endpoint.name.is_empty() { key.clone() } else { endpoint.name.clone() };
+    let host = url.host_str().unwrap_or_default();
+    let queue = &endpoint.queue_config;
+    let options = ClientOptions::new(cx.services().user_agent());
+    let client = Poster::new(&endpoint.client, options);
+    Ok(Plan {
+        shape: Shape { lanes: queue.min_shards, record_bytes: record_bytes(endpoint) },
+        config: config(args, endpoint, disk(args, cx, &key)),
+        shown_url: shown_url(&url),
+        host: url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
+        external_labels: args.external_labels.clone(),
+        tenant: endpoint.tenant_id.clone(),
+        max_streams: usize::try_from(args.max_streams).unwrap_or(usize::MAX),
+        client: client.map_err(|e| Error::argument("endpoint", e.to_string()))?,
+        headers: headers(endpoint, cx)?,
+        timeout: endpoint.remote_timeout,
+        drain_timeout: if args.wal.enabled { args.wal.drain_timeout } else { queue.drain_timeout },
+        key,
+        name,
+        url,
+    })
+}
+
+/// A name that stays the same while the endpoint is the same back end.
+fn key(endpoint: &args::Endpoint) -> String {
+    let identity = if endpoint.name.is_empty() { &endpoint.url } else { &endpoint.name };
+    format!("{:016x}", xxh64(identity.as_bytes(), 0))
+}
+
+fn record_bytes(endpoint: &args::Endpoint) -> usize {
+    let part = endpoint.batch_size.0 / RECORDS_A_REQUEST;
+    // Several must fit into the queue, or senders would take turns with it.
+    let largest = (endpoint.queue_config.capacity.0 / RECORDS_A_REQUEST).clamp(1, LARGEST_RECORD);
+    part.clamp(1, largest) as usize
+}
+
+fn disk(args: &Args, cx: &BuildCx, key: &str) -> Option<DiskConfig> {
+    args.wal.enabled.then(|| DiskConfig {
+        max_bytes: args.wal.max_size.0,
+        fsync: match args.wal.fsync {
+            Fsync::Interval => delivery::Fsync::Interval(Duration::from_secs(1)),
+            Fsync::Never => delivery::Fsync::Never,
+            Fsync::Always => delivery::Fsync::Always,
+        },
+        ..DiskConfig::new(folder(&cx.data_path(), key))
+    })
+}
+
+/// Where an endpoint's queue lives below the component's data path.
+pub(super) fn folder(data_path: &Path, key: &str) -> PathBuf {
+    data_path.join("queue").join(key)
+}
+
+fn config(args: &Args, endpoint: &args::Endpoint, disk: Option<DiskConfig>) -> Config {
+    let queue = &endpoint.queue_config;
+    Config {
+        memory_bytes: queue.capacity.0,
+        memory_items: u64::MAX,
+        max_age: if disk.is_some() { args.wal.max_segment_age } else { FOR_EVER },
+        disk,
+        on_full: if queue.block_on_overflow { OnFull::Block } else { OnFull::Reject },
+        min_senders: queue.min_shards,
+        max_senders: queue.min_shards,
+        lanes: queue.min_shards,
+        batch_items: u64::MAX,
+        batch_bytes: endpoint.batch_size.0,
+        batch_wait: endpoint.batch_wait,
+        backoff: Backoff { min: endpoint.min_backoff_period, max: endpoint.max_backoff_period },
+        retry_limited: endpoint.retry_on_http_429,
+        max_attempts: u32::try_from(endpoint.max_backoff_retries).ok().filter(|retries| *retries > 0),
+        // Above what an attempt may take by itself: a request, and one more where it is redirected.
+        attempt_timeout: endpoint.remote_timeout.saturating_mul(2).saturating_add(Duration::from_secs(10)),
+        ..Config::default()
+    }
+}
+
+/// The headers that every request of an endpoint has. As Alloy, the user's do not replace the protocol's.
+fn headers(endpoint: &args::Endpoint, cx: &BuildCx) -> Result<HeaderMap, Error> {
+    const OURS: [HeaderName; 7] =
+        [CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING, USER_AGENT];
+    let mut headers = HeaderMap::new();
+    let agent = HeaderValue::try_from(cx.services().user_agent());
+    headers.insert(USER_AGENT, agent.expect("name and version of the program are plain text"));
+    for (name, value) in &endpoint.headers {
+        let (name, value) = args::header(name, value).map_err(|m| Error::argument("headers", m))?;
+        if OURS.contains(&name) {
+            tracing::warn!(header = %name, "headers cannot set this header; it is left out");
+            continue;
+        }
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}
