@@ -2,5 +2,8 @@
 
 use component::ComponentDef;
 
+pub mod receiver;
+pub mod server;
+
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[];
+pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<receiver::otlp::OtlpReceiver>()];
