@@ -2,5 +2,8 @@
 
 use component::ComponentDef;
 
+mod ports;
+pub mod processor;
+
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[];
+pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<processor::batch::Batch>()];
