@@ -2,5 +2,14 @@
 
 use component::ComponentDef;
 
+pub mod auth;
+pub mod exporter;
+pub mod signals;
+
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[];
+pub const COMPONENTS: &[ComponentDef] = &[
+    ComponentDef::pure::<auth::basic::Basic>(),
+    ComponentDef::pure::<auth::bearer::Bearer>(),
+    ComponentDef::pure::<auth::headers::Headers>(),
+    ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),
+];
