@@ -154,6 +154,12 @@ impl Pool {
         if http1_only {
             builder = builder.http1_only();
         }
+        if let Some((silence, patience)) = self.options.http2_ping {
+            builder = builder
+                .http2_keep_alive_interval(silence)
+                .http2_keep_alive_timeout(patience)
+                .http2_keep_alive_while_idle(true);
+        }
         if let Some(path) = &self.options.unix_socket {
             builder = builder.unix_socket(path.clone());
         }
