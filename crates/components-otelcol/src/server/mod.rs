@@ -240,7 +240,7 @@ impl GrpcServerArgs {
             .clone()
             .unwrap_or_default()
             .server_parameters
-            .unwrap_or_else(|| component::eval::Arguments::defaults());
+            .unwrap_or_else(component::eval::Arguments::defaults);
         let stream_window = window(self.read_buffer_size, 65_535);
         Ok(ServerOptions {
             tls: self.tls.as_ref().map(TlsServerArgs::server).transpose()?,

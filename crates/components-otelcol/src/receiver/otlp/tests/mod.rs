@@ -2,6 +2,8 @@
 
 mod bench;
 mod reload;
+mod sdk;
+mod tls;
 
 use component::Rejected;
 use component::Services;
