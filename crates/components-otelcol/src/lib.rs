@@ -2,8 +2,20 @@
 
 use component::ComponentDef;
 
+pub mod auth;
+pub mod exporter;
+mod ports;
+pub mod processor;
 pub mod receiver;
 pub mod server;
+pub mod signals;
 
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<receiver::otlp::OtlpReceiver>()];
+pub const COMPONENTS: &[ComponentDef] = &[
+    ComponentDef::pure::<auth::basic::Basic>(),
+    ComponentDef::pure::<auth::bearer::Bearer>(),
+    ComponentDef::pure::<auth::headers::Headers>(),
+    ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),
+    ComponentDef::of::<processor::batch::Batch>(),
+    ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
+];

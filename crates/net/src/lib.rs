@@ -26,5 +26,5 @@ pub use client::{Client, ClientOptions, Poster, Request, Response, describe};
 pub use credential::Credential;
 pub use error::{Error, Kind, shown_url};
 pub use server::{Server, ServerOptions};
-pub use tls::{ClientAuth, ServerStream, ServerTls, install_provider};
+pub use tls::{ClientAuth, ServerStream, ServerTls, TlsExtras, install_provider};
 pub use url::Url;

@@ -3,7 +3,7 @@
 //! Decompressors stream into a growing buffer and stop one byte past the limit: a bomb costs at most the
 //! limit, whatever it claims.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 /// How a body is compressed, as in `Content-Encoding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +146,52 @@ fn unsnap(body: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
     if n == len { Ok(()) } else { Err(corrupt(Encoding::Snappy, "the length is wrong")) }
 }
 
+/// Compresses what `parts` are one after the other, and appends it to `out`; `None` is the level that the format's
+/// own tools use. Fails only for what the format cannot hold or for a level that it does not have.
+pub fn compress(encoding: Encoding, level: Option<i32>, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Error> {
+    let before = out.len();
+    let written = match encoding {
+        Encoding::Identity => write_all(&mut *out, parts).map(drop),
+        Encoding::Gzip => {
+            let encoder = flate2::write::GzEncoder::new(&mut *out, deflate_level(level));
+            write_all(encoder, parts).and_then(|e| e.finish().map(drop))
+        }
+        Encoding::Deflate => {
+            let encoder = flate2::write::ZlibEncoder::new(&mut *out, deflate_level(level));
+            write_all(encoder, parts).and_then(|e| e.finish().map(drop))
+        }
+        Encoding::Zstd => zstd::stream::write::Encoder::new(&mut *out, level.unwrap_or(0))
+            .and_then(|encoder| write_all(encoder, parts))
+            .and_then(|e| e.finish().map(drop)),
+        Encoding::Snappy => {
+            let joined;
+            let body = match parts {
+                [only] => *only,
+                _ => {
+                    joined = parts.concat();
+                    &joined
+                }
+            };
+            return SnappyEncoder::new().compress(body, out);
+        }
+    };
+    written.map_err(|e| {
+        out.truncate(before);
+        corrupt(encoding, e)
+    })
+}
+
+fn write_all<W: Write>(mut into: W, parts: &[&[u8]]) -> std::io::Result<W> {
+    parts.iter().try_for_each(|part| into.write_all(part))?;
+    Ok(into)
+}
+
+fn deflate_level(level: Option<i32>) -> flate2::Compression {
+    level.and_then(|l| u32::try_from(l).ok()).map_or_else(flate2::Compression::default, |l| {
+        flate2::Compression::new(l.min(9))
+    })
+}
+
 /// A snappy block compressor that keeps its tables from one body to the next.
 pub struct SnappyEncoder {
     encoder: snap::raw::Encoder,
@@ -223,6 +269,21 @@ mod tests {
             let mut out = b"before".to_vec();
             decompress(encoding, &compressed(encoding, &body()), 1 << 20, &mut out).unwrap();
             assert!(out.starts_with(b"before") && out[6..] == body(), "{encoding:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_compressed_in_parts_comes_back_whole_at_every_level() {
+        let body = body();
+        let (a, b) = body.split_at(1234);
+        for encoding in ALL.into_iter().chain([Encoding::Identity]) {
+            for level in [None, Some(1), Some(9)] {
+                let mut packed = b"before".to_vec();
+                compress(encoding, level, &[a, b], &mut packed).unwrap();
+                let mut out = Vec::new();
+                decompress(encoding, &packed[6..], 1 << 20, &mut out).unwrap();
+                assert!(out == body && packed.starts_with(b"before"), "{encoding:?} {level:?}");
+            }
         }
     }
 

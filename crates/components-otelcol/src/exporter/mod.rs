@@ -1,0 +1,5 @@
+//! `otelcol.exporter.*`, and what they share.
+
+pub mod args;
+mod cut;
+pub mod otlphttp;
