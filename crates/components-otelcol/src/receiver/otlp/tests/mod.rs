@@ -5,9 +5,9 @@ mod reload;
 mod sdk;
 mod tls;
 
-use component::Rejected;
-use component::Services;
+use component::eval::Value;
 use component::testkit::{Harness, Names, Refused};
+use component::{ComponentDef, Rejected, Services};
 use net::grpc::{Code, Status};
 use prost::Message;
 use signal::otlp::proto::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -279,6 +279,46 @@ async fn headers_are_noted_only_where_that_is_asked_for() {
 }
 
 #[tokio::test]
+async fn only_clients_that_the_handler_knows_may_send() {
+    let handler = |definition: component::ComponentDef, body: &'static str| async move {
+        let harness = Harness::start(definition, body, Names::default()).await;
+        match harness.node.exports() {
+            Value::Object(fields) => fields.get("handler").cloned().expect("a handler"),
+            other => panic!("{other:?}"),
+        }
+    };
+    let bearer = handler(ComponentDef::pure::<crate::auth::bearer::Bearer>(), "token = \"secret\"").await;
+    let headers = "header {\n key = \"a\"\n value = \"b\"\n}";
+    let headers = handler(ComponentDef::pure::<crate::auth::headers::Headers>(), headers).await;
+    let sinks = bench::Sinks::new();
+    let names = sinks.names().with("bearer", bearer).with("headers", headers);
+    let (grpc, http) = (bench::free_port().await, bench::free_port().await);
+    let body = bench::config((grpc, "auth = bearer"), (http, "auth = bearer"), ALL);
+    let harness = Harness::start(DEFINITION, &body, names).await;
+    bench::listening(http).await;
+    let wire = &requests()[0].0;
+    for (given, status, code) in [
+        (None, 401, Code::Unauthenticated),
+        (Some("Bearer wrong"), 401, Code::Unauthenticated),
+        (Some("Bearer secret"), 200, Code::Ok),
+    ] {
+        let header = given.map(|g| format!("Authorization: {g}\r\n")).unwrap_or_default();
+        let head = format!("POST /v1/traces HTTP/1.1\r\n{PROTOBUF}{header}");
+        assert_eq!(send(http, &head, wire).await.status, status, "{given:?}");
+        let metadata: Vec<_> = given.map(|g| ("authorization", g)).into_iter().collect();
+        let mut caller = bench::Caller::connect(grpc).await;
+        assert_eq!(caller.call(METHODS[0], &metadata, frame(0, wire)).await.code, code, "{given:?}");
+    }
+    assert_eq!(sinks.take().len(), 2);
+    // A handler that signs requests cannot check them.
+    let refused = harness.update(&body.replace("auth = bearer", "auth = headers")).await;
+    assert!(
+        matches!(&refused, Err(Refused::Error(e)) if e.to_string().contains("cannot check")),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_page_of_an_allowed_origin_may_post() {
     let cors = "cors {\n allowed_origins = [\"https://*.example\"]\n}";
     let bench = Bench::with("", cors, ALL).await;
@@ -301,7 +341,6 @@ async fn a_page_of_an_allowed_origin_may_post() {
 #[tokio::test]
 async fn what_cannot_be_honoured_is_refused() {
     for (body, part) in [
-        ("grpc { auth = 1 }", "auth is not available yet"),
         ("grpc { transport = \"unix\" }", "transport"),
         ("grpc { endpoint = \"x\" }", "has no port"),
         ("grpc { tls { } }", "certificate"),
