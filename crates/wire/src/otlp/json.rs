@@ -637,4 +637,29 @@ mod tests {
         let deep = format!(r#"{{"resourceLogs":{}"#, "[".repeat(100_000));
         assert!(from_json::<LogsSignal>(deep.as_bytes()).is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_sent_is_refused_or_becomes_a_request_that_passes_the_check(
+            at in 0_usize..20_000,
+            bytes in proptest::collection::vec(proptest::sample::select(&br#"0129-.eE"{}[]:,\ntrufalsN"#[..]), 0..4),
+            cut in 0_usize..4,
+            signal in 0..3,
+        ) {
+            fn one<S: Readable + super::super::Schematic>(mut json: Vec<u8>, at: usize, bytes: &[u8], cut: usize) {
+                let at = at % json.len();
+                let end = (at + cut).min(json.len());
+                json.splice(at..end, bytes.iter().copied());
+                if let Ok(written) = from_json::<S>(&json) {
+                    check::<S>(&written).expect("what is written is a request");
+                    S::Request::decode(&*written).expect("and decodes");
+                }
+            }
+            match signal {
+                0 => one::<TracesSignal>(serde_json::to_vec(&traces()).expect("serialises"), at, &bytes, cut),
+                1 => one::<MetricsSignal>(serde_json::to_vec(&metrics()).expect("serialises"), at, &bytes, cut),
+                _ => one::<LogsSignal>(serde_json::to_vec(&logs()).expect("serialises"), at, &bytes, cut),
+            }
+        }
+    }
 }

@@ -12,6 +12,7 @@ use net::grpc::{Code, Status};
 use prost::Message;
 use signal::otlp::proto::collector::metrics::v1::ExportMetricsServiceRequest;
 use signal::otlp::proto::collector::trace::v1::ExportTraceServiceRequest;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use bench::{ALL, Bench, DEFINITION, METHODS, PATHS, frame, gzip, requests, send, traces};
 
@@ -174,7 +175,8 @@ async fn only_the_protocols_whose_block_is_there_listen() {
 
 #[tokio::test]
 async fn hostile_payloads_are_the_problem_of_their_sender_alone() {
-    let bench = Bench::start().await;
+    let small = ["max_recv_msg_size = \"1MiB\"", "max_request_body_size = \"1MiB\""];
+    let bench = Bench::with(small[0], small[1], ALL).await;
     let [(wire, json), ..] = requests();
     let deep = (0..200).fold(Vec::new(), |inner, _| {
         let value = frame_field(5, &inner);
@@ -206,8 +208,8 @@ async fn hostile_payloads_are_the_problem_of_their_sender_alone() {
     let encoded = |word: &str| format!("{PROTOBUF}Content-Encoding: {word}\r\n");
     for (headers, body, expected) in [
         (encoded("gzip"), b"no gzip".to_vec(), 400),
-        (encoded("gzip"), gzip(&vec![0; 30 << 20]), 413),
-        (encoded("zstd"), zstd::encode_all(&vec![0; 30 << 20][..], 1).expect("memory"), 413),
+        (encoded("gzip"), gzip(&vec![0; 2 << 20]), 413),
+        (encoded("zstd"), zstd::encode_all(&vec![0; 2 << 20][..], 1).expect("memory"), 413),
         (encoded("snappy"), vec![0xff, 0xff, 0xff, 0xff, 0x0f], 413),
         (encoded("lz4"), wire.clone(), 415),
         (encoded("br"), wire.clone(), 415),
@@ -220,7 +222,7 @@ async fn hostile_payloads_are_the_problem_of_their_sender_alone() {
         let answer = bench.post(PATHS[0], &headers, &body).await;
         assert_eq!(answer.status, expected, "{headers} {answer:?}");
     }
-    let bomb = frame(1, &gzip(&vec![0; 5 << 20]));
+    let bomb = frame(1, &gzip(&vec![0; 2 << 20]));
     let status = bench.call(METHODS[0], &[("grpc-encoding", "gzip")], bomb).await;
     assert_eq!(status.code, Code::ResourceExhausted);
     assert_eq!(send(bench.http, "GET /v1/traces HTTP/1.1\r\n", b"").await.status, 405);
@@ -261,6 +263,34 @@ async fn the_limits_of_the_configuration_hold_before_and_after_decompression() {
     assert_eq!(bench.call(METHODS[0], &[], frame(0, &large)).await.code, Code::ResourceExhausted);
     let headers = [("grpc-encoding", "gzip")];
     assert_eq!(bench.call(METHODS[0], &headers, frame(1, &packed)).await.code, Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_given_up_in_time() {
+    let bench = Bench::with("", "read_timeout = \"50ms\"", ALL).await;
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", bench.http)).await.expect("listening");
+    let head = format!("POST /v1/traces HTTP/1.1\r\nHost: x\r\n{PROTOBUF}Content-Length: 10\r\n\r\nab");
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("an answer and the end");
+    assert!(answer.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test]
+async fn calls_that_are_given_up_at_once_cost_nobody_else_anything() {
+    let bench = Bench::start().await;
+    let wire = &requests()[0].0;
+    for _ in 0..3 {
+        let mut rude = bench::Caller::connect(bench.grpc).await;
+        for _ in 0..200 {
+            if !rude.give_up(METHODS[0], frame(0, wire)).await {
+                break;
+            }
+        }
+    }
+    bench.sinks.take();
+    assert_eq!(bench.call(METHODS[0], &[], frame(0, wire)).await.code, Code::Ok);
+    assert!(!bench.sinks.take().is_empty());
 }
 
 #[tokio::test]
