@@ -24,7 +24,8 @@ macro_rules! cut {
                     // Whether the part has this resource, and this scope of it, already.
                     let mut has_resource = false;
                     for mut scope in scopes {
-                        let mut items: std::collections::VecDeque<_> = std::mem::take(&mut scope.$items).into();
+                        let mut items: std::collections::VecDeque<_> =
+                            std::mem::take(&mut scope.$items).into();
                         let mut has_scope = false;
                         while let Some(item) = items.pop_front() {
                             let (taken, rest) = $take(item, room);
@@ -58,8 +59,12 @@ macro_rules! cut {
     };
 }
 
-cut!(TracesSignal, ExportTraceServiceRequest, resource_spans, scope_spans, spans, |_| 1, |span, _| (span, None));
-cut!(LogsSignal, ExportLogsServiceRequest, resource_logs, scope_logs, log_records, |_| 1, |log, _| (log, None));
+cut!(TracesSignal, ExportTraceServiceRequest, resource_spans, scope_spans, spans, |_| 1, |span, _| (
+    span, None
+));
+cut!(LogsSignal, ExportLogsServiceRequest, resource_logs, scope_logs, log_records, |_| 1, |log, _| (
+    log, None
+));
 cut!(MetricsSignal, ExportMetricsServiceRequest, resource_metrics, scope_metrics, metrics, points, take);
 
 fn points(metric: &Metric) -> usize {
@@ -100,12 +105,17 @@ mod tests {
 
     use super::*;
 
-    fn names(request: &ExportTraceServiceRequest) -> Vec<(String, Vec<(String, Vec<String>)>)> {
-        let spans = |s: &ScopeSpans| s.spans.iter().map(|span| span.name.clone()).collect();
-        let scopes = |r: &ResourceSpans| {
-            r.scope_spans.iter().map(|s| (s.schema_url.clone(), spans(s))).collect::<Vec<_>>()
-        };
-        request.resource_spans.iter().map(|r| (r.schema_url.clone(), scopes(r))).collect()
+    /// Every item with its resource and its scope.
+    fn flat(parts: &[ExportTraceServiceRequest]) -> Vec<[String; 3]> {
+        let mut all = Vec::new();
+        for resource in parts.iter().flat_map(|part| &part.resource_spans) {
+            for scope in &resource.scope_spans {
+                let item =
+                    |span: &Span| [resource.schema_url.clone(), scope.schema_url.clone(), span.name.clone()];
+                all.extend(scope.spans.iter().map(item));
+            }
+        }
+        all
     }
 
     #[test]
@@ -136,11 +146,6 @@ mod tests {
             let counts: Vec<_> = parts.iter().map(TracesSignal::count).collect();
             assert_eq!(counts.iter().sum::<usize>(), 9);
             assert!(counts[..counts.len() - 1].iter().all(|c| *c == most), "{most} {counts:?}");
-            let flat = |parts: &[ExportTraceServiceRequest]| {
-                let all = parts.iter().flat_map(names);
-                let scopes = all.flat_map(|(r, scopes)| scopes.into_iter().map(move |(s, n)| (r.clone(), s, n)));
-                scopes.flat_map(|(r, s, n)| n.into_iter().map(move |n| (r.clone(), s.clone(), n))).collect::<Vec<_>>()
-            };
             assert_eq!(flat(&parts), flat(std::slice::from_ref(&whole)), "{most}");
         }
         assert_eq!(TracesSignal::cut(whole.clone(), 100), [whole]);

@@ -100,7 +100,12 @@ impl delivery::Endpoint for Endpoint {
             let drained = queue.drain(DRAIN.max(deadline)).await;
             if drained.dropped.items > 0 {
                 let (url, items) = (&self.plan.shown_url, drained.dropped.items);
-                tracing::error!(url, signal = self.plan.kind.name(), items, "data was lost: it could not be sent in time");
+                tracing::error!(
+                    url,
+                    signal = self.plan.kind.name(),
+                    items,
+                    "data was lost: it could not be sent in time"
+                );
             }
         }
         metrics.hide_queue(self.id);
@@ -193,7 +198,7 @@ impl Inlet {
             return Ok(());
         }
         let client = batch.client.as_deref();
-        let headers = self.plan.auth.as_ref().map_or(Ok(Vec::new()), |auth| auth.from_client(client));
+        let headers = self.plan.auth.as_ref().map_or(Ok(Vec::new()), |auth| auth.client_headers(client));
         let headers = headers.map_err(|message| {
             self.metrics.failed(self.plan.kind, "ambiguous_header", batch.items() as u64);
             Rejected::Permanent(message)
