@@ -4,6 +4,10 @@ use component::ComponentDef;
 
 pub mod auth;
 pub mod exporter;
+mod ports;
+pub mod processor;
+pub mod receiver;
+pub mod server;
 pub mod signals;
 
 /// The components of this family.
@@ -12,4 +16,6 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::pure::<auth::bearer::Bearer>(),
     ComponentDef::pure::<auth::headers::Headers>(),
     ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),
+    ComponentDef::of::<processor::batch::Batch>(),
+    ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
 ];

@@ -12,6 +12,7 @@ mod credential;
 pub mod digest;
 pub mod docker;
 mod error;
+pub mod grpc;
 mod oauth2;
 pub mod proxy;
 pub mod server;

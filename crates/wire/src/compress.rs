@@ -16,7 +16,8 @@ pub enum Encoding {
     Deflate,
     /// RFC 8878, several frames allowed.
     Zstd,
-    /// One snappy block, as in remote write and the Loki push API (not the framed format).
+    /// One snappy block, as in remote write and the Loki push API; the framed format, which gRPC clients use,
+    /// is told apart and taken too.
     Snappy,
 }
 
@@ -72,6 +73,9 @@ pub fn decompress(encoding: Encoding, body: &[u8], limit: usize, out: &mut Vec<u
         }
         Encoding::Deflate => copy(encoding, flate2::bufread::DeflateDecoder::new(body), limit, out),
         Encoding::Zstd => unzstd(body, limit, out),
+        Encoding::Snappy if is_framed(body) => {
+            copy(encoding, snap::read::FrameDecoder::new(body), limit, out)
+        }
         Encoding::Snappy => unsnap(body, limit, out),
     };
     if result.is_err() {
@@ -88,6 +92,7 @@ pub fn most(encoding: Encoding, body: &[u8], limit: usize) -> usize {
         Encoding::Identity => body.len().min(limit),
         Encoding::Gzip | Encoding::Deflate => body.len().saturating_mul(DEFLATE).min(limit),
         Encoding::Zstd => limit,
+        Encoding::Snappy if is_framed(body) => limit,
         Encoding::Snappy => snap::raw::decompress_len(body).unwrap_or(0).min(limit),
     }
 }
@@ -99,6 +104,12 @@ fn corrupt(encoding: Encoding, reason: impl ToString) -> Error {
 /// RFC 1950: compression method 8, and the two header bytes are a multiple of 31.
 fn is_zlib(body: &[u8]) -> bool {
     matches!(body, [cmf, flg, ..] if cmf & 0x0f == 8 && (u16::from(*cmf) << 8 | u16::from(*flg)) % 31 == 0)
+}
+
+/// The first chunk of the framing format. No block begins so: its third byte on would be a literal of one
+/// byte and a copy from far before the beginning.
+fn is_framed(body: &[u8]) -> bool {
+    body.starts_with(b"\xff\x06\x00\x00sNaPpY")
 }
 
 fn copy(encoding: Encoding, reader: impl Read, limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
@@ -290,6 +301,21 @@ mod tests {
                 assert!(most(encoding, &packed, 100) <= 100);
             }
         }
+    }
+
+    #[test]
+    fn framed_snappy_is_told_apart_and_is_limited_too() {
+        let mut encoder = snap::write::FrameEncoder::new(Vec::new());
+        encoder.write_all(&body()).unwrap();
+        let framed = encoder.into_inner().unwrap();
+        let mut out = Vec::new();
+        decompress(Encoding::Snappy, &framed, 1 << 20, &mut out).unwrap();
+        assert!(out == body() && most(Encoding::Snappy, &framed, 1 << 20) >= out.len());
+        let limit = out.len() - 1;
+        out.clear();
+        assert_eq!(decompress(Encoding::Snappy, &framed, limit, &mut out), Err(Error::TooLarge { limit }));
+        let broken = decompress(Encoding::Snappy, &framed[..framed.len() - 3], 1 << 20, &mut out);
+        assert!(matches!(broken, Err(Error::Corrupt { .. })) && out.is_empty());
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub trait Schematic: OtlpSignal {
 
 /// The table of a request.
 #[doc(hidden)]
-pub struct RequestSchema(&'static Schema);
+pub struct RequestSchema(pub(super) &'static Schema);
 
 macro_rules! schematic {
     ($($signal:ty => $schema:ident),*) => {$(
@@ -67,7 +67,9 @@ fn walk(bytes: &[u8], schema: &'static Schema, depth: u32, items: &mut u64) -> R
     while let Some(field) = reader.next_field()? {
         let kind = schema.0.get(field.number as usize).copied().unwrap_or(Kind::Unknown);
         match (kind, field.value) {
-            (Kind::Message(inner), Value::Bytes(bytes)) => walk(bytes, inner, depth, items)?,
+            (Kind::Message(inner) | Kind::Group(inner), Value::Bytes(bytes)) => {
+                walk(bytes, inner, depth, items)?
+            }
             (Kind::Item(inner), Value::Bytes(bytes)) => {
                 *items += 1;
                 walk(bytes, inner, depth, items)?;

@@ -23,6 +23,8 @@ pub(super) enum Kind {
     Varints,
     /// An embedded message.
     Message(&'static Schema),
+    /// An embedded message on the way from a request to its items.
+    Group(&'static Schema),
     /// An embedded message that is a span, data point or log record.
     Item(&'static Schema),
 }
@@ -43,13 +45,13 @@ const fn schema<const N: usize>(fields: [(usize, Kind); N]) -> Schema {
     Schema(table)
 }
 
-use Kind::{Fixed32, Fixed64, Fixed64s, Item, Message, Opaque, Text, Varint, Varints};
+use Kind::{Fixed32, Fixed64, Fixed64s, Group, Item, Message, Opaque, Text, Varint, Varints};
 
-pub(super) static TRACES: Schema = schema([(1, Message(&RESOURCE_SPANS))]);
-pub(super) static METRICS: Schema = schema([(1, Message(&RESOURCE_METRICS))]);
-pub(super) static LOGS: Schema = schema([(1, Message(&RESOURCE_LOGS))]);
+pub(super) static TRACES: Schema = schema([(1, Group(&RESOURCE_SPANS))]);
+pub(super) static METRICS: Schema = schema([(1, Group(&RESOURCE_METRICS))]);
+pub(super) static LOGS: Schema = schema([(1, Group(&RESOURCE_LOGS))]);
 
-static RESOURCE_SPANS: Schema = schema([(1, Message(&RESOURCE)), (2, Message(&SCOPE_SPANS)), (3, Text)]);
+static RESOURCE_SPANS: Schema = schema([(1, Message(&RESOURCE)), (2, Group(&SCOPE_SPANS)), (3, Text)]);
 static SCOPE_SPANS: Schema = schema([(1, Message(&SCOPE)), (2, Item(&SPAN)), (3, Text)]);
 static SPAN: Schema = schema([
     (1, Opaque),
@@ -74,17 +76,17 @@ static LINK: Schema =
     schema([(1, Opaque), (2, Opaque), (3, Text), (4, Message(&KEY_VALUE)), (5, Varint), (6, Fixed32)]);
 static STATUS: Schema = schema([(2, Text), (3, Varint)]);
 
-static RESOURCE_METRICS: Schema = schema([(1, Message(&RESOURCE)), (2, Message(&SCOPE_METRICS)), (3, Text)]);
-static SCOPE_METRICS: Schema = schema([(1, Message(&SCOPE)), (2, Message(&METRIC)), (3, Text)]);
+static RESOURCE_METRICS: Schema = schema([(1, Message(&RESOURCE)), (2, Group(&SCOPE_METRICS)), (3, Text)]);
+static SCOPE_METRICS: Schema = schema([(1, Message(&SCOPE)), (2, Group(&METRIC)), (3, Text)]);
 static METRIC: Schema = schema([
     (1, Text),
     (2, Text),
     (3, Text),
-    (5, Message(&GAUGE)),
-    (7, Message(&SUM)),
-    (9, Message(&HISTOGRAM)),
-    (10, Message(&EXPONENTIAL_HISTOGRAM)),
-    (11, Message(&SUMMARY)),
+    (5, Group(&GAUGE)),
+    (7, Group(&SUM)),
+    (9, Group(&HISTOGRAM)),
+    (10, Group(&EXPONENTIAL_HISTOGRAM)),
+    (11, Group(&SUMMARY)),
     (12, Message(&KEY_VALUE)),
 ]);
 static GAUGE: Schema = schema([(1, Item(&NUMBER_POINT))]);
@@ -144,7 +146,7 @@ static QUANTILE: Schema = schema([(1, Fixed64), (2, Fixed64)]);
 static EXEMPLAR: Schema =
     schema([(2, Fixed64), (3, Fixed64), (4, Opaque), (5, Opaque), (6, Fixed64), (7, Message(&KEY_VALUE))]);
 
-static RESOURCE_LOGS: Schema = schema([(1, Message(&RESOURCE)), (2, Message(&SCOPE_LOGS)), (3, Text)]);
+static RESOURCE_LOGS: Schema = schema([(1, Message(&RESOURCE)), (2, Group(&SCOPE_LOGS)), (3, Text)]);
 static SCOPE_LOGS: Schema = schema([(1, Message(&SCOPE)), (2, Item(&LOG_RECORD)), (3, Text)]);
 static LOG_RECORD: Schema = schema([
     (1, Fixed64),

@@ -19,8 +19,8 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use proptest::prelude::*;
 use prost::Message;
-use signal::otlp::{LogsSignal, MetricsSignal, TracesSignal};
-use wire::otlp::{Error, Schematic, check};
+use signal::otlp::{LogsSignal, MetricsSignal, OtlpSignal, TracesSignal};
+use wire::otlp::{Error, Schematic, Uncut, check, split};
 
 fn value() -> impl Strategy<Value = AnyValue> {
     let leaf = prop_oneof![
@@ -218,6 +218,158 @@ proptest! {
         agrees::<MetricsSignal>(&bytes);
         agrees::<LogsSignal>(&bytes);
     }
+}
+
+/// A decoded request with every item in groups of its own: equal for requests that say the same of each item.
+trait Flat: OtlpSignal {
+    fn flat(request: Self::Request) -> Vec<Self::Request>;
+}
+
+impl Flat for TracesSignal {
+    fn flat(request: Self::Request) -> Vec<Self::Request> {
+        let mut out = Vec::new();
+        for mut resource in request.resource_spans {
+            for mut scope in std::mem::take(&mut resource.scope_spans) {
+                for span in std::mem::take(&mut scope.spans) {
+                    let scope = ScopeSpans { spans: vec![span], ..scope.clone() };
+                    let resource = ResourceSpans { scope_spans: vec![scope], ..resource.clone() };
+                    out.push(ExportTraceServiceRequest { resource_spans: vec![resource] });
+                }
+            }
+        }
+        out
+    }
+}
+
+impl Flat for LogsSignal {
+    fn flat(request: Self::Request) -> Vec<Self::Request> {
+        let mut out = Vec::new();
+        for mut resource in request.resource_logs {
+            for mut scope in std::mem::take(&mut resource.scope_logs) {
+                for record in std::mem::take(&mut scope.log_records) {
+                    let scope = ScopeLogs { log_records: vec![record], ..scope.clone() };
+                    let resource = ResourceLogs { scope_logs: vec![scope], ..resource.clone() };
+                    out.push(ExportLogsServiceRequest { resource_logs: vec![resource] });
+                }
+            }
+        }
+        out
+    }
+}
+
+impl Flat for MetricsSignal {
+    fn flat(request: Self::Request) -> Vec<Self::Request> {
+        let mut out = Vec::new();
+        for mut resource in request.resource_metrics {
+            for mut scope in std::mem::take(&mut resource.scope_metrics) {
+                for mut metric in std::mem::take(&mut scope.metrics) {
+                    for data in single_points(metric.data.take()) {
+                        let metric = Metric { data: Some(data), ..metric.clone() };
+                        let scope = ScopeMetrics { metrics: vec![metric], ..scope.clone() };
+                        let resource = ResourceMetrics { scope_metrics: vec![scope], ..resource.clone() };
+                        out.push(ExportMetricsServiceRequest { resource_metrics: vec![resource] });
+                    }
+                }
+            }
+        }
+        out
+    }
+}
+
+fn single_points(data: Option<Data>) -> Vec<Data> {
+    macro_rules! each {
+        ($data:expr, $kind:ident) => {{
+            let mut data = $data;
+            let points = std::mem::take(&mut data.data_points);
+            points.into_iter().map(|p| Data::$kind($kind { data_points: vec![p], ..data.clone() })).collect()
+        }};
+    }
+    match data {
+        None => Vec::new(),
+        Some(Data::Gauge(d)) => {
+            d.data_points.into_iter().map(|p| Data::Gauge(Gauge { data_points: vec![p] })).collect()
+        }
+        Some(Data::Summary(d)) => {
+            d.data_points.into_iter().map(|p| Data::Summary(Summary { data_points: vec![p] })).collect()
+        }
+        Some(Data::Sum(d)) => each!(d, Sum),
+        Some(Data::Histogram(d)) => each!(d, Histogram),
+        Some(Data::ExponentialHistogram(d)) => each!(d, ExponentialHistogram),
+    }
+}
+
+/// Cuts the union of requests and compares with what decoding gives.
+fn cuts<S: Schematic + Flat>(requests: &[S::Request], first: u32, most: u32) {
+    let bytes: Vec<u8> = requests.iter().flat_map(|r| r.encode_to_vec()).collect();
+    let whole = S::Request::decode(bytes.as_slice()).expect("requests one after the other are a request");
+    let items = S::count(&whole);
+    let pieces = split::<S>(&bytes, first, most).expect("a request");
+    let mut parts = Vec::new();
+    for (at, piece) in pieces.iter().enumerate() {
+        assert_eq!(check::<S>(&piece.bytes), Ok(piece.items));
+        let limit = if at == 0 { first } else { most };
+        assert!(piece.items == limit || (piece.items < limit && at + 1 == pieces.len()), "{piece:?}");
+        parts.extend(S::flat(S::Request::decode(piece.bytes.as_slice()).expect("a piece is a request")));
+    }
+    assert_eq!(parts.len(), items);
+    // By bytes: NaN differs from itself.
+    let bytes = |all: Vec<S::Request>| all.iter().map(Message::encode_to_vec).collect::<Vec<_>>();
+    assert_eq!(bytes(parts), bytes(S::flat(whole)));
+}
+
+proptest! {
+    #[test]
+    fn pieces_say_of_each_item_what_the_request_said(
+        t in prop::collection::vec(traces(), 1..4),
+        m in prop::collection::vec(metrics(), 1..4),
+        l in prop::collection::vec(logs(), 1..4),
+        first in 1..6u32, most in 1..6u32,
+    ) {
+        cuts::<TracesSignal>(&t, first, most);
+        cuts::<MetricsSignal>(&m, first, most);
+        cuts::<LogsSignal>(&l, first, most);
+    }
+
+    #[test]
+    fn cutting_damaged_bytes_does_no_harm(
+        bytes in prop::collection::vec(any::<u8>(), 0..200), most in 0..4u32,
+    ) {
+        let _ = split::<TracesSignal>(&bytes, most, most);
+        let _ = split::<MetricsSignal>(&bytes, most, most);
+    }
+}
+
+#[test]
+fn groups_without_items_are_kept_and_a_request_that_fits_is_one_piece() {
+    let empty = ResourceSpans { schema_url: "u".into(), ..ResourceSpans::default() };
+    let spans = vec![Span { name: "a".into(), ..Span::default() }; 2];
+    let scope_spans = vec![ScopeSpans { spans, schema_url: "s".into(), ..ScopeSpans::default() }];
+    let full = ResourceSpans { scope_spans, ..ResourceSpans::default() };
+    let request = ExportTraceServiceRequest { resource_spans: vec![full, empty.clone()] };
+    let whole = split::<TracesSignal>(&request.encode_to_vec(), 2, 2).expect("a request");
+    let decoded: Vec<_> = whole
+        .iter()
+        .map(|p| ExportTraceServiceRequest::decode(p.bytes.as_slice()).expect("decodes"))
+        .collect();
+    assert_eq!(decoded, [request.clone()]);
+    let pieces = split::<TracesSignal>(&request.encode_to_vec(), 1, 1).expect("a request");
+    assert_eq!(pieces.iter().map(|p| p.items).collect::<Vec<_>>(), [1, 1]);
+    let last = ExportTraceServiceRequest::decode(pieces[1].bytes.as_slice()).expect("decodes");
+    assert_eq!(last.resource_spans[1], empty);
+    assert_eq!(split::<TracesSignal>(b"", 1, 1), Ok(vec![]));
+}
+
+#[test]
+fn a_large_head_around_many_small_items_is_not_repeated_without_end() {
+    let resource = Resource {
+        attributes: vec![KeyValue { key: "k".repeat(100_000), ..KeyValue::default() }],
+        ..Resource::default()
+    };
+    let scope_spans = vec![ScopeSpans { spans: vec![Span::default(); 1000], ..ScopeSpans::default() }];
+    let spans = ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() };
+    let bytes = ExportTraceServiceRequest { resource_spans: vec![spans] }.encode_to_vec();
+    assert_eq!(split::<TracesSignal>(&bytes, 1, 1), Err(Uncut::Swells));
+    assert_eq!(split::<TracesSignal>(&bytes, 200, 200).map(|pieces| pieces.len()), Ok(5));
 }
 
 #[test]

@@ -1,0 +1,103 @@
+//! The three ports of a component: what it exports as `input`, and what stands behind it.
+//!
+//! Invariant: a signal that `output` has no consumer for is refused, never taken and dropped.
+
+use std::sync::Arc;
+
+use component::otel::{OtelFanout, OtelInput};
+use component::{BoxFuture, BuildCx, Consumer, Draining, Fanout, Port, Rejected, Signal};
+use signal::otlp::{Otlp, OtlpLogs, OtlpMetrics, OtlpSignal, Traces};
+
+/// The ports of a component that takes all signals.
+#[derive(Clone)]
+pub struct Ports {
+    traces: Port<Traces>,
+    metrics: Port<OtlpMetrics>,
+    logs: Port<OtlpLogs>,
+}
+
+/// What stands behind the ports: a consumer a signal.
+pub struct Consumers {
+    /// Takes spans.
+    pub traces: Arc<dyn Consumer<Traces>>,
+    /// Takes data points.
+    pub metrics: Arc<dyn Consumer<OtlpMetrics>>,
+    /// Takes log records.
+    pub logs: Arc<dyn Consumer<OtlpLogs>>,
+}
+
+impl Consumers {
+    /// One value that takes all signals.
+    pub fn of<C>(consumer: C) -> Self
+    where
+        C: Consumer<Traces> + Consumer<OtlpMetrics> + Consumer<OtlpLogs>,
+    {
+        let consumer = Arc::new(consumer);
+        Self { traces: consumer.clone(), metrics: consumer.clone(), logs: consumer }
+    }
+}
+
+impl Ports {
+    /// The ports of a node.
+    pub fn new(cx: &BuildCx) -> Self {
+        Self { traces: cx.port("traces"), metrics: cx.port("metrics"), logs: cx.port("logs") }
+    }
+
+    /// What the component exports.
+    pub fn input(&self) -> OtelInput {
+        OtelInput {
+            traces: Some(self.traces.receiver()),
+            metrics: Some(self.metrics.receiver()),
+            logs: Some(self.logs.receiver()),
+        }
+    }
+
+    /// Puts consumers behind the ports, for an exporter.
+    pub fn attach(&self, consumers: Consumers) -> [Draining; 3] {
+        [
+            self.traces.attach_shared(consumers.traces),
+            self.metrics.attach_shared(consumers.metrics),
+            self.logs.attach_shared(consumers.logs),
+        ]
+    }
+
+    /// Puts consumers behind the ports of those signals that have somewhere to go; the others are refused.
+    pub fn attach_for(&self, next: &OtelFanout, consumers: Consumers) -> [Draining; 3] {
+        [
+            attach(&self.traces, &next.traces, consumers.traces),
+            attach(&self.metrics, &next.metrics, consumers.metrics),
+            attach(&self.logs, &next.logs, consumers.logs),
+        ]
+    }
+
+    /// Refuses from now on; the answer tells when those who are under way are done.
+    pub fn stop(&self) -> [Draining; 3] {
+        [self.traces.stop(), self.metrics.stop(), self.logs.stop()]
+    }
+}
+
+fn attach<S: OtlpSignal>(
+    port: &Port<Otlp<S>>,
+    next: &Fanout<Otlp<S>>,
+    consumer: Arc<dyn Consumer<Otlp<S>>>,
+) -> Draining
+where
+    Otlp<S>: Signal,
+{
+    if next.is_empty() {
+        return port.attach(Nowhere { owner: port.receiver().owner().to_string() });
+    }
+    port.attach_shared(consumer)
+}
+
+/// Stands behind the port of a signal without consumers.
+struct Nowhere {
+    owner: String,
+}
+
+impl<S: OtlpSignal> Consumer<Otlp<S>> for Nowhere {
+    fn consume(&self, _batch: Otlp<S>) -> BoxFuture<'_, Result<(), Rejected>> {
+        let message = format!("{} has no consumer for {} in its output", self.owner, S::NAME);
+        Box::pin(std::future::ready(Err(Rejected::Permanent(message))))
+    }
+}

@@ -1,0 +1,3 @@
+//! `otelcol.processor.*`: what changes, gathers or holds back data on its way.
+
+pub mod batch;
