@@ -70,6 +70,11 @@ impl Ports {
         ]
     }
 
+    /// Lets senders wait until something stands behind the ports again.
+    pub fn suspend(&self) -> [Draining; 3] {
+        [self.traces.suspend(), self.metrics.suspend(), self.logs.suspend()]
+    }
+
     /// Refuses from now on; the answer tells when those who are under way are done.
     pub fn stop(&self) -> [Draining; 3] {
         [self.traces.stop(), self.metrics.stop(), self.logs.stop()]

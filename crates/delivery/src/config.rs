@@ -32,7 +32,7 @@ pub struct Config {
     pub batch_bytes: u64,
     /// How long a sender waits for further records when an attempt is not yet full.
     pub batch_wait: Duration,
-    /// Exponential back-off of a lane after a failed attempt, with equal jitter.
+    /// Exponential back-off of a lane after a failed attempt.
     pub backoff: Backoff,
     /// How the back-off grows and how it is spread.
     pub growth: Growth,

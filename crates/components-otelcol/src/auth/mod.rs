@@ -91,9 +91,12 @@ impl Handler {
     ///
     /// # Errors
     /// If it is not clear which of several values is meant.
-    pub fn from_client(&self, client: Option<&ClientMetadata>) -> Result<Vec<(HeaderName, String)>, String> {
+    pub fn client_headers(
+        &self,
+        client: Option<&ClientMetadata>,
+    ) -> Result<Vec<(HeaderName, String)>, String> {
         match (self.scheme.as_deref(), client) {
-            (Some(Scheme::Headers(args)), Some(client)) => args.from_client(client),
+            (Some(Scheme::Headers(args)), Some(client)) => args.client_headers(client),
             _ => Ok(Vec::new()),
         }
     }

@@ -116,11 +116,11 @@ async fn a_header_of_the_client_is_sent_on_unless_it_is_not_clear_which() {
         peer: String::new(),
     };
     let name = HeaderName::from_static("x-scope-orgid");
-    let found = handler.from_client(Some(&client(&[("x-tenant", "t1"), ("x", "y")])));
+    let found = handler.client_headers(Some(&client(&[("x-tenant", "t1"), ("x", "y")])));
     assert_eq!(found, Ok(vec![(name.clone(), "t1".to_owned())]));
-    assert_eq!(handler.from_client(Some(&client(&[]))), Ok(Vec::new()));
-    assert_eq!(handler.from_client(None), Ok(Vec::new()));
-    let twice = handler.from_client(Some(&client(&[("x-tenant", "t1"), ("x-tenant", "t2")])));
+    assert_eq!(handler.client_headers(Some(&client(&[]))), Ok(Vec::new()));
+    assert_eq!(handler.client_headers(None), Ok(Vec::new()));
+    let twice = handler.client_headers(Some(&client(&[("x-tenant", "t1"), ("x-tenant", "t2")])));
     assert!(twice.is_err_and(|e| e.contains("x-tenant")));
     let mut into = HeaderMap::new();
     handler.apply_from_client(&[(name.clone(), HeaderValue::from_static("t1"))], &mut into);

@@ -1,5 +1,4 @@
 //! `otelcol.exporter.*`, and what they share.
 
 pub mod args;
-mod cut;
 pub mod otlphttp;

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::fake_fs::FakeFs;
 use crate::{
-    Backoff, BoxFuture, Config, DiskConfig, Fsync, OnFull, Outcome, Queue, Record, Stats, Transport,
+    Backoff, BoxFuture, Config, DiskConfig, Fsync, Growth, OnFull, Outcome, Queue, Record, Stats, Transport,
     queue::{Clock, Surroundings},
 };
 
@@ -186,6 +186,7 @@ fn random_config(rng: &mut fastrand::Rng, disk: bool) -> Config {
         batch_items: rng.u64(1..40),
         batch_bytes: rng.u64(1..2_000),
         batch_wait: Duration::from_millis(rng.u64(0..300)),
+        growth: Growth::default(),
         backoff: Backoff {
             min: Duration::from_millis(rng.u64(1..100)),
             max: Duration::from_secs(rng.u64(1..8)),

@@ -127,9 +127,15 @@ impl Args {
         let text = text.ok_or(NONE)?;
         let (user, password) = text.split_once(':').ok_or(NONE)?;
         let lines = self.lines().await.map_err(|e| Denied::Broken(e.to_string()))?;
-        match lines.iter().any(|lines| htpasswd::knows(lines.reveal(), user, password)) {
-            true => Ok(()),
-            false => Err(Denied::Unauthenticated("user name or password is wrong")),
+        let (user, password) = (user.to_owned(), password.to_owned());
+        // The hashes are made to take long.
+        let known = tokio::task::spawn_blocking(move || {
+            lines.iter().any(|lines| htpasswd::knows(lines.reveal(), &user, &password))
+        });
+        match known.await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Denied::Unauthenticated("user name or password is wrong")),
+            Err(error) => Err(Denied::Broken(error.to_string())),
         }
     }
 

@@ -89,7 +89,10 @@ impl Args {
         Ok(())
     }
 
-    pub(super) fn from_client(&self, client: &ClientMetadata) -> Result<Vec<(HeaderName, String)>, String> {
+    pub(super) fn client_headers(
+        &self,
+        client: &ClientMetadata,
+    ) -> Result<Vec<(HeaderName, String)>, String> {
         let mut found = Vec::new();
         for header in self.header.iter().filter(|header| !header.from_context.is_empty()) {
             let wanted = header.from_context.to_ascii_lowercase();

@@ -10,13 +10,13 @@ use parking_lot::Mutex;
 use signal::otlp::{Otlp, OtlpRequest};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use wire::otlp::{Schematic, split};
 
 use super::metrics::{Metrics, Shown};
 use super::plan::{Joining, Plan};
 use super::record::record;
 use super::transport::{Courier, Kept};
 use crate::exporter::args::Sizer;
-use crate::exporter::cut::Cut;
 
 /// How long a queue may go on sending when the component stops or changes into one without a queue.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -177,6 +177,23 @@ impl Keys {
     }
 }
 
+/// The parts of a request with more items than a request may have. Where its parts would be out of all proportion
+/// it stays whole: a back end may still take it.
+fn cut<S: Schematic>(request: OtlpRequest<S>, most: usize) -> Vec<OtlpRequest<S>> {
+    let most = u32::try_from(most).unwrap_or(u32::MAX);
+    match split::<S>(request.wire(), most, most) {
+        Ok(pieces) => {
+            let part =
+                |piece: wire::otlp::Piece| OtlpRequest::from_wire(piece.bytes.into(), piece.items, None);
+            pieces.into_iter().map(part).collect()
+        }
+        Err(error) => {
+            tracing::debug!(%error, "a request is sent whole");
+            vec![request]
+        }
+    }
+}
+
 /// The way into the queue of a signal, or to the back end itself.
 pub(super) struct Inlet {
     way: Way,
@@ -193,19 +210,19 @@ enum Way {
 
 impl Inlet {
     /// Takes a batch in: `Ok` when the queue has it, or the back end where there is no queue.
-    pub(super) async fn put<S: Cut>(&self, batch: &Otlp<S>) -> Result<(), Rejected> {
+    pub(super) async fn put<S: Schematic>(&self, batch: &Otlp<S>) -> Result<(), Rejected> {
         if batch.is_empty() {
             return Ok(());
         }
         let client = batch.client.as_deref();
-        let headers = self.plan.auth.as_ref().map_or(Ok(Vec::new()), |auth| auth.from_client(client));
+        let headers = self.plan.auth.as_ref().map_or(Ok(Vec::new()), |auth| auth.client_headers(client));
         let headers = headers.map_err(|message| {
             self.metrics.failed(self.plan.kind, "ambiguous_header", batch.items() as u64);
             Rejected::Permanent(message)
         })?;
         let now = jiff::Timestamp::now().as_millisecond();
         let packed = self.plan.writing.passes().filter(|_| self.plan.joining.is_none());
-        for group in self.groups(batch)? {
+        for group in self.groups(batch) {
             let mut record = record(&group, &headers, packed, now);
             record.key = self.keys.next(self.plan.joining.as_ref(), &record);
             match &self.way {
@@ -220,20 +237,17 @@ impl Inlet {
     }
 
     /// The requests of a batch that make a record: all of them, unless that is more than a request may have.
-    fn groups<S: Cut>(&self, batch: &Otlp<S>) -> Result<Vec<Vec<OtlpRequest<S>>>, Rejected> {
+    fn groups<S: Schematic>(&self, batch: &Otlp<S>) -> Vec<Vec<OtlpRequest<S>>> {
         let filled = batch.requests.iter().filter(|request| request.items() > 0).cloned();
         let Some(most) = self.plan.joining.and_then(|joining| joining.most_items) else {
-            return Ok(vec![filled.collect()]);
+            return vec![filled.collect()];
         };
         let mut groups: Vec<Vec<OtlpRequest<S>>> = vec![Vec::new()];
         let mut room = most;
         for request in filled {
             let parts = match request.items() <= most {
                 true => vec![request],
-                false => {
-                    let message = request.into_message().map_err(|e| Rejected::Permanent(e.to_string()))?;
-                    S::cut(message, most).into_iter().map(OtlpRequest::from_message).collect()
-                }
+                false => cut(request, most),
             };
             for part in parts {
                 if part.items() > room {
@@ -245,7 +259,7 @@ impl Inlet {
             }
         }
         groups.retain(|group| !group.is_empty());
-        Ok(groups)
+        groups
     }
 
     /// What it means that a record was not accepted.

@@ -21,20 +21,21 @@ use std::time::Duration;
 use component::eval::{Item, Value};
 use component::otel::{MetricsLevel, OtelInput};
 use component::{
-    BoxFuture, BuildCx, Component, Consumer, Draining, Error, Event, Exports, Health, Port, Rejected, RunCx,
+    BoxFuture, BuildCx, Component, Consumer, Draining, Error, Event, Exports, Health, Rejected, RunCx,
     Stability,
 };
 use delivery::{Endpoint as _, Endpoints};
 use futures_util::future::join_all;
-use signal::otlp::{LogsSignal, MetricsSignal, Otlp, TracesSignal};
+use signal::otlp::Otlp;
 use tokio::time::{MissedTickBehavior, timeout};
+use wire::otlp::Schematic;
 
 pub use args::Args;
 use endpoint::{Endpoint, Inlet};
 use metrics::Metrics;
 use plan::{Plan, plans};
 
-use crate::exporter::cut::Cut;
+use crate::ports::{Consumers, Ports};
 use crate::signals::Kind;
 
 /// How often health is looked at.
@@ -67,7 +68,7 @@ impl Component for OtlpHttp {
 
     fn build(args: Args, cx: &BuildCx) -> Result<(Self, ExporterExports), Error> {
         let plans = plans(&args, cx)?;
-        let ports = Ports { traces: cx.port("traces"), metrics: cx.port("metrics"), logs: cx.port("logs") };
+        let ports = Ports::new(cx);
         let metrics = Metrics::new(&cx.metrics(), format!("otlphttp/{}", cx.id()));
         note(&args, &metrics);
         let exports = ExporterExports { input: ports.input() };
@@ -113,48 +114,13 @@ fn note(args: &Args, metrics: &Metrics) {
     }
 }
 
-/// The ways in, by signal.
-struct Ports {
-    traces: Port<signal::Traces>,
-    metrics: Port<signal::OtlpMetrics>,
-    logs: Port<signal::OtlpLogs>,
-}
-
-impl Ports {
-    fn input(&self) -> OtelInput {
-        OtelInput {
-            traces: Some(self.traces.receiver()),
-            metrics: Some(self.metrics.receiver()),
-            logs: Some(self.logs.receiver()),
-        }
-    }
-
-    /// Puts a generation behind the ports.
-    fn attach(&self, endpoints: &Endpoints<Endpoint>) -> [Draining; 3] {
-        fn put<S: Cut>(port: &Port<Otlp<S>>, endpoints: &Endpoints<Endpoint>) -> Draining
-        where
-            Otlp<S>: component::Signal,
-        {
-            let kind = Kind::of::<S>();
-            match endpoints.iter().find(|endpoint| endpoint.plan.kind == kind) {
-                Some(endpoint) => port.attach(Writer(endpoint.inlet())),
-                None => port.suspend(),
-            }
-        }
-        [
-            put::<TracesSignal>(&self.traces, endpoints),
-            put::<MetricsSignal>(&self.metrics, endpoints),
-            put::<LogsSignal>(&self.logs, endpoints),
-        ]
-    }
-
-    fn suspend(&self) -> [Draining; 3] {
-        [self.traces.suspend(), self.metrics.suspend(), self.logs.suspend()]
-    }
-
-    fn stop(&self) -> [Draining; 3] {
-        [self.traces.stop(), self.metrics.stop(), self.logs.stop()]
-    }
+/// What stands behind the ports: the generation of now.
+fn consumers(endpoints: &Endpoints<Endpoint>) -> Option<Consumers> {
+    let inlet = |kind: Kind| {
+        let endpoint = endpoints.iter().find(|endpoint| endpoint.plan.kind == kind)?;
+        Some(Arc::new(Writer(endpoint.inlet())))
+    };
+    Some(Consumers { traces: inlet(Kind::Traces)?, metrics: inlet(Kind::Metrics)?, logs: inlet(Kind::Logs)? })
 }
 
 struct Running {
@@ -174,7 +140,10 @@ impl Running {
         cx.set_debug_info(move || {
             queues.iter().map(|(name, queue)| debug_item(name, &queue.stats())).collect()
         });
-        self.ports.attach(&self.endpoints)
+        match consumers(&self.endpoints) {
+            Some(consumers) => self.ports.attach(consumers),
+            None => self.ports.suspend(),
+        }
     }
 
     /// New plans: queues that stay are changed in place, others drained in the background.
@@ -227,7 +196,7 @@ fn debug_item(name: &str, stats: &delivery::Stats) -> Item {
 /// One generation of the way in of a signal.
 struct Writer(Inlet);
 
-impl<S: Cut> Consumer<Otlp<S>> for Writer
+impl<S: Schematic> Consumer<Otlp<S>> for Writer
 where
     Otlp<S>: component::Signal,
 {

@@ -227,3 +227,40 @@ async fn data_of_each_client_goes_with_its_own_header_also_when_it_is_joined() {
         }
     }
 }
+
+#[tokio::test]
+async fn json_is_what_a_receiver_reads_back_as_the_same() {
+    use proto::common::v1::{AnyValue, KeyValue, KeyValueList, any_value::Value};
+    use proto::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+    let any = |value| Some(AnyValue { value: Some(value) });
+    let pair = |key: &str, value| KeyValue { key: key.into(), value: any(value), ..KeyValue::default() };
+    let attributes = vec![
+        pair("text", Value::StringValue("é\n".into())),
+        pair("int", Value::IntValue(i64::MIN)),
+        pair("double", Value::DoubleValue(1.5)),
+        pair("bool", Value::BoolValue(true)),
+        pair("bytes", Value::BytesValue(vec![0, 255, 7])),
+        pair("list", Value::KvlistValue(KeyValueList { values: vec![pair("a", Value::IntValue(-1))] })),
+    ];
+    let record = LogRecord {
+        time_unix_nano: u64::MAX,
+        severity_number: 9,
+        attributes,
+        trace_id: (0..16).collect(),
+        span_id: (0..8).collect(),
+        ..LogRecord::default()
+    };
+    let scope_logs = vec![ScopeLogs { log_records: vec![record], ..ScopeLogs::default() }];
+    let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
+    let message = proto::collector::logs::v1::ExportLogsServiceRequest { resource_logs };
+    let backend = Backend::good().await;
+    let running = start(&body(&backend.base(), "compression = \"none\"", "encoding = \"json\"")).await;
+    running.send(Otlp::of(OtlpRequest::from_message(message.clone()))).await.expect("taken");
+    let posted = backend.wait(1).await.remove(0);
+    let text = String::from_utf8_lossy(&posted.body).into_owned();
+    let read = wire::otlp::from_json::<LogsSignal>(&posted.body).unwrap_or_else(|e| panic!("{e}: {text}"));
+    let read = proto::collector::logs::v1::ExportLogsServiceRequest::decode(&read[..]).expect("a request");
+    assert_eq!(read, message, "{text}");
+    assert!(text.contains("\"000102030405060708090a0b0c0d0e0f\""), "IDs are hexadecimal: {text}");
+    assert!(text.contains("\"18446744073709551615\""), "64-bit numbers are texts: {text}");
+}
