@@ -2,8 +2,14 @@
 
 use component::ComponentDef;
 
+pub mod exporter;
 mod ports;
 pub mod processor;
+mod value;
 
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<processor::batch::Batch>()];
+pub const COMPONENTS: &[ComponentDef] = &[
+    ComponentDef::of::<exporter::debug::Debug>(),
+    ComponentDef::of::<processor::batch::Batch>(),
+    ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
+];

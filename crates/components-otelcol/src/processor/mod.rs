@@ -1,3 +1,4 @@
 //! `otelcol.processor.*`: what changes, gathers or holds back data on its way.
 
 pub mod batch;
+pub mod memory_limiter;

@@ -1,0 +1,3 @@
+//! `otelcol.exporter.*`: where data leaves.
+
+pub mod debug;
