@@ -10,6 +10,7 @@ mod value;
 /// The components of this family.
 pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<exporter::debug::Debug>(),
+    ComponentDef::of::<processor::attributes::Attributes>(),
     ComponentDef::of::<processor::batch::Batch>(),
     ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
 ];
