@@ -98,7 +98,7 @@ impl Action {
     pub(super) fn new(args: &ActionArgs) -> Result<Self, Error> {
         let verb = args.action;
         let by_pattern = matches!(verb, Verb::Delete | Verb::Hash);
-        if args.key.is_empty() && !(by_pattern && !args.pattern.is_empty()) {
+        if args.key.is_empty() && (!by_pattern || args.pattern.is_empty()) {
             return Err(wrong(verb, if by_pattern { "needs key or pattern" } else { "needs key" }));
         }
         let sources =

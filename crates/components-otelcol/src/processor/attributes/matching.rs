@@ -236,7 +236,8 @@ impl Matcher {
             let version = library.version.as_slice();
             Ok((texts(std::slice::from_ref(&library.name))?, texts(version)?))
         };
-        let severity = |args: &SeverityArgs| Ok::<_, Error>((severity(block, &args.min)?, args.match_undefined));
+        let severity =
+            |args: &SeverityArgs| Ok::<_, Error>((severity(block, &args.min)?, args.match_undefined));
         Ok(Self {
             services: texts(&args.services)?,
             span_names: texts(&args.span_names)?,

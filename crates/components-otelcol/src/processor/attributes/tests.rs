@@ -364,3 +364,52 @@ async fn blocks_that_make_no_sense_are_refused() {
         assert!(format!("{refused:?}").contains(why), "{blocks}: {refused:?}");
     }
 }
+
+#[test]
+fn the_surface_is_alloys() {
+    let matching = [
+        "attribute block repeatable empty",
+        "attribute.key string required",
+        "attribute.value any",
+        "library block repeatable empty",
+        "library.name string required",
+        "library.version string",
+        "log_bodies list(string)",
+        "log_severity block unset",
+        "log_severity.match_undefined bool required",
+        "log_severity.min string(SeverityLevel) required",
+        "log_severity_texts list(string)",
+        "match_type string required",
+        "metric_names list(string)",
+        "regexp block unset",
+        "regexp.cache_enabled bool",
+        "regexp.cache_max_num_entries int",
+        "resource block repeatable empty",
+        "resource.key string required",
+        "resource.value any",
+        "services list(string)",
+        "span_kinds list(string)",
+        "span_names list(string)",
+    ];
+    let mut expected: Vec<String> = [
+        "action block repeatable empty",
+        "action.action string required",
+        "action.converted_type string",
+        "action.from_attribute string",
+        "action.from_context string",
+        "action.key string",
+        "action.pattern string",
+        "action.value any",
+        "exclude block unset",
+        "include block unset",
+    ]
+    .map(str::to_string)
+    .into();
+    for block in ["include", "exclude"] {
+        expected.extend(matching.map(|line| format!("{block}.{line}")));
+    }
+    expected.sort();
+    let shared = |line: &String| line.starts_with("output") || line.starts_with("debug_metrics");
+    let ours = component::testkit::surface(<Args as component::eval::Arguments>::schema());
+    assert_eq!(ours.into_iter().filter(|line| !shared(line)).collect::<Vec<_>>(), expected);
+}

@@ -79,7 +79,8 @@ mod tests {
     fn the_least_limit_of_the_groups_and_the_machine_counts() {
         const MEMINFO: (&str, &str) = ("proc/meminfo", "MemTotal:       1000 kB\nMemFree: 1 kB\n");
         let machine = 1000 * 1024;
-        let cases: [(&[(&str, &str)], Option<u64>); 6] = [
+        type Files<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(Files<'_>, Option<u64>); 6] = [
             (&[MEMINFO], Some(machine)),
             (&[MEMINFO, ("proc/self/cgroup", "0::/a/b\n"), ("cg/a/b/memory.max", "max\n")], Some(machine)),
             (
