@@ -34,6 +34,8 @@ pub struct Config {
     pub batch_wait: Duration,
     /// Exponential back-off of a lane after a failed attempt, with equal jitter.
     pub backoff: Backoff,
+    /// How the back-off grows and how it is spread.
+    pub growth: Growth,
     /// Whether records are kept when the endpoint says that it is limiting us (429).
     pub retry_limited: bool,
     /// After so many failed attempts the records are dropped under the last reason; `None` retries until
@@ -62,6 +64,7 @@ impl Default for Config {
             batch_bytes: 4 << 20,
             batch_wait: Duration::ZERO,
             backoff: Backoff::default(),
+            growth: Growth::default(),
             retry_limited: true,
             max_attempts: None,
             retry_after_max: Duration::from_secs(300),
@@ -130,5 +133,50 @@ pub struct Backoff {
 impl Default for Backoff {
     fn default() -> Backoff {
         Backoff { min: Duration::from_millis(30), max: Duration::from_secs(5) }
+    }
+}
+
+/// How a back-off grows from one failure to the next, and how attempts of several lanes are kept apart.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Growth {
+    /// Each wait is so many times the one before; at least 1.
+    pub multiplier: f64,
+    /// A wait is chosen between these parts of what is due. Half to all of it unless said otherwise (equal
+    /// jitter).
+    pub spread: (f64, f64),
+}
+
+impl Default for Growth {
+    fn default() -> Growth {
+        Growth { multiplier: 2.0, spread: (0.5, 1.0) }
+    }
+}
+
+impl Growth {
+    /// The wait after so many failures in a row; `chance` lies between 0 and 1.
+    pub fn wait(&self, backoff: Backoff, failures: u32, chance: f64) -> Duration {
+        let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
+        let max = backoff.max.max(backoff.min).as_secs_f64();
+        // Beyond what a float can hold it is infinite, and `min` brings it back.
+        let due = (backoff.min.as_secs_f64() * self.multiplier.max(1.0).powi(exponent)).min(max);
+        let (low, high) = self.spread;
+        let part = low + (high.max(low) - low) * chance.clamp(0.0, 1.0);
+        Duration::try_from_secs_f64(due * part.max(0.0)).unwrap_or(backoff.max)
+    }
+}
+
+#[cfg(test)]
+mod growth_tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_the_longest_and_are_spread() {
+        let backoff = Backoff { min: Duration::from_secs(4), max: Duration::from_secs(30) };
+        let doubling = Growth::default();
+        let secs = |growth: &Growth, failures, chance| growth.wait(backoff, failures, chance).as_secs_f64();
+        assert_eq!([1, 2, 3, 4, 400].map(|n| secs(&doubling, n, 1.0)), [4.0, 8.0, 16.0, 30.0, 30.0]);
+        assert_eq!([1, 2, 3, 4, 400].map(|n| secs(&doubling, n, 0.0)), [2.0, 4.0, 8.0, 15.0, 15.0]);
+        let wide = Growth { multiplier: 1.5, spread: (0.5, 1.5) };
+        assert_eq!([0.0, 0.5, 1.0].map(|chance| secs(&wide, 2, chance)), [3.0, 6.0, 9.0]);
     }
 }

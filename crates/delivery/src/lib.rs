@@ -25,7 +25,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Backoff, Config, DiskConfig, Fsync, OnFull};
+pub use config::{Backoff, Config, DiskConfig, Fsync, Growth, OnFull};
 pub use endpoints::{Endpoint, Endpoints, Plan};
 pub use handover::Handover;
 pub use inspect::{Inspection, SegmentInspection, StoredRecord, inspect};

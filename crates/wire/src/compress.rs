@@ -3,7 +3,7 @@
 //! Decompressors stream into a growing buffer and stop one byte past the limit: a bomb costs at most the
 //! limit, whatever it claims.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 /// How a body is compressed, as in `Content-Encoding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,8 @@ pub enum Encoding {
     Deflate,
     /// RFC 8878, several frames allowed.
     Zstd,
-    /// One snappy block, as in remote write and the Loki push API (not the framed format).
+    /// One snappy block, as in remote write and the Loki push API; the framed format, which gRPC clients use,
+    /// is told apart and taken too.
     Snappy,
 }
 
@@ -72,6 +73,9 @@ pub fn decompress(encoding: Encoding, body: &[u8], limit: usize, out: &mut Vec<u
         }
         Encoding::Deflate => copy(encoding, flate2::bufread::DeflateDecoder::new(body), limit, out),
         Encoding::Zstd => unzstd(body, limit, out),
+        Encoding::Snappy if is_framed(body) => {
+            copy(encoding, snap::read::FrameDecoder::new(body), limit, out)
+        }
         Encoding::Snappy => unsnap(body, limit, out),
     };
     if result.is_err() {
@@ -88,6 +92,7 @@ pub fn most(encoding: Encoding, body: &[u8], limit: usize) -> usize {
         Encoding::Identity => body.len().min(limit),
         Encoding::Gzip | Encoding::Deflate => body.len().saturating_mul(DEFLATE).min(limit),
         Encoding::Zstd => limit,
+        Encoding::Snappy if is_framed(body) => limit,
         Encoding::Snappy => snap::raw::decompress_len(body).unwrap_or(0).min(limit),
     }
 }
@@ -99,6 +104,12 @@ fn corrupt(encoding: Encoding, reason: impl ToString) -> Error {
 /// RFC 1950: compression method 8, and the two header bytes are a multiple of 31.
 fn is_zlib(body: &[u8]) -> bool {
     matches!(body, [cmf, flg, ..] if cmf & 0x0f == 8 && (u16::from(*cmf) << 8 | u16::from(*flg)) % 31 == 0)
+}
+
+/// The first chunk of the framing format. No block begins so: its third byte on would be a literal of one
+/// byte and a copy from far before the beginning.
+fn is_framed(body: &[u8]) -> bool {
+    body.starts_with(b"\xff\x06\x00\x00sNaPpY")
 }
 
 fn copy(encoding: Encoding, reader: impl Read, limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
@@ -133,6 +144,52 @@ fn unsnap(body: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
         .decompress(body, &mut out[before..])
         .map_err(|e| corrupt(Encoding::Snappy, e))?;
     if n == len { Ok(()) } else { Err(corrupt(Encoding::Snappy, "the length is wrong")) }
+}
+
+/// Compresses what `parts` are one after the other, and appends it to `out`; `None` is the level that the format's
+/// own tools use. Fails only for what the format cannot hold or for a level that it does not have.
+pub fn compress(encoding: Encoding, level: Option<i32>, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Error> {
+    let before = out.len();
+    let written = match encoding {
+        Encoding::Identity => write_all(&mut *out, parts).map(drop),
+        Encoding::Gzip => {
+            let encoder = flate2::write::GzEncoder::new(&mut *out, deflate_level(level));
+            write_all(encoder, parts).and_then(|e| e.finish().map(drop))
+        }
+        Encoding::Deflate => {
+            let encoder = flate2::write::ZlibEncoder::new(&mut *out, deflate_level(level));
+            write_all(encoder, parts).and_then(|e| e.finish().map(drop))
+        }
+        Encoding::Zstd => zstd::stream::write::Encoder::new(&mut *out, level.unwrap_or(0))
+            .and_then(|encoder| write_all(encoder, parts))
+            .and_then(|e| e.finish().map(drop)),
+        Encoding::Snappy => {
+            let joined;
+            let body = match parts {
+                [only] => *only,
+                _ => {
+                    joined = parts.concat();
+                    &joined
+                }
+            };
+            return SnappyEncoder::new().compress(body, out);
+        }
+    };
+    written.map_err(|e| {
+        out.truncate(before);
+        corrupt(encoding, e)
+    })
+}
+
+fn write_all<W: Write>(mut into: W, parts: &[&[u8]]) -> std::io::Result<W> {
+    parts.iter().try_for_each(|part| into.write_all(part))?;
+    Ok(into)
+}
+
+fn deflate_level(level: Option<i32>) -> flate2::Compression {
+    level.and_then(|l| u32::try_from(l).ok()).map_or_else(flate2::Compression::default, |l| {
+        flate2::Compression::new(l.min(9))
+    })
 }
 
 /// A snappy block compressor that keeps its tables from one body to the next.
@@ -216,6 +273,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_compressed_in_parts_comes_back_whole_at_every_level() {
+        let body = body();
+        let (a, b) = body.split_at(1234);
+        for encoding in ALL.into_iter().chain([Encoding::Identity]) {
+            for level in [None, Some(1), Some(9)] {
+                let mut packed = b"before".to_vec();
+                compress(encoding, level, &[a, b], &mut packed).unwrap();
+                let mut out = Vec::new();
+                decompress(encoding, &packed[6..], 1 << 20, &mut out).unwrap();
+                assert!(out == body && packed.starts_with(b"before"), "{encoding:?} {level:?}");
+            }
+        }
+    }
+
+    #[test]
     fn no_more_comes_out_than_can_be_told_before() {
         for body in [body(), vec![0; 1 << 20], Vec::new()] {
             for encoding in ALL.into_iter().chain([Encoding::Identity]) {
@@ -224,6 +296,21 @@ mod tests {
                 assert!(most(encoding, &packed, 100) <= 100);
             }
         }
+    }
+
+    #[test]
+    fn framed_snappy_is_told_apart_and_is_limited_too() {
+        let mut encoder = snap::write::FrameEncoder::new(Vec::new());
+        encoder.write_all(&body()).unwrap();
+        let framed = encoder.into_inner().unwrap();
+        let mut out = Vec::new();
+        decompress(Encoding::Snappy, &framed, 1 << 20, &mut out).unwrap();
+        assert!(out == body() && most(Encoding::Snappy, &framed, 1 << 20) >= out.len());
+        let limit = out.len() - 1;
+        out.clear();
+        assert_eq!(decompress(Encoding::Snappy, &framed, limit, &mut out), Err(Error::TooLarge { limit }));
+        let broken = decompress(Encoding::Snappy, &framed[..framed.len() - 3], 1 << 20, &mut out);
+        assert!(matches!(broken, Err(Error::Corrupt { .. })) && out.is_empty());
     }
 
     #[test]

@@ -121,7 +121,7 @@ loki.process "nginx" {
     let nginx = Peer::start("nginx", "/there", |address: SocketAddr, folder: &Path| {
         let conf = folder.join("nginx.conf");
         let text = format!(
-            "daemon off;\nworker_processes 1;\npid {folder}/pid;\nerror_log {folder}/error.log;\n\
+            "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {folder}/error.log;\n\
              events {{ }}\nhttp {{\n\taccess_log {access};\n\tclient_body_temp_path {folder}/b;\n\
              \tproxy_temp_path {folder}/p;\n\tfastcgi_temp_path {folder}/f;\n\tuwsgi_temp_path {folder}/u;\n\
              \tscgi_temp_path {folder}/s;\n\tserver {{\n\t\tlisten {address};\n\
@@ -129,6 +129,7 @@ loki.process "nginx" {
             folder = folder.display(),
             access = access.display(),
         );
+        // One process: workers would outlive a master that is killed.
         std::fs::write(&conf, text).expect("written");
         ["-p", &folder.display().to_string(), "-c", &conf.display().to_string()].map(str::to_string).to_vec()
     });

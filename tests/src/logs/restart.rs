@@ -28,12 +28,23 @@ fn sigterm_sends_what_is_queued_and_the_next_start_goes_on_where_it_was() {
 
 #[test]
 fn sigterm_while_loki_is_down_leaves_lines_on_disk_and_the_next_start_sends_them() {
+    let write = "wal {\n\t\tenabled = true\n\t\tdrain_timeout = \"1s\"\n\t}";
+    sigterm_while_loki_is_down(write);
+}
+
+/// What is in memory only is given up at the end of the program; but then it is in the file still, and its position
+/// has not been moved.
+#[test]
+fn sigterm_while_loki_is_down_leaves_lines_in_their_file_where_the_queue_is_in_memory() {
+    sigterm_while_loki_is_down("");
+}
+
+fn sigterm_while_loki_is_down(write: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.log");
     let journal = Journal::create(&path);
     let mut loki = Loki::start();
     loki.go_down();
-    let write = "wal {\n\t\tenabled = true\n\t\tdrain_timeout = \"1s\"\n\t}";
     let mut program = Program::start(&Pipeline { write, ..Pipeline::new(&path, &loki) }.config());
     journal.write(5000);
     let read = || program.metric("loki_source_file_read_lines_total");
@@ -49,11 +60,21 @@ fn sigterm_while_loki_is_down_leaves_lines_on_disk_and_the_next_start_sends_them
 /// Kills the program at times that differ from round to round: the position is never ahead of the queue.
 #[test]
 fn after_kill_9_no_line_is_missing() {
+    no_line_is_missing_after_kill_9(DISK);
+}
+
+/// The position is never ahead of what is sent.
+#[test]
+fn after_kill_9_no_line_is_missing_where_the_queue_is_in_memory() {
+    no_line_is_missing_after_kill_9("");
+}
+
+fn no_line_is_missing_after_kill_9(write: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.log");
     let journal = Journal::create(&path);
     let loki = Loki::start();
-    let mut program = Program::prepare(&Pipeline { write: DISK, ..Pipeline::new(&path, &loki) }.config());
+    let mut program = Program::prepare(&Pipeline { write, ..Pipeline::new(&path, &loki) }.config());
     for round in 0..6u64 {
         if round % 2 == 0 {
             loki.set(Mode::Answer(Answer::status(500)));

@@ -25,7 +25,7 @@ impl Encoding {
         let metrics = Metrics::new(&all.node("loki.write.bench"));
         let external: BTreeMap<_, _> = external.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         let streams = Streams::new(external, String::new(), metrics.host("bench"), 0);
-        let encoder = Encoder::new(streams, Shape { lanes: 1, record_bytes: 256 << 10 });
+        let encoder = Encoder::new(streams, Shape { lanes: 1, record_bytes: 256 << 10, in_memory: true });
         Self { encoder, scratch: Scratch::default(), _metrics: all }
     }
 

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use delivery::{Record, lane_of};
 use hashbrown::HashMap;
 use signal::LogBatch;
-use signal::logs::Entry;
+use signal::logs::{Entry, Hold};
 use wire::loki::{entry_len, push_stream, stream_len};
 
 use super::metrics::{Late, Tenant};
@@ -27,6 +28,22 @@ pub(super) struct Shape {
     pub lanes: usize,
     /// Bytes of a record, as far as entries allow.
     pub record_bytes: usize,
+    /// Records are kept in memory only: a source is not to take them for sent before they are.
+    pub in_memory: bool,
+}
+
+/// A body that is in memory only, with what keeps the source's position back until the queue lets go of it: when
+/// it is delivered, or given up and counted.
+struct Held {
+    body: Vec<u8>,
+    #[expect(dead_code, reason = "held, not read")]
+    hold: Hold,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
 }
 
 /// Makes records.
@@ -191,8 +208,13 @@ impl Records<'_> {
     fn close(&mut self, place: usize) {
         let open = &mut self.open[place];
         let created_ms = if self.batch.received_ms > 0 { self.batch.received_ms } else { self.now_ms };
+        let body = std::mem::take(&mut open.body);
+        let hold = self.batch.hold.clone().filter(|_| self.shape.in_memory);
         let record = Record {
-            body: std::mem::take(&mut open.body).into(),
+            body: match hold {
+                Some(hold) => Bytes::from_owner(Held { body, hold }),
+                None => body.into(),
+            },
             items: std::mem::take(&mut open.items),
             key: open.key,
             group: open.tenant.group,
@@ -285,7 +307,7 @@ mod tests {
     #[test]
     fn a_batch_becomes_a_record_for_each_tenant_with_its_streams_in_order() {
         let metrics = Metrics::for_tests();
-        let encoder = encoder(&metrics, Shape { lanes: 1, record_bytes: 1 << 20 }, 0);
+        let encoder = encoder(&metrics, Shape { lanes: 1, record_bytes: 1 << 20, in_memory: true }, 0);
         let entries = [
             ("a", "", "1"),
             ("b", "", "2"),
@@ -305,7 +327,7 @@ mod tests {
     fn records_are_cut_between_entries_and_only_a_huge_entry_exceeds_the_size() {
         let metrics = Metrics::for_tests();
         for lines in 1..40 {
-            let encoder = encoder(&metrics, Shape { lanes: 1, record_bytes: 300 }, 0);
+            let encoder = encoder(&metrics, Shape { lanes: 1, record_bytes: 300, in_memory: true }, 0);
             let huge = "h".repeat(1000);
             let line = |i: usize| if i == 7 { huge.clone() } else { format!("line {i} {}", "x".repeat(i)) };
             let all: Vec<_> = (0..lines).map(line).collect();
@@ -328,7 +350,7 @@ mod tests {
     #[test]
     fn every_stream_has_one_lane() {
         let metrics = Metrics::for_tests();
-        let encoder = encoder(&metrics, Shape { lanes: 4, record_bytes: 1 << 20 }, 0);
+        let encoder = encoder(&metrics, Shape { lanes: 4, record_bytes: 1 << 20, in_memory: true }, 0);
         let names: Vec<String> = (0..64).map(|i| format!("s{i}")).collect();
         let mut lane_of_stream = BTreeMap::new();
         for round in 0..3 {
@@ -350,7 +372,7 @@ mod tests {
     #[test]
     fn late_entries_and_streams_beyond_the_limit_are_counted() {
         let metrics = Metrics::for_tests();
-        let encoder = encoder(&metrics, Shape { lanes: 1, record_bytes: 1 << 20 }, 1);
+        let encoder = encoder(&metrics, Shape { lanes: 1, record_bytes: 1 << 20, in_memory: true }, 1);
         let mut late = batch(&[("a", "", "now"); 4]);
         let now = NOW_MS * 1_000_000;
         let offsets = [0, -1, -TOO_FAR_BEHIND_NS - 1, -TOO_OLD_NS - 1];

@@ -80,7 +80,11 @@ fn plan(args: &Args, endpoint: &args::Endpoint, key: String, cx: &BuildCx) -> Re
     let options = ClientOptions::new(cx.services().user_agent());
     let client = Poster::new(&endpoint.client, options);
     Ok(Plan {
-        shape: Shape { lanes: queue.min_shards, record_bytes: record_bytes(endpoint) },
+        shape: Shape {
+            lanes: queue.min_shards,
+            record_bytes: record_bytes(endpoint),
+            in_memory: !args.wal.enabled,
+        },
         config: config(args, endpoint, disk(args, cx, &key)),
         shown_url: shown_url(&url),
         host: url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),

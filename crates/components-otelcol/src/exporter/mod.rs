@@ -1,3 +1,6 @@
-//! `otelcol.exporter.*`: where data leaves.
+//! `otelcol.exporter.*`, and what they share.
 
+pub mod args;
+mod cut;
 pub mod debug;
+pub mod otlphttp;

@@ -175,11 +175,7 @@ impl Engine {
     }
 }
 
-/// Equal jitter: half of the exponential delay, plus a random part of the other half.
+/// How long a lane pauses after so many failures.
 fn backoff(config: &Config, failures: u32, rng: &mut fastrand::Rng) -> i64 {
-    let min = millis(config.backoff.min).max(1);
-    let max = millis(config.backoff.max).max(min);
-    let doubled = min.saturating_mul(1_i64 << failures.saturating_sub(1).min(40));
-    let delay = doubled.min(max);
-    delay / 2 + rng.i64(0..=delay - delay / 2)
+    millis(config.growth.wait(config.backoff, failures, rng.f64()))
 }

@@ -45,11 +45,13 @@ enum Weather {
     Limiting,
 }
 
+/// Process life and number, in order of delivery, by key and group.
+type Deliveries = BTreeMap<(u64, u64), Vec<(u64, u64)>>;
+
 struct Endpoint {
     weather: Mutex<Weather>,
     rng: Mutex<fastrand::Rng>,
-    /// Process life and number, in order of delivery, by key and group.
-    delivered: Mutex<BTreeMap<(u64, u64), Vec<(u64, u64)>>>,
+    delivered: Mutex<Deliveries>,
     life: AtomicU64,
     busy: Mutex<BTreeSet<u64>>,
 }

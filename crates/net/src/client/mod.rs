@@ -22,7 +22,7 @@ use crate::auth::Auth;
 use crate::error::Error;
 use crate::proxy::ProxyRules;
 use crate::sign::Sign;
-use crate::tls::ClientTls;
+use crate::tls::{ClientTls, TlsExtras};
 pub use message::{Request, Response};
 use pool::Pool;
 pub use poster::{Poster, describe};
@@ -44,6 +44,11 @@ pub struct ClientOptions {
     pub signer: Option<Arc<dyn Sign>>,
     /// Connects to this Unix socket, whatever the URL's host is.
     pub unix_socket: Option<std::path::PathBuf>,
+    /// What is asked of TLS beyond the arguments that all clients share.
+    pub tls: TlsExtras,
+    /// An HTTP/2 connection that has been silent for the first time is asked for a sign of life, and closed when
+    /// none comes within the second.
+    pub http2_ping: Option<(Duration, Duration)>,
 }
 
 impl ClientOptions {
@@ -57,6 +62,8 @@ impl ClientOptions {
             round_robin_dns: false,
             signer: None,
             unix_socket: None,
+            tls: TlsExtras::default(),
+            http2_ping: None,
         }
     }
 
@@ -130,7 +137,7 @@ impl Client {
             signer: options.signer.clone(),
             follow_redirects: args.follow_redirects,
             pool: Pool::new(
-                ClientTls::new(&args.tls_config, args.enable_http2)?,
+                ClientTls::new(&args.tls_config, args.enable_http2)?.with(&options.tls)?,
                 ProxyRules::from_args(proxy)?,
                 connect_headers(proxy)?,
                 options,

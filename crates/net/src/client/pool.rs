@@ -37,6 +37,7 @@ struct Generation {
 }
 
 /// Who makes the connection.
+#[expect(clippy::large_enum_variant, reason = "one a request, on its way to be used at once")]
 pub(super) enum Connects {
     /// For plain HTTP, directly.
     Plain(Plain),
@@ -152,6 +153,12 @@ impl Pool {
             .tcp_nodelay(true);
         if http1_only {
             builder = builder.http1_only();
+        }
+        if let Some((silence, patience)) = self.options.http2_ping {
+            builder = builder
+                .http2_keep_alive_interval(silence)
+                .http2_keep_alive_timeout(patience)
+                .http2_keep_alive_while_idle(true);
         }
         if let Some(path) = &self.options.unix_socket {
             builder = builder.unix_socket(path.clone());

@@ -87,7 +87,7 @@ impl RequestBody {
         Ok(parts.finish())
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
         loop {
             let frame = std::future::poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await;
             let Some(frame) = frame.transpose()? else { return Ok(None) };

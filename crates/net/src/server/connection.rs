@@ -1,6 +1,6 @@
 //! One connection: handshake, requests, and the watch over how long everything takes.
 //!
-//! Time limits: the handshake and the first request's head share `read_timeout`; a connection without a
+//! Time limits: the handshake and the first request's head share `head_timeout`; a connection without a
 //! request is idle, whatever bytes it sends; an answer must make progress within `write_timeout`; a handler
 //! may take as long as it needs.
 
@@ -50,7 +50,7 @@ pub(super) async fn serve(stream: TcpStream, remote: SocketAddr, shared: &Arc<Sh
     };
     let handshake =
         tokio_rustls::TlsAcceptor::from(config).accept(Watched { io: stream, watch: watch.clone() });
-    match tokio::time::timeout(options.read_timeout, handshake).await {
+    match tokio::time::timeout(options.head_limit(), handshake).await {
         Ok(Ok(stream)) => requests(stream, peer, &options, watch, shared).await,
         Ok(Err(error)) => tracing::debug!(%error, %remote, "TLS handshake failed"),
         Err(_) => tracing::debug!(%remote, "TLS handshake took too long"),
@@ -124,6 +124,9 @@ fn protocols(options: &ServerOptions) -> auto::Builder<TokioExecutor> {
     }
     if let Some(size) = options.stream_window {
         http2.initial_stream_window_size(size);
+    }
+    if let Some(size) = options.send_buffer {
+        http2.max_send_buf_size(size);
     }
     if let Some((interval, timeout)) = options.ping {
         http2.keep_alive_interval(interval).keep_alive_timeout(timeout);
@@ -200,7 +203,7 @@ impl Watch {
                 let since = self.wrote.load(Ordering::Relaxed).max(self.request.load(Ordering::Relaxed));
                 (since, options.write_timeout)
             } else if self.seen_request.load(Ordering::Relaxed) == 0 {
-                (0, options.read_timeout)
+                (0, options.head_limit())
             } else {
                 (self.request.load(Ordering::Relaxed), options.idle_timeout)
             };

@@ -48,6 +48,8 @@ pub struct ServerOptions {
     pub max_requests: usize,
     /// How long a request may take to arrive, its body included; also the first one's headers.
     pub read_timeout: Duration,
+    /// How long the handshake and the first request's head may take; `read_timeout` where it is not given.
+    pub head_timeout: Option<Duration>,
     /// How long a client may take nothing of its answer.
     pub write_timeout: Duration,
     /// How long a connection may be without a request.
@@ -64,6 +66,8 @@ pub struct ServerOptions {
     pub connection_window: Option<u32>,
     /// HTTP/2 flow control window of a request.
     pub stream_window: Option<u32>,
+    /// Bytes of answers that may wait for a client of HTTP/2 to take them, a request.
+    pub send_buffer: Option<usize>,
     /// After how long without a frame an HTTP/2 peer is asked whether it is there, and how long it may take
     /// to answer.
     pub ping: Option<(Duration, Duration)>,
@@ -78,6 +82,7 @@ impl Default for ServerOptions {
             max_response: None,
             max_requests: DEFAULT_CONNECTIONS,
             read_timeout: Duration::from_secs(30),
+            head_timeout: None,
             write_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(120),
             max_age: None,
@@ -86,6 +91,7 @@ impl Default for ServerOptions {
             max_frame: None,
             connection_window: None,
             stream_window: None,
+            send_buffer: None,
             ping: None,
         }
     }
@@ -134,6 +140,11 @@ impl ServerOptions {
             max_streams: u32::try_from(args.server_max_concurrent_streams).unwrap_or(u32::MAX).max(1),
             ..Self::default()
         })
+    }
+
+    /// How long the handshake and the first request's head may take.
+    fn head_limit(&self) -> Duration {
+        self.head_timeout.unwrap_or(self.read_timeout)
     }
 
     /// Sets the limit of a request's body.

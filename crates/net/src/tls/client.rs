@@ -24,6 +24,28 @@ pub(crate) struct ClientTls {
     insecure: bool,
     min_version: Option<TlsVersion>,
     http2: bool,
+    extras: TlsExtras,
+}
+
+/// What some clients may ask of TLS beside [`TlsConfigArgs`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TlsExtras {
+    /// Newest version offered.
+    pub max_version: Option<TlsVersion>,
+    /// Suites of TLS 1.2 that are offered, by their IANA names; empty for all.
+    pub cipher_suites: Vec<String>,
+    /// Curves that are offered, by Go's names; empty for all.
+    pub curves: Vec<String>,
+    /// Trusts the system's authorities beside those of the arguments.
+    pub system_authorities_too: bool,
+}
+
+impl TlsExtras {
+    fn provider(&self) -> Result<Arc<CryptoProvider>, Error> {
+        let suites: Vec<&str> = self.cipher_suites.iter().map(String::as_str).collect();
+        let curves: Vec<&str> = self.curves.iter().map(String::as_str).collect();
+        provider(&suites, &curves)
+    }
 }
 
 impl ClientTls {
@@ -43,7 +65,17 @@ impl ClientTls {
             insecure: args.insecure_skip_verify,
             min_version: args.min_version,
             http2,
+            extras: TlsExtras::default(),
         })
+    }
+
+    /// With more wishes; those that nothing can fulfil are refused here.
+    pub(crate) fn with(self, extras: &TlsExtras) -> Result<Self, Error> {
+        extras.provider()?;
+        if versions(self.min_version, extras.max_version).is_empty() {
+            return Err(Error::config("no TLS version that is supported lies between min_version and max_version"));
+        }
+        Ok(Self { extras: extras.clone(), ..self })
     }
 
     /// The name to expect and to send, where the arguments give one that is not an address.
@@ -65,9 +97,9 @@ impl ClientTls {
 
     /// The configuration from the files as they are now. `http1_only` offers no HTTP/2.
     pub(crate) fn config(&self, http1_only: bool) -> Result<ClientConfig, Error> {
-        let provider = provider(&[], &[])?;
+        let provider = self.extras.provider()?;
         let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(&versions(self.min_version, None))
+            .with_protocol_versions(&versions(self.min_version, self.extras.max_version))
             .map_err(|e| Error::config(format!("TLS versions: {e}")))?
             .dangerous()
             .with_custom_certificate_verifier(self.verifier(&provider)?);
@@ -91,7 +123,11 @@ impl ClientTls {
             return Ok(Arc::new(AnyCertificate(provider.clone())));
         }
         let checked: Arc<dyn ServerCertVerifier> = if self.ca.is_given() {
-            let roots = Arc::new(self.ca.roots()?);
+            let mut roots = self.ca.roots()?;
+            if self.extras.system_authorities_too {
+                roots.extend(system_roots().roots.iter().cloned());
+            }
+            let roots = Arc::new(roots);
             WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
                 .build()
                 .map_err(|e| Error::config(format!("certificate authorities: {e}")))?

@@ -4,6 +4,7 @@
 
 mod auth;
 mod client;
+mod grpc;
 mod proxy;
 mod server;
 mod sign;

@@ -135,7 +135,8 @@ fn measure(peer: &collectors::Collector, case: &Case, work: &Logs) -> anyhow::Re
     let mut child = Running(peer.start(&setup)?);
     std::thread::sleep(Duration::from_secs(work.warmup));
     child.alive()?;
-    let (cpu, wire, from) = (total(child.cpu()?), sink.counts.bytes.load(Ordering::Relaxed), generator.written());
+    let (cpu, wire, from) =
+        (total(child.cpu()?), sink.counts.bytes.load(Ordering::Relaxed), generator.written());
     std::thread::sleep(Duration::from_secs(work.seconds));
     let lines = generator.stop();
     let began = Instant::now();

@@ -1,3 +1,5 @@
+//! Against a table that Go made.
+
 use std::collections::HashMap;
 
 use proptest::prelude::*;

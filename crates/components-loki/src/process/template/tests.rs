@@ -1,3 +1,5 @@
+//! Against a table that Go and Sprig made; hostile templates.
+
 use std::collections::HashMap;
 
 use proptest::prelude::*;

@@ -12,13 +12,14 @@ use delivery::Endpoint as _;
 use futures_util::FutureExt;
 use net::testkit::{Backend, Reply, status};
 use signal::Logs;
+use signal::logs::Receipt;
 
 use super::super::Args;
 use super::super::endpoint::Endpoint;
 use super::super::metrics::Metrics;
 use super::super::plan::plans;
 use super::loki::{numbers, taken, taken_of};
-use super::{batch, endpoint, entry, first_arrivals_ascend, start, start_in};
+use super::{batch, endpoint, entry, first_arrivals_ascend, lines, start, start_in};
 
 const WAL: &str = "wal {\nenabled = true\n}";
 
@@ -41,6 +42,41 @@ async fn what_was_taken_in_is_sent_after_a_kill_and_a_restart() {
     all.sort_unstable();
     all.dedup();
     assert_eq!(all, (0..=10).collect::<Vec<_>>());
+}
+
+/// A batch and what its source learns of it.
+fn with_receipt(numbers: [u32; 2]) -> (Logs, Receipt) {
+    let receipt = Receipt::new();
+    let mut logs = lines("a", numbers);
+    logs.make_mut().hold = Some(receipt.hold());
+    (logs, receipt)
+}
+
+#[tokio::test]
+async fn entries_in_memory_hold_their_source_back_until_they_are_sent_or_given_up() {
+    let loki = Backend::start(|_| status(503)).await;
+    let running = start(&endpoint(&loki.base(), "")).await;
+    let (logs, receipt) = with_receipt([0, 1]);
+    running.input.send(logs).await.expect("taken");
+    running.eventually("attempts have failed", |r| r.sum("loki_write_batch_retries_total", "") >= 2.0).await;
+    assert!(!receipt.is_settled());
+    loki.script(|_| status(204));
+    running.eventually("it is sent", |_| receipt.is_settled()).await;
+    assert_eq!(taken(&loki, "a"), [0, 1]);
+    loki.script(|_| status(400));
+    let (logs, receipt) = with_receipt([2, 3]);
+    running.input.send(logs).await.expect("taken");
+    running.eventually("it is given up", |_| receipt.is_settled()).await;
+    assert_eq!(running.dropped("ingester_error"), 2.0);
+}
+
+#[tokio::test]
+async fn entries_on_disk_let_their_source_go_on() {
+    let loki = Backend::start(|_| status(503)).await;
+    let running = start(&(endpoint(&loki.base(), "") + WAL)).await;
+    let (logs, receipt) = with_receipt([0, 1]);
+    running.input.send(logs).await.expect("taken");
+    assert!(receipt.is_settled());
 }
 
 #[tokio::test]

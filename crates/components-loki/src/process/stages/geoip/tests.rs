@@ -1,3 +1,5 @@
+//! Against databases that the test writes itself: every kind, damage at any byte.
+
 use proptest::prelude::*;
 
 use crate::process::testkit::{Bench, Case, refused};

@@ -1,3 +1,5 @@
+//! What lines count for, what is shown, what is bounded.
+
 use std::time::Duration;
 
 use proptest::prelude::*;

@@ -1,0 +1,99 @@
+//! Lines of Apache's `htpasswd`: `user:hash`.
+//!
+//! The hashes: `{SHA}` and bcrypt; text that begins like no hash is the password itself. Apache's own MD5 and
+//! the hashes of `crypt` are not known: they are refused, never taken for a password.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest, Sha1};
+
+use super::super::same;
+
+/// How one password is stored.
+enum Stored<'a> {
+    Sha1(&'a str),
+    Bcrypt(&'a str),
+    Plain(&'a str),
+}
+
+impl<'a> Stored<'a> {
+    fn of(text: &'a str) -> Option<Self> {
+        if let Some(hash) = text.strip_prefix("{SHA}") {
+            return Some(Self::Sha1(hash));
+        }
+        if ["$2a$", "$2b$", "$2y$"].iter().any(|start| text.starts_with(start)) {
+            return Some(Self::Bcrypt(text));
+        }
+        // `$apr1$`, `$1$`, `$5$`, `$6$`, `{SSHA}` and whatever else looks like a hash.
+        let is_hash = text.starts_with('$') || (text.starts_with('{') && text.contains('}'));
+        (!is_hash).then_some(Self::Plain(text))
+    }
+
+    fn is(&self, password: &str) -> bool {
+        match self {
+            Self::Sha1(hash) => {
+                same(STANDARD.encode(Sha1::digest(password.as_bytes())).as_bytes(), hash.as_bytes())
+            }
+            // What is no hash after all fits nothing.
+            Self::Bcrypt(hash) => bcrypt::verify(password, hash).unwrap_or(false),
+            Self::Plain(text) => same(text.as_bytes(), password.as_bytes()),
+        }
+    }
+}
+
+fn entries(lines: &str) -> impl Iterator<Item = &str> {
+    lines.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// Tells what is wrong with lines.
+pub(super) fn check(lines: &str) -> Result<(), String> {
+    for (number, line) in entries(lines).enumerate() {
+        let Some((user, stored)) = line.split_once(':') else {
+            return Err(format!("entry {} is not user:password", number + 1));
+        };
+        if Stored::of(stored).is_none() {
+            return Err(format!("the password of {user:?} is stored in a way that is not supported: use bcrypt"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the first entry of a user has this password.
+pub(super) fn knows(lines: &str, user: &str, password: &str) -> bool {
+    let mut users = entries(lines).filter_map(|line| line.split_once(':'));
+    let stored = users.find(|(name, _)| *name == user).and_then(|(_, stored)| Stored::of(stored));
+    stored.is_some_and(|stored| stored.is(password))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINES: &str = "# users\n\nplain:open\nsha:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n\
+        crypt:$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC\nold:$apr1$abc$def\n";
+
+    #[test]
+    fn a_password_is_known_however_it_is_stored() {
+        let cases = [
+            ("plain", "open", true),
+            ("plain", "Open", false),
+            ("sha", "password", true),
+            ("sha", "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", false),
+            ("crypt", "myPassword", true),
+            ("crypt", "mypassword", false),
+            ("old", "$apr1$abc$def", false),
+            ("nobody", "", false),
+            ("# users", "", false),
+        ];
+        for (user, password, expected) in cases {
+            assert_eq!(knows(LINES, user, password), expected, "{user} {password}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_checked_is_told_before_anybody_is_turned_away() {
+        assert!(check("a:b").is_ok());
+        assert!(check("a").is_err_and(|e| e.contains("entry 1")));
+        assert!(check(LINES).is_err_and(|e| e.contains("\"old\"") && e.contains("bcrypt")));
+    }
+}

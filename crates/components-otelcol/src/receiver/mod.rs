@@ -1,0 +1,3 @@
+//! Components that take data from clients.
+
+pub mod otlp;

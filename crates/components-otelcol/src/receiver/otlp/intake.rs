@@ -1,0 +1,157 @@
+//! What requests of both protocols come to: checked bytes, one batch, all consumers.
+//!
+//! Invariant: a client hears of success only when every consumer of the signal has its request; what is not a
+//! request never gets behind this point.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use component::otel::{MetricsLevel, OtelFanout};
+use component::{BuildCx, Error, Fanout, Signal};
+use http::{HeaderMap, StatusCode};
+use net::server::{Budget, Peer, Refusal, taken};
+use parking_lot::Mutex;
+use signal::otlp::{
+    ClientMetadata, LogsSignal, MetricsSignal, Otlp, OtlpBatch, OtlpRequest, OtlpSignal, Packed, TracesSignal,
+};
+use tokio::time::Instant;
+use wire::otlp::{Readable, Schematic, check};
+
+use super::args::Args;
+use super::http::HttpConfig;
+use super::metrics::Metrics;
+
+/// Bytes that the requests of one receiver may hold together; more wait.
+pub(super) const BUDGET: usize = 512 << 20;
+
+/// A signal that this receiver takes.
+pub(super) trait Taken: Schematic + Readable + OtlpSignal {
+    /// Its consumers.
+    fn fanout(config: &Config) -> &Fanout<Otlp<Self>>
+    where
+        Otlp<Self>: Signal;
+}
+
+impl Taken for TracesSignal {
+    fn fanout(config: &Config) -> &Fanout<Otlp<Self>> {
+        &config.fanout.traces
+    }
+}
+
+impl Taken for MetricsSignal {
+    fn fanout(config: &Config) -> &Fanout<Otlp<Self>> {
+        &config.fanout.metrics
+    }
+}
+
+impl Taken for LogsSignal {
+    fn fanout(config: &Config) -> &Fanout<Otlp<Self>> {
+        &config.fanout.logs
+    }
+}
+
+/// What of the arguments can change while requests are under way.
+pub(super) struct Config {
+    pub(super) fanout: OtelFanout,
+    pub(super) level: MetricsLevel,
+    /// Whether the metadata of calls is noted.
+    pub(super) grpc_metadata: bool,
+    pub(super) http: Option<HttpConfig>,
+}
+
+impl Config {
+    pub(super) fn new(args: &Args) -> Result<Self, Error> {
+        Ok(Self {
+            fanout: args.output.fanout()?,
+            level: args.debug_metrics.level,
+            grpc_metadata: args.grpc.as_ref().is_some_and(|grpc| grpc.include_metadata),
+            http: args.http.as_ref().map(HttpConfig::new),
+        })
+    }
+}
+
+/// What lives as long as the component.
+pub(super) struct Shared {
+    pub(super) config: ArcSwap<Config>,
+    pub(super) budget: Budget,
+    pub(super) metrics: Metrics,
+    pub(super) cx: BuildCx,
+    /// When the log was last told of a refusal.
+    pub(super) warned: Mutex<Option<Instant>>,
+}
+
+/// A request as it came out of its protocol.
+pub(super) struct Incoming {
+    /// `grpc` or `http`.
+    pub(super) transport: &'static str,
+    /// The serialised request.
+    pub(super) body: Bytes,
+    /// The body that it was unpacked from.
+    pub(super) packed: Option<Packed>,
+    pub(super) client: Option<Arc<ClientMetadata>>,
+}
+
+impl Shared {
+    /// Hands a request over; returns when it is taken.
+    pub(super) async fn take<S: Taken>(&self, config: &Config, incoming: Incoming) -> Result<(), Refusal>
+    where
+        Otlp<S>: Signal,
+    {
+        let Incoming { transport, body, packed, client } = incoming;
+        let items = check::<S>(&body)
+            .map_err(|e| Refusal::bad(format!("the body is not an OTLP {} request: {e}", S::NAME)))?;
+        let consumers = S::fanout(config);
+        if consumers.is_empty() {
+            // Taken out by a reload since the request was let in.
+            return Err(Refusal::busy(format!("{} are not taken any more", S::NAME)));
+        }
+        if items == 0 {
+            return Ok(());
+        }
+        let mut batch = OtlpBatch {
+            client,
+            received_ms: jiff::Timestamp::now().as_millisecond(),
+            ..OtlpBatch::default()
+        };
+        batch.requests.push(OtlpRequest::from_wire(body, items, packed));
+        self.cx.live_debug(|| format!("{items} {} received over {transport}", S::ITEMS));
+        let answer = taken(consumers.send(Otlp::new(batch))).await;
+        self.metrics.received::<S>(config.level, transport, items.into(), answer.is_ok());
+        if let Err(refusal) = &answer
+            && refusal.status == StatusCode::BAD_REQUEST
+            && self.may_warn()
+        {
+            tracing::warn!(error = refusal.why, items, signal = S::NAME, "a request was refused for good");
+        }
+        answer
+    }
+
+    /// What happens with every request must not fill the log.
+    fn may_warn(&self) -> bool {
+        let mut last = self.warned.lock();
+        let due = last.is_none_or(|at| at.elapsed() >= Duration::from_secs(60));
+        if due {
+            *last = Some(Instant::now());
+        }
+        due
+    }
+}
+
+/// A body that is worth keeping as it came: one that an exporter may send on under the same name. The other
+/// names stand for more than one format.
+pub(super) fn keep(encoding: &'static str, bytes: Bytes) -> Option<Packed> {
+    matches!(encoding, "gzip" | "zstd").then_some(Packed { encoding, bytes })
+}
+
+/// What a request says of its client. Values that are not text are left out.
+pub(super) fn client(headers: &HeaderMap, peer: Option<&Peer>) -> Arc<ClientMetadata> {
+    let text = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+    };
+    Arc::new(ClientMetadata {
+        headers: headers.iter().filter_map(text).collect(),
+        peer: peer.map(|p| p.remote.to_string()).unwrap_or_default(),
+    })
+}

@@ -1,0 +1,190 @@
+//! The `tls` block of servers.
+
+use std::sync::Arc;
+
+use component::Arguments;
+use component::eval::{Invalid, Secret};
+use net::args::{ServiceTlsArgs, TlsVersion};
+use net::{ClientAuth, ServerTls};
+
+/// `tls` of a receiver.
+#[derive(Clone, Debug, PartialEq, Arguments)]
+#[arguments(validate = Self::validate)]
+pub struct TlsServerArgs {
+    /// Not used by a server, as in Alloy; the log says so. `client_ca_file` names those who sign for clients.
+    #[arg(default)]
+    pub ca_pem: String,
+    /// Not used by a server, as in Alloy; the log says so.
+    #[arg(default)]
+    pub ca_file: String,
+    /// The server's certificate chain (PEM).
+    #[arg(default)]
+    pub cert_pem: String,
+    /// File with the certificate chain; read again when it changes.
+    #[arg(default)]
+    pub cert_file: String,
+    /// The server's private key (PEM).
+    #[arg(default)]
+    pub key_pem: Secret,
+    /// File with the private key; read again when it changes.
+    #[arg(default)]
+    pub key_file: String,
+    /// Oldest version accepted, `1.2` or `1.3`; the two before them mean 1.2.
+    #[arg(default = "TLS 1.2".to_string())]
+    pub min_version: String,
+    /// Newest version accepted.
+    #[arg(default = "TLS 1.3".to_string())]
+    pub max_version: String,
+    /// Files are looked at with every connection, so that they are never older than this.
+    #[arg(default)]
+    pub reload_interval: std::time::Duration,
+    /// Cipher suites of TLS 1.2 by their IANA names.
+    #[arg(default)]
+    pub cipher_suites: Vec<String>,
+    /// Permits what is never done: suites that are not safe are not offered.
+    #[arg(default)]
+    pub include_insecure_cipher_suites: bool,
+    /// Not used by a server, as in Alloy; the log says so.
+    #[arg(default)]
+    pub include_system_ca_certs_pool: bool,
+    /// Curves for the key exchange: `X25519`, `P256`, `P384`, `P521`, `X25519MLKEM768`.
+    #[arg(default)]
+    pub curve_preferences: Vec<String>,
+    /// File with the certificates of the authorities that must have signed those of clients.
+    #[arg(default)]
+    pub client_ca_file: String,
+    /// A key in a TPM. Refused where it is enabled.
+    #[arg(block)]
+    pub tpm: Option<TpmArgs>,
+}
+
+/// `tls > tpm`
+#[derive(Clone, Debug, Default, PartialEq, Arguments)]
+pub struct TpmArgs {
+    /// Whether the key is in a TPM.
+    #[arg(default)]
+    pub enabled: bool,
+    /// Path of the device.
+    #[arg(default)]
+    pub path: String,
+    /// Authorisation of the owner.
+    #[arg(default)]
+    pub owner_auth: String,
+    /// Authorisation.
+    #[arg(default)]
+    pub auth: String,
+}
+
+impl Default for TlsServerArgs {
+    fn default() -> Self {
+        component::eval::Arguments::defaults()
+    }
+}
+
+/// As configtls: a number alone; and as the documentation writes it.
+fn version(field: &'static str, text: &str) -> Result<Option<TlsVersion>, Invalid> {
+    Ok(match text.trim_start_matches("TLS").trim() {
+        "" => None,
+        "1.0" => Some(TlsVersion::Tls10),
+        "1.1" => Some(TlsVersion::Tls11),
+        "1.2" => Some(TlsVersion::Tls12),
+        "1.3" => Some(TlsVersion::Tls13),
+        _ => {
+            let message = format!("{text:?} is not a TLS version: use \"1.2\" or \"1.3\"");
+            return Err(Invalid::field(field, message));
+        }
+    })
+}
+
+/// Go's names are `CurveP256` and `P256` by turns.
+fn curve(name: &str) -> String {
+    if name.starts_with('P') { format!("Curve{name}") } else { name.to_owned() }
+}
+
+impl TlsServerArgs {
+    fn validate(&self) -> Result<(), Invalid> {
+        if self.tpm.as_ref().is_some_and(|tpm| tpm.enabled) {
+            return Err(Invalid::field("tpm", "keys in a TPM are not supported")
+                .with_help("use key_file, or remove the block"));
+        }
+        self.service()?.validate().map_err(|invalid| match invalid.field {
+            // What is asked of clients follows from client_ca_file here.
+            Some("client_auth_type") => Invalid { field: Some("client_ca_file"), ..invalid },
+            _ => invalid,
+        })
+    }
+
+    fn service(&self) -> Result<ServiceTlsArgs, Invalid> {
+        let verify = !self.client_ca_file.is_empty();
+        Ok(ServiceTlsArgs {
+            cert_pem: self.cert_pem.clone(),
+            cert_file: self.cert_file.clone(),
+            key_pem: self.key_pem.clone(),
+            key_file: self.key_file.clone(),
+            client_ca_file: self.client_ca_file.clone(),
+            client_auth_type: if verify {
+                ClientAuth::RequireAndVerifyClientCert
+            } else {
+                ClientAuth::NoClientCert
+            },
+            cipher_suites: self.cipher_suites.clone(),
+            curve_preferences: self.curve_preferences.iter().map(|name| curve(name)).collect(),
+            min_version: version("min_version", &self.min_version)?,
+            max_version: version("max_version", &self.max_version)?,
+            ..ServiceTlsArgs::default()
+        })
+    }
+
+    /// The server's TLS; reads no file.
+    ///
+    /// # Errors
+    /// If suites, curves or versions leave nothing to offer.
+    pub fn server(&self) -> Result<Arc<ServerTls>, net::Error> {
+        let args = self.service().map_err(|invalid| net::Error::config(invalid.message))?;
+        ServerTls::for_service(&args).map(Arc::new)
+    }
+
+    /// The arguments that change nothing in a server, for the log.
+    pub fn unused(&self) -> Vec<&'static str> {
+        [
+            ("ca_pem", !self.ca_pem.is_empty()),
+            ("ca_file", !self.ca_file.is_empty()),
+            ("include_system_ca_certs_pool", self.include_system_ca_certs_pool),
+        ]
+        .into_iter()
+        .filter_map(|(name, given)| given.then_some(name))
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(change: impl FnOnce(&mut TlsServerArgs)) -> Result<(), Option<&'static str>> {
+        let mut args =
+            TlsServerArgs { cert_file: "c".into(), key_file: "k".into(), ..TlsServerArgs::default() };
+        change(&mut args);
+        args.validate().map_err(|e| e.field)
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused_by_name() {
+        assert_eq!(with(|_| {}), Ok(()));
+        assert_eq!(with(|a| a.min_version = "1.3".into()), Ok(()));
+        assert_eq!(with(|a| a.min_version = "SSL3".into()), Err(Some("min_version")));
+        assert_eq!(with(|a| a.max_version = "1.1".into()), Err(Some("max_version")));
+        assert_eq!(with(|a| a.tpm = Some(TpmArgs { enabled: true, ..TpmArgs::default() })), Err(Some("tpm")));
+        assert!(with(|a| a.cert_file = String::new()).is_err());
+    }
+
+    #[test]
+    fn an_authority_for_clients_makes_their_certificates_mandatory() {
+        let args = TlsServerArgs { client_ca_file: "ca".into(), ..TlsServerArgs::default() };
+        let service = args.service().expect("valid");
+        assert_eq!(service.client_auth_type, ClientAuth::RequireAndVerifyClientCert);
+        let args = TlsServerArgs { ca_file: "ca".into(), ..TlsServerArgs::default() };
+        assert_eq!(args.service().expect("valid").client_auth_type, ClientAuth::NoClientCert);
+        assert_eq!(args.unused(), ["ca_file"]);
+    }
+}
