@@ -47,7 +47,11 @@ async fn what_a_client_sends_is_what_a_server_believes() {
     let file = format!("client_auth {{\nusername = \"a\"\npassword_file = {:?}\n}}\n", password.path());
     let cases = [
         (basic("username = \"a\"\npassword = \"b\"").await, "authorization", "Basic YTpi"),
-        (basic(&(file + "htpasswd {\ninline = \"a:from-file\"\n}")).await, "authorization", "Basic YTpmcm9tLWZpbGU="),
+        (
+            basic(&(file + "htpasswd {\ninline = \"a:from-file\"\n}")).await,
+            "authorization",
+            "Basic YTpmcm9tLWZpbGU=",
+        ),
         (bearer("token = \"t\"").await, "authorization", "Bearer t"),
         (bearer("token = \"t\"\nscheme = \"\"\nheader = \"X-Key\"").await, "x-key", "t"),
     ];

@@ -126,7 +126,10 @@ impl Batch {
             return refuse("sizer", "must be items or bytes");
         }
         if self.sizer() == Sizer::Bytes && self.max_size != 0 {
-            return refuse("max_size", "requests are cut by items only: set sizer = \"items\" or max_size = 0");
+            return refuse(
+                "max_size",
+                "requests are cut by items only: set sizer = \"items\" or max_size = 0",
+            );
         }
         if self.flush_timeout.is_zero() {
             return refuse("flush_timeout", "must be above 0");

@@ -24,7 +24,8 @@ macro_rules! cut {
                     // Whether the part has this resource, and this scope of it, already.
                     let mut has_resource = false;
                     for mut scope in scopes {
-                        let mut items: std::collections::VecDeque<_> = std::mem::take(&mut scope.$items).into();
+                        let mut items: std::collections::VecDeque<_> =
+                            std::mem::take(&mut scope.$items).into();
                         let mut has_scope = false;
                         while let Some(item) = items.pop_front() {
                             let (taken, rest) = $take(item, room);
@@ -58,8 +59,12 @@ macro_rules! cut {
     };
 }
 
-cut!(TracesSignal, ExportTraceServiceRequest, resource_spans, scope_spans, spans, |_| 1, |span, _| (span, None));
-cut!(LogsSignal, ExportLogsServiceRequest, resource_logs, scope_logs, log_records, |_| 1, |log, _| (log, None));
+cut!(TracesSignal, ExportTraceServiceRequest, resource_spans, scope_spans, spans, |_| 1, |span, _| (
+    span, None
+));
+cut!(LogsSignal, ExportLogsServiceRequest, resource_logs, scope_logs, log_records, |_| 1, |log, _| (
+    log, None
+));
 cut!(MetricsSignal, ExportMetricsServiceRequest, resource_metrics, scope_metrics, metrics, points, take);
 
 fn points(metric: &Metric) -> usize {
@@ -138,8 +143,11 @@ mod tests {
             assert!(counts[..counts.len() - 1].iter().all(|c| *c == most), "{most} {counts:?}");
             let flat = |parts: &[ExportTraceServiceRequest]| {
                 let all = parts.iter().flat_map(names);
-                let scopes = all.flat_map(|(r, scopes)| scopes.into_iter().map(move |(s, n)| (r.clone(), s, n)));
-                scopes.flat_map(|(r, s, n)| n.into_iter().map(move |n| (r.clone(), s.clone(), n))).collect::<Vec<_>>()
+                let scopes =
+                    all.flat_map(|(r, scopes)| scopes.into_iter().map(move |(s, n)| (r.clone(), s, n)));
+                scopes
+                    .flat_map(|(r, s, n)| n.into_iter().map(move |n| (r.clone(), s.clone(), n)))
+                    .collect::<Vec<_>>()
             };
             assert_eq!(flat(&parts), flat(std::slice::from_ref(&whole)), "{most}");
         }

@@ -52,7 +52,9 @@ pub(super) fn check(lines: &str) -> Result<(), String> {
             return Err(format!("entry {} is not user:password", number + 1));
         };
         if Stored::of(stored).is_none() {
-            return Err(format!("the password of {user:?} is stored in a way that is not supported: use bcrypt"));
+            return Err(format!(
+                "the password of {user:?} is stored in a way that is not supported: use bcrypt"
+            ));
         }
     }
     Ok(())

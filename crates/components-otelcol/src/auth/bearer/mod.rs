@@ -45,7 +45,10 @@ impl Args {
             return Err(Invalid::field("token", "must not be empty"));
         }
         if HeaderName::try_from(self.header.as_str()).is_err() {
-            return Err(Invalid::field("header", format!("{:?} cannot be the name of a header", self.header)));
+            return Err(Invalid::field(
+                "header",
+                format!("{:?} cannot be the name of a header", self.header),
+            ));
         }
         match HeaderValue::try_from(self.value()) {
             Ok(_) => Ok(()),

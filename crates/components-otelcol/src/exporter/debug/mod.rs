@@ -159,7 +159,7 @@ impl Printer {
         if !self.samplers[sampler].takes() {
             return Ok(());
         }
-        let text = render(&batch, self.verbosity).map_err(|e| Rejected::Permanent(e.to_string()))?;
+        let text = render(&batch, self.verbosity).map_err(Rejected::Permanent)?;
         let Some(outputs) = self.outputs.clone() else {
             tracing::info!("{}", text.trim_end());
             return Ok(());
@@ -233,20 +233,25 @@ impl Sampler {
     }
 }
 
-fn render<S: Written>(batch: &Otlp<S>, verbosity: Verbosity) -> Result<String, signal::otlp::Malformed> {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    let mut resources = 0;
-    let mut body = String::new();
+fn render<S: Written>(batch: &Otlp<S>, verbosity: Verbosity) -> Result<String, String> {
+    let (mut resources, mut bytes, mut body) = (0, 0, String::new());
     for request in &batch.requests {
-        let message = request.message()?;
-        resources += S::resources(message);
+        resources += count_resources(request.wire()).map_err(|error| error.to_string())?;
+        bytes += request.wire().len();
         if verbosity != Verbosity::Basic {
+            let message = request.message().map_err(|error| error.to_string())?;
             S::write(message, verbosity == Verbosity::Detailed, &mut body);
         }
     }
-    let (items, bytes): (usize, usize) = (batch.items(), batch.requests.iter().map(|r| r.wire().len()).sum());
-    let _ = writeln!(text, "{}: {resources} {}, {items} {}, {bytes} bytes", S::NAME, S::RESOURCES, S::ITEMS);
-    text.push_str(&body);
-    Ok(text)
+    let (name, items) = (S::NAME, batch.items());
+    Ok(format!("{name}: {resources} {}, {items} {}, {bytes} bytes\n{body}", S::RESOURCES, S::ITEMS))
+}
+
+/// Entries of a request's only field.
+fn count_resources(request: &[u8]) -> Result<usize, wire::proto::Error> {
+    let (mut reader, mut count) = (wire::proto::Reader::new(request), 0);
+    while let Some(field) = reader.next_field()? {
+        count += usize::from(field.number == 1);
+    }
+    Ok(count)
 }

@@ -72,6 +72,16 @@ fn traces_are_written_as_the_verbosity_says() {
 }
 
 #[test]
+fn a_line_a_batch_needs_no_decoding() {
+    let bytes = traces().requests[0].wire().clone();
+    let batch = Otlp::of(OtlpRequest::<TracesSignal>::from_wire(bytes, 1, None));
+    assert!(
+        render(&batch, Verbosity::Basic).expect("counted").starts_with("traces: 1 resource spans, 1 spans")
+    );
+    assert!(!batch.requests[0].is_decoded());
+}
+
+#[test]
 fn logs_and_metrics_are_written() {
     let record = LogRecord {
         body: Some(AnyValue { value: Some(Value::StringValue("hello".into())) }),

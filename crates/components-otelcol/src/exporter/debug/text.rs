@@ -20,8 +20,6 @@ use crate::value;
 pub(super) trait Written: OtlpSignal {
     /// What its top level is called.
     const RESOURCES: &'static str;
-    /// Entries of the top level.
-    fn resources(request: &Self::Request) -> usize;
     /// Writes a request, a line an item or in full.
     fn write(request: &Self::Request, detailed: bool, out: &mut String);
 }
@@ -89,10 +87,6 @@ fn time(ns: u64) -> String {
 impl Written for TracesSignal {
     const RESOURCES: &'static str = "resource spans";
 
-    fn resources(request: &Self::Request) -> usize {
-        request.resource_spans.len()
-    }
-
     fn write(request: &Self::Request, detailed: bool, out: &mut String) {
         for (at, r) in request.resource_spans.iter().enumerate() {
             resource(out, detailed, at, r.resource.as_ref(), &r.schema_url);
@@ -155,10 +149,6 @@ fn full_span(out: &mut String, at: usize, span: &Span) {
 impl Written for LogsSignal {
     const RESOURCES: &'static str = "resource logs";
 
-    fn resources(request: &Self::Request) -> usize {
-        request.resource_logs.len()
-    }
-
     fn write(request: &Self::Request, detailed: bool, out: &mut String) {
         for (at, r) in request.resource_logs.iter().enumerate() {
             resource(out, detailed, at, r.resource.as_ref(), &r.schema_url);
@@ -199,10 +189,6 @@ fn full_record(out: &mut String, at: usize, record: &LogRecord) {
 
 impl Written for MetricsSignal {
     const RESOURCES: &'static str = "resource metrics";
-
-    fn resources(request: &Self::Request) -> usize {
-        request.resource_metrics.len()
-    }
 
     fn write(request: &Self::Request, detailed: bool, out: &mut String) {
         for (at, r) in request.resource_metrics.iter().enumerate() {

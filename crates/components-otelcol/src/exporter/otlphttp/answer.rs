@@ -25,7 +25,8 @@ pub(super) fn judge(response: Response) -> BoxFuture<'static, Verdict> {
     Box::pin(async move {
         let status = response.status();
         if status.is_success() {
-            let is_json = response.content_type().is_some_and(|t| t.trim_start().starts_with("application/json"));
+            let is_json =
+                response.content_type().is_some_and(|t| t.trim_start().starts_with("application/json"));
             // Whatever comes after a success is no reason to send the same again.
             let body = response.bytes(LARGEST).await.unwrap_or_default();
             let (rejected, message) = partial(&body, is_json).unwrap_or_default();
@@ -99,7 +100,10 @@ mod tests {
         let proto = ExportLogsServiceResponse { partial_success }.encode_to_vec();
         assert_eq!(partial(&proto, false), Some((3, "late".into())));
         for (json, expected) in [
-            (r#"{"partialSuccess":{"rejectedLogRecords":"3","errorMessage":"late"}}"#, Some((3, "late".into()))),
+            (
+                r#"{"partialSuccess":{"rejectedLogRecords":"3","errorMessage":"late"}}"#,
+                Some((3, "late".into())),
+            ),
             (r#"{"partialSuccess":{"rejectedSpans":2}}"#, Some((2, String::new()))),
             (r#"{"partialSuccess":{}}"#, Some((0, String::new()))),
             ("{}", None),

@@ -6,10 +6,10 @@ use std::time::Duration;
 use component::eval::{Invalid, Size};
 use component::otel::DebugMetrics;
 use component::{ArgEnum, Arguments};
+use http::HeaderValue;
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, TRANSFER_ENCODING,
 };
-use http::HeaderValue;
 use net::Url;
 use net::args::HttpClientArgs;
 use wire::compress::Encoding;

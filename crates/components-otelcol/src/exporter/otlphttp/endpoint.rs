@@ -100,7 +100,12 @@ impl delivery::Endpoint for Endpoint {
             let drained = queue.drain(DRAIN.max(deadline)).await;
             if drained.dropped.items > 0 {
                 let (url, items) = (&self.plan.shown_url, drained.dropped.items);
-                tracing::error!(url, signal = self.plan.kind.name(), items, "data was lost: it could not be sent in time");
+                tracing::error!(
+                    url,
+                    signal = self.plan.kind.name(),
+                    items,
+                    "data was lost: it could not be sent in time"
+                );
             }
         }
         metrics.hide_queue(self.id);

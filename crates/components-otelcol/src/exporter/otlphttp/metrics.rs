@@ -47,7 +47,11 @@ impl Metrics {
         });
         let showing = Arc::downgrade(&all);
         metrics.register(Computed::new("otelcol_exporter", move || {
-            showing.upgrade().filter(|m| m.shown.load(Ordering::Relaxed)).map(|m| m.families()).unwrap_or_default()
+            showing
+                .upgrade()
+                .filter(|m| m.shown.load(Ordering::Relaxed))
+                .map(|m| m.families())
+                .unwrap_or_default()
         }));
         all
     }
@@ -111,7 +115,12 @@ impl Metrics {
             }
         }
         let help = "Items that were given up, by reason.";
-        families.push(family("otelcol_exporter_dropped_items_total", help, proto::MetricType::COUNTER, dropped));
+        families.push(family(
+            "otelcol_exporter_dropped_items_total",
+            help,
+            proto::MetricType::COUNTER,
+            dropped,
+        ));
         families.extend(self.queue_families());
         families.retain(|family| !family.get_metric().is_empty());
         families
@@ -174,7 +183,12 @@ enum Value {
     Gauge(u64),
 }
 
-fn family(name: &str, help: &str, kind: proto::MetricType, metrics: Vec<proto::Metric>) -> proto::MetricFamily {
+fn family(
+    name: &str,
+    help: &str,
+    kind: proto::MetricType,
+    metrics: Vec<proto::Metric>,
+) -> proto::MetricFamily {
     let mut family = proto::MetricFamily::default();
     family.set_name(name.into());
     family.set_help(help.into());

@@ -221,11 +221,7 @@ fn debug_item(name: &str, stats: &delivery::Stats) -> Item {
     let figures = stats.figures().into_iter().map(|(name, value)| attribute(name, Value::from(value)));
     let error =
         stats.last_error.iter().map(|error| attribute("last_error", Value::from(error.text.as_str())));
-    Item::Block {
-        name: "signal".into(),
-        label: Some(name.to_string()),
-        body: figures.chain(error).collect(),
-    }
+    Item::Block { name: "signal".into(), label: Some(name.to_string()), body: figures.chain(error).collect() }
 }
 
 /// One generation of the way in of a signal.

@@ -11,7 +11,7 @@ use net::{ClientOptions, Poster, Url, shown_url};
 use super::args::{self, Args};
 use super::transport::Writing;
 use crate::auth::Handler;
-use crate::exporter::args::{Sizer, SendingQueue};
+use crate::exporter::args::{SendingQueue, Sizer};
 use crate::signals::Kind;
 
 /// No limit: longer than any program runs. What waits is bounded by the queue's size, and gives up by

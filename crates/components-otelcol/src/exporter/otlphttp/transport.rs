@@ -163,7 +163,13 @@ impl Courier {
     }
 
     /// The time for repeating is over. Of requests that were tried one by one some may have been taken.
-    fn give_up(&self, records: &[Record], progress: &Progress, reason: &'static str, message: &str) -> Outcome {
+    fn give_up(
+        &self,
+        records: &[Record],
+        progress: &Progress,
+        reason: &'static str,
+        message: &str,
+    ) -> Outcome {
         let message = format!("given up after max_elapsed_time: {message}");
         if progress.done.contains(&true)
             && let Ok(opened) = open(&records[0])
@@ -201,7 +207,8 @@ impl Courier {
             Ok(body) => self.post(&headers, body).await,
             Err(message) => return damaged(message),
         };
-        if matches!(verdict, Verdict::Refused { in_parts: true, .. }) && records.len() == 1 && parts.len() > 1 {
+        if matches!(verdict, Verdict::Refused { in_parts: true, .. }) && records.len() == 1 && parts.len() > 1
+        {
             progress.done = vec![false; parts.len()];
             return self.one_by_one(&headers, &parts, identity, progress).await;
         }
@@ -287,7 +294,14 @@ impl Courier {
         if told_at.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
             *told_at = Some(Instant::now());
             let (url, signal) = (&self.shown_url, self.kind.name());
-            tracing::warn!(url, signal, items, reason, error = message, "the back end has said something about a part of a request");
+            tracing::warn!(
+                url,
+                signal,
+                items,
+                reason,
+                error = message,
+                "the back end has said something about a part of a request"
+            );
         }
     }
 }

@@ -59,7 +59,8 @@ async fn a_redirect_that_keeps_the_post_is_followed() {
 
 #[tokio::test]
 async fn retry_after_is_waited_for() {
-    let reply = Reply::Answer { status: 503, headers: vec![("retry-after", "1".into())], body: String::new() };
+    let reply =
+        Reply::Answer { status: 503, headers: vec![("retry-after", "1".into())], body: String::new() };
     for queue in ["", "sending_queue {\nenabled = false\n}"] {
         let backend = Backend::first([reply.clone()]).await;
         let running = start(&body(&backend.base(), "", queue)).await;
@@ -156,7 +157,8 @@ async fn a_failure_between_requests_that_are_tried_one_by_one_sends_none_twice()
 async fn a_request_is_given_up_after_its_time_and_the_next_one_has_its_own() {
     let backend = Backend::start(|_| status(503)).await;
     let retry = "retry_on_failure {\ninitial_interval = \"1ms\"\nmax_interval = \"5ms\"\nmax_elapsed_time = \"60ms\"\n}\n";
-    let running = start(&body(&backend.base(), "", &format!("{retry}sending_queue {{\nnum_consumers = 1\n}}"))).await;
+    let running =
+        start(&body(&backend.base(), "", &format!("{retry}sending_queue {{\nnum_consumers = 1\n}}"))).await;
     running.push([1, 2]).await;
     running.eventually("given up", |r| r.dropped("unavailable") == 2.0).await;
     let tries = |n: u64| backend.all().iter().filter(|p| numbers(p) == [n]).count();

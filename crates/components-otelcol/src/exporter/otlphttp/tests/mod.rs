@@ -14,10 +14,10 @@ use component::testkit::{Harness, Names, Refused};
 use component::{ComponentDef, Services};
 use net::testkit::{Backend, Posted};
 use prost::Message as _;
+use signal::OtlpLogs;
 use signal::otlp::proto::collector::logs::v1::ExportLogsServiceRequest;
 use signal::otlp::proto::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use signal::otlp::{LogsSignal, Otlp, OtlpBatch, OtlpRequest};
-use signal::OtlpLogs;
 use wire::compress::{Encoding, decompress};
 
 use super::OtlpHttp;

@@ -23,8 +23,12 @@ async fn every_signal_goes_where_it_belongs() {
             "/own" => format!("metrics_endpoint = \"{}/own\"", backend.base()),
             _ => String::new(),
         };
-        let running =
-            start(&body(&(backend.base() + slash), "headers = { \"X-Mine\" = \"1\", \"Content-Type\" = \"x\" }", &own)).await;
+        let running = start(&body(
+            &(backend.base() + slash),
+            "headers = { \"X-Mine\" = \"1\", \"Content-Type\" = \"x\" }",
+            &own,
+        ))
+        .await;
         running.push([1]).await;
         let spans = vec![Span { name: "s".into(), ..Span::default() }];
         let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
@@ -166,7 +170,12 @@ async fn credentials_are_sent_with_every_request() {
     let basic = "username = \"a\"\npassword = \"b\"";
     for (definition, inside, name, expected) in [
         (component::ComponentDef::pure::<auth::basic::Basic>(), basic, "authorization", "Basic YTpi"),
-        (component::ComponentDef::pure::<auth::bearer::Bearer>(), "token = \"t\"", "authorization", "Bearer t"),
+        (
+            component::ComponentDef::pure::<auth::bearer::Bearer>(),
+            "token = \"t\"",
+            "authorization",
+            "Bearer t",
+        ),
         (
             component::ComponentDef::pure::<auth::headers::Headers>(),
             "header {\nkey = \"X-Key\"\nvalue = \"v\"\n}",
