@@ -148,7 +148,12 @@ fn unsnap(body: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
 
 /// Compresses what `parts` are one after the other, and appends it to `out`; `None` is the level that the format's
 /// own tools use. Fails only for what the format cannot hold or for a level that it does not have.
-pub fn compress(encoding: Encoding, level: Option<i32>, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Error> {
+pub fn compress(
+    encoding: Encoding,
+    level: Option<i32>,
+    parts: &[&[u8]],
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
     let before = out.len();
     let written = match encoding {
         Encoding::Identity => write_all(&mut *out, parts).map(drop),
@@ -187,9 +192,9 @@ fn write_all<W: Write>(mut into: W, parts: &[&[u8]]) -> std::io::Result<W> {
 }
 
 fn deflate_level(level: Option<i32>) -> flate2::Compression {
-    level.and_then(|l| u32::try_from(l).ok()).map_or_else(flate2::Compression::default, |l| {
-        flate2::Compression::new(l.min(9))
-    })
+    level
+        .and_then(|l| u32::try_from(l).ok())
+        .map_or_else(flate2::Compression::default, |l| flate2::Compression::new(l.min(9)))
 }
 
 /// A snappy block compressor that keeps its tables from one body to the next.

@@ -9,10 +9,12 @@ mod tls;
 
 use std::time::Duration;
 
-use component::Arguments;
-use component::eval::{Invalid, Size, Value};
+use component::eval::{Invalid, Size};
+use component::{Arguments, Error};
 use net::ServerOptions;
 use net::grpc::PREFIX;
+
+use crate::auth::Handler;
 
 pub use cors::{CorsArgs, CorsPolicy};
 pub use tls::TlsServerArgs;
@@ -44,9 +46,8 @@ pub struct GrpcServerArgs {
     /// Bytes of answers that may wait for the client to take them; the HTTP/2 library's own limit where it is 0.
     #[arg(default)]
     pub write_buffer_size: Size,
-    /// Who may send. No handler can be made yet: the argument is refused.
-    #[arg(code_type = "capsule(otelcol.Handler)", type_name = "otelcol.Handler")]
-    pub auth: Option<Value>,
+    /// Who may send: the handler of an `otelcol.auth` component that checks clients. Everybody where it is absent.
+    pub auth: Option<Handler>,
     /// Notes the metadata of calls for the components below.
     #[arg(default)]
     pub include_metadata: bool,
@@ -108,9 +109,8 @@ pub struct HttpServerArgs {
     /// Address to listen on, `host:port`; an empty host stands for all addresses.
     #[arg(default = "0.0.0.0:4318".to_string())]
     pub endpoint: String,
-    /// Who may send. No handler can be made yet: the argument is refused.
-    #[arg(code_type = "capsule(otelcol.Handler)", type_name = "otelcol.Handler")]
-    pub auth: Option<Value>,
+    /// Who may send: the handler of an `otelcol.auth` component that checks clients. Everybody where it is absent.
+    pub auth: Option<Handler>,
     /// Largest body, both as it is sent and decompressed; 0 means 20MiB.
     #[arg(default = Size::mib(20))]
     pub max_request_body_size: Size,
@@ -186,13 +186,12 @@ pub fn endpoint(text: &str) -> Result<(&str, u16), Invalid> {
     Ok((host, port))
 }
 
-fn no_auth(auth: Option<&Value>) -> Result<(), Invalid> {
-    match auth {
-        None | Some(Value::Null) => Ok(()),
-        Some(_) => {
-            let message = "auth is not available yet: no component makes a handler for servers";
-            Err(Invalid::field("auth", message)
-                .with_help("ask for client certificates (tls > client_ca_file) instead"))
+fn for_servers(auth: Option<&Handler>) -> Result<(), Error> {
+    match auth.filter(|handler| !handler.is_for_servers()) {
+        None => Ok(()),
+        Some(handler) => {
+            let message = format!("{} cannot check requests of clients", handler.owner());
+            Err(Error::argument("auth", message))
         }
     }
 }
@@ -210,7 +209,6 @@ impl GrpcServerArgs {
     /// Rules across attributes.
     pub fn validate(&self) -> Result<(), Invalid> {
         endpoint(&self.endpoint)?;
-        no_auth(self.auth.as_ref())?;
         if self.transport != "tcp" {
             let message = format!("the transport {:?} is not supported", self.transport);
             return Err(Invalid::field("transport", message).with_help("use \"tcp\" or remove the argument"));
@@ -233,14 +231,15 @@ impl GrpcServerArgs {
     /// The server. Reads no file.
     ///
     /// # Errors
-    /// If the TLS arguments do not work together.
-    pub fn options(&self) -> Result<ServerOptions, net::Error> {
+    /// If the TLS arguments do not work together, or `auth` is one for clients.
+    pub fn options(&self) -> Result<ServerOptions, Error> {
+        for_servers(self.auth.as_ref())?;
         let keepalive = self
             .keepalive
             .clone()
             .unwrap_or_default()
             .server_parameters
-            .unwrap_or_else(|| component::eval::Arguments::defaults());
+            .unwrap_or_else(component::eval::Arguments::defaults);
         let stream_window = window(self.read_buffer_size, 65_535);
         Ok(ServerOptions {
             tls: self.tls.as_ref().map(TlsServerArgs::server).transpose()?,
@@ -270,7 +269,6 @@ impl HttpServerArgs {
     /// Rules across attributes.
     pub fn validate(&self) -> Result<(), Invalid> {
         endpoint(&self.endpoint)?;
-        no_auth(self.auth.as_ref())?;
         if let Some(unknown) = self.compression_algorithms.iter().find(|a| !ENCODINGS.contains(&a.as_str())) {
             let message = format!("{unknown:?} is not a compression: use {}", ENCODINGS[1..].join(", "));
             return Err(Invalid::field("compression_algorithms", message));
@@ -292,8 +290,9 @@ impl HttpServerArgs {
     /// The server. Reads no file.
     ///
     /// # Errors
-    /// If the TLS arguments do not work together.
-    pub fn options(&self) -> Result<ServerOptions, net::Error> {
+    /// If the TLS arguments do not work together, or `auth` is one for clients.
+    pub fn options(&self) -> Result<ServerOptions, Error> {
+        for_servers(self.auth.as_ref())?;
         Ok(ServerOptions {
             tls: self.tls.as_ref().map(TlsServerArgs::server).transpose()?,
             max_body: self.max_body(),
@@ -367,8 +366,6 @@ mod tests {
         };
         assert_eq!(grpc(|_| {}), Ok(()));
         assert_eq!(grpc(|a| a.transport = "unix".into()), Err(Some("transport")));
-        assert_eq!(grpc(|a| a.auth = Some(Value::from(1_u64))), Err(Some("auth")));
-        assert_eq!(grpc(|a| a.auth = Some(Value::Null)), Ok(()));
         assert_eq!(grpc(|a| a.max_recv_msg_size = Size(1 << 33)), Err(Some("max_recv_msg_size")));
         let policy = KeepalivePolicy { min_time: Duration::from_secs(301), permit_without_stream: true };
         assert_eq!(policy.validate().map_err(|e| e.field), Err(Some("min_time")));

@@ -63,6 +63,11 @@ pub trait Service: Send + Sync + 'static {
     /// Whether there is such a method; asked before anything of a message is read.
     fn serves(&self, method: &str) -> bool;
 
+    /// Whether a caller may call; asked before anything of a message is read.
+    fn admit<'a>(&'a self, _headers: &'a HeaderMap) -> BoxFuture<'a, Result<(), Status>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Answers one call with a serialised message.
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Bytes, Status>>;
 
@@ -129,6 +134,7 @@ impl<S: Service> Grpc<S> {
     }
 
     async fn call(&self, request: Request<RequestBody>, size: &mut usize) -> Result<Bytes, Status> {
+        self.service.admit(request.headers()).await?;
         let encoding = encoding(request.headers())?;
         let (head, body) = request.into_parts();
         let mut room = self.limits.budget.room();

@@ -73,7 +73,9 @@ impl ClientTls {
     pub(crate) fn with(self, extras: &TlsExtras) -> Result<Self, Error> {
         extras.provider()?;
         if versions(self.min_version, extras.max_version).is_empty() {
-            return Err(Error::config("no TLS version that is supported lies between min_version and max_version"));
+            return Err(Error::config(
+                "no TLS version that is supported lies between min_version and max_version",
+            ));
         }
         Ok(Self { extras: extras.clone(), ..self })
     }

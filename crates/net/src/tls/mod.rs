@@ -17,8 +17,8 @@ use rustls::{CipherSuite, NamedGroup, SupportedProtocolVersion};
 use crate::args::TlsVersion;
 use crate::error::Error;
 
-pub use client::TlsExtras;
 pub(crate) use client::ClientTls;
+pub use client::TlsExtras;
 pub(crate) use files::Fingerprint;
 pub use server::{ServerStream, ServerTls};
 

@@ -49,6 +49,9 @@ impl Service for Echo {
     }
 }
 
+/// Method, metadata, body, and the code that comes of them.
+type Case = (&'static str, Vec<(&'static str, &'static str)>, Vec<u8>, Code);
+
 struct Bench {
     server: Server,
     finished: Arc<Mutex<Vec<(String, Code, usize)>>>,
@@ -149,7 +152,7 @@ async fn every_failure_has_its_status_in_the_headers() {
     twice.extend(framed(0, b"two"));
     let large = framed(0, &vec![0; LIMIT + 1]);
     let (say, snappy) = ("/test.Echo/Say", ("grpc-encoding", "snappy"));
-    let cases: Vec<(&str, Vec<(&str, &str)>, Vec<u8>, Code)> = vec![
+    let cases: Vec<Case> = vec![
         ("/test.Other/Say", vec![], framed(0, b""), Code::Unimplemented),
         ("/test.Echo/Fail", vec![], framed(0, b""), Code::Unavailable),
         (say, vec![("grpc-encoding", "br")], framed(1, b"x"), Code::Unimplemented),

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use component::{BoxFuture, Signal};
+use http::{HeaderMap, StatusCode};
 use net::grpc::{Call, Code, Finished, Service, Status};
 use signal::otlp::{LogsSignal, MetricsSignal, Otlp, TracesSignal};
 
-use super::intake::{Config, Incoming, Shared, Taken, client, keep};
+use super::intake::{Config, Incoming, Shared, Taken, admit, client, keep};
 
 const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
@@ -25,6 +26,16 @@ impl Service for Export {
             LOGS => !fanout.logs.is_empty(),
             _ => false,
         }
+    }
+
+    fn admit<'a>(&'a self, headers: &'a HeaderMap) -> BoxFuture<'a, Result<(), Status>> {
+        Box::pin(async move {
+            let config = self.0.config.load_full();
+            admit(config.grpc_auth.as_ref(), headers).await.map_err(|refusal| {
+                let known = refusal.status == StatusCode::UNAUTHORIZED;
+                Status::new(if known { Code::Unauthenticated } else { Code::Internal }, refusal.why)
+            })
+        })
     }
 
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Bytes, Status>> {

@@ -16,7 +16,8 @@ use wire::compress::{self, Encoding, decompress, most};
 use wire::otlp::from_json;
 
 use super::args::HttpArgs;
-use super::intake::{Config, Incoming, Shared, Taken, client, keep};
+use super::intake::{Config, Incoming, Shared, Taken, admit, client, keep};
+use crate::auth::Handler;
 use crate::server::CorsPolicy;
 
 /// The `http` block at work.
@@ -26,6 +27,8 @@ pub(super) struct HttpConfig {
     encodings: Vec<String>,
     cors: Option<CorsPolicy>,
     max_body: usize,
+    /// Who may post; everybody where it is absent.
+    auth: Option<Handler>,
     include_metadata: bool,
     keep_alives: bool,
 }
@@ -37,6 +40,7 @@ impl HttpConfig {
             encodings: args.server.compression_algorithms.iter().map(|a| a.to_ascii_lowercase()).collect(),
             cors: args.server.cors.as_ref().and_then(CorsPolicy::new),
             max_body: args.server.max_body(),
+            auth: args.server.auth.clone(),
             include_metadata: args.server.include_metadata,
             keep_alives: args.server.keep_alives_enabled,
         }
@@ -82,6 +86,8 @@ impl Media {
             StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
             StatusCode::PAYLOAD_TOO_LARGE => Code::ResourceExhausted,
             StatusCode::REQUEST_TIMEOUT => Code::DeadlineExceeded,
+            StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+            StatusCode::INTERNAL_SERVER_ERROR => Code::Internal,
             _ => Code::InvalidArgument,
         };
         let status = Status::new(code, refusal.why.clone());
@@ -187,6 +193,10 @@ impl Post {
             let mut response = refusal.response();
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
             return response;
+        }
+        if let Err(refusal) = admit(http.auth.as_ref(), &head.headers).await {
+            let media = Media::of(&head.headers);
+            return media.map_or_else(|_| refusal.response(), |media| media.failure(&refusal));
         }
         let (media, encoding) = match (Media::of(&head.headers), http.encoding(&head.headers)) {
             (Ok(media), Ok(encoding)) => (media, encoding),

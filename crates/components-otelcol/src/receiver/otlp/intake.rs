@@ -22,6 +22,7 @@ use wire::otlp::{Readable, Schematic, check};
 use super::args::Args;
 use super::http::HttpConfig;
 use super::metrics::Metrics;
+use crate::auth::{Denied, Handler};
 
 /// Bytes that the requests of one receiver may hold together; more wait.
 pub(super) const BUDGET: usize = 512 << 20;
@@ -58,6 +59,8 @@ pub(super) struct Config {
     pub(super) level: MetricsLevel,
     /// Whether the metadata of calls is noted.
     pub(super) grpc_metadata: bool,
+    /// Who may call; everybody where it is absent.
+    pub(super) grpc_auth: Option<Handler>,
     pub(super) http: Option<HttpConfig>,
 }
 
@@ -67,6 +70,7 @@ impl Config {
             fanout: args.output.fanout()?,
             level: args.debug_metrics.level,
             grpc_metadata: args.grpc.as_ref().is_some_and(|grpc| grpc.include_metadata),
+            grpc_auth: args.grpc.as_ref().and_then(|grpc| grpc.auth.clone()),
             http: args.http.as_ref().map(HttpConfig::new),
         })
     }
@@ -137,6 +141,21 @@ impl Shared {
         }
         due
     }
+}
+
+/// Whether a client may send.
+///
+/// # Errors
+/// 401 where it is not known, 500 where that cannot be found out now.
+pub(super) async fn admit(auth: Option<&Handler>, headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(auth) = auth else { return Ok(()) };
+    auth.check(headers).await.map_err(|denied| match denied {
+        Denied::Unauthenticated(why) => Refusal::new(StatusCode::UNAUTHORIZED, why),
+        Denied::Broken(why) => {
+            tracing::warn!(error = why, "clients cannot be checked");
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "clients cannot be checked now")
+        }
+    })
 }
 
 /// A body that is worth keeping as it came: one that an exporter may send on under the same name. The other

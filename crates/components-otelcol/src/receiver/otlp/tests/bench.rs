@@ -172,18 +172,36 @@ impl Caller {
         Self { sender, port }
     }
 
+    fn request(
+        &self,
+        method: &str,
+        headers: &[(&'static str, &str)],
+        frame: Vec<u8>,
+    ) -> Request<Full<Bytes>> {
+        let uri = format!("http://127.0.0.1:{}{method}", self.port);
+        let mut request = Request::post(uri).header("content-type", "application/grpc");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(Full::new(frame.into())).expect("a request")
+    }
+
+    /// Opens a call and resets it at once; `false` when the server has had enough of that.
+    pub(super) async fn give_up(&mut self, method: &str, frame: Vec<u8>) -> bool {
+        let request = self.request(method, &[], frame);
+        let sending = self.sender.send_request(request);
+        let answer = tokio::time::timeout(std::time::Duration::ZERO, sending).await;
+        tokio::task::yield_now().await;
+        !matches!(answer, Ok(Err(_)))
+    }
+
     pub(super) async fn call(
         &mut self,
         method: &str,
         headers: &[(&'static str, &str)],
         frame: Vec<u8>,
     ) -> Status {
-        let uri = format!("http://127.0.0.1:{}{method}", self.port);
-        let mut request = Request::post(uri).header("content-type", "application/grpc");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Full::new(frame.into())).expect("a request");
+        let request = self.request(method, headers, frame);
         let response = self.sender.send_request(request).await.expect("an answer");
         assert_eq!(response.status(), StatusCode::OK);
         let (head, body) = response.into_parts();

@@ -2,14 +2,17 @@
 
 mod bench;
 mod reload;
+mod sdk;
+mod tls;
 
-use component::Rejected;
-use component::Services;
+use component::eval::Value;
 use component::testkit::{Harness, Names, Refused};
+use component::{ComponentDef, Rejected, Services};
 use net::grpc::{Code, Status};
 use prost::Message;
 use signal::otlp::proto::collector::metrics::v1::ExportMetricsServiceRequest;
 use signal::otlp::proto::collector::trace::v1::ExportTraceServiceRequest;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use bench::{ALL, Bench, DEFINITION, METHODS, PATHS, frame, gzip, requests, send, traces};
 
@@ -172,7 +175,8 @@ async fn only_the_protocols_whose_block_is_there_listen() {
 
 #[tokio::test]
 async fn hostile_payloads_are_the_problem_of_their_sender_alone() {
-    let bench = Bench::start().await;
+    let small = ["max_recv_msg_size = \"1MiB\"", "max_request_body_size = \"1MiB\""];
+    let bench = Bench::with(small[0], small[1], ALL).await;
     let [(wire, json), ..] = requests();
     let deep = (0..200).fold(Vec::new(), |inner, _| {
         let value = frame_field(5, &inner);
@@ -204,8 +208,8 @@ async fn hostile_payloads_are_the_problem_of_their_sender_alone() {
     let encoded = |word: &str| format!("{PROTOBUF}Content-Encoding: {word}\r\n");
     for (headers, body, expected) in [
         (encoded("gzip"), b"no gzip".to_vec(), 400),
-        (encoded("gzip"), gzip(&vec![0; 30 << 20]), 413),
-        (encoded("zstd"), zstd::encode_all(&vec![0; 30 << 20][..], 1).expect("memory"), 413),
+        (encoded("gzip"), gzip(&vec![0; 2 << 20]), 413),
+        (encoded("zstd"), zstd::encode_all(&vec![0; 2 << 20][..], 1).expect("memory"), 413),
         (encoded("snappy"), vec![0xff, 0xff, 0xff, 0xff, 0x0f], 413),
         (encoded("lz4"), wire.clone(), 415),
         (encoded("br"), wire.clone(), 415),
@@ -218,7 +222,7 @@ async fn hostile_payloads_are_the_problem_of_their_sender_alone() {
         let answer = bench.post(PATHS[0], &headers, &body).await;
         assert_eq!(answer.status, expected, "{headers} {answer:?}");
     }
-    let bomb = frame(1, &gzip(&vec![0; 5 << 20]));
+    let bomb = frame(1, &gzip(&vec![0; 2 << 20]));
     let status = bench.call(METHODS[0], &[("grpc-encoding", "gzip")], bomb).await;
     assert_eq!(status.code, Code::ResourceExhausted);
     assert_eq!(send(bench.http, "GET /v1/traces HTTP/1.1\r\n", b"").await.status, 405);
@@ -262,6 +266,34 @@ async fn the_limits_of_the_configuration_hold_before_and_after_decompression() {
 }
 
 #[tokio::test]
+async fn a_body_that_does_not_come_is_given_up_in_time() {
+    let bench = Bench::with("", "read_timeout = \"50ms\"", ALL).await;
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", bench.http)).await.expect("listening");
+    let head = format!("POST /v1/traces HTTP/1.1\r\nHost: x\r\n{PROTOBUF}Content-Length: 10\r\n\r\nab");
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("an answer and the end");
+    assert!(answer.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test]
+async fn calls_that_are_given_up_at_once_cost_nobody_else_anything() {
+    let bench = Bench::start().await;
+    let wire = &requests()[0].0;
+    for _ in 0..3 {
+        let mut rude = bench::Caller::connect(bench.grpc).await;
+        for _ in 0..200 {
+            if !rude.give_up(METHODS[0], frame(0, wire)).await {
+                break;
+            }
+        }
+    }
+    bench.sinks.take();
+    assert_eq!(bench.call(METHODS[0], &[], frame(0, wire)).await.code, Code::Ok);
+    assert!(!bench.sinks.take().is_empty());
+}
+
+#[tokio::test]
 async fn headers_are_noted_only_where_that_is_asked_for() {
     let bench = Bench::with("include_metadata = true", "", ALL).await;
     let wire = &requests()[0].0;
@@ -274,6 +306,46 @@ async fn headers_are_noted_only_where_that_is_asked_for() {
     assert_eq!(client.values("x-scope-orgid").collect::<Vec<_>>(), ["a"]);
     assert!(client.peer.starts_with("127.0.0.1:") && batches[0].received_ms > 0);
     assert!(batches[1].client.is_none());
+}
+
+#[tokio::test]
+async fn only_clients_that_the_handler_knows_may_send() {
+    let handler = |definition: component::ComponentDef, body: &'static str| async move {
+        let harness = Harness::start(definition, body, Names::default()).await;
+        match harness.node.exports() {
+            Value::Object(fields) => fields.get("handler").cloned().expect("a handler"),
+            other => panic!("{other:?}"),
+        }
+    };
+    let bearer = handler(ComponentDef::pure::<crate::auth::bearer::Bearer>(), "token = \"secret\"").await;
+    let headers = "header {\n key = \"a\"\n value = \"b\"\n}";
+    let headers = handler(ComponentDef::pure::<crate::auth::headers::Headers>(), headers).await;
+    let sinks = bench::Sinks::new();
+    let names = sinks.names().with("bearer", bearer).with("headers", headers);
+    let (grpc, http) = (bench::free_port().await, bench::free_port().await);
+    let body = bench::config((grpc, "auth = bearer"), (http, "auth = bearer"), ALL);
+    let harness = Harness::start(DEFINITION, &body, names).await;
+    bench::listening(http).await;
+    let wire = &requests()[0].0;
+    for (given, status, code) in [
+        (None, 401, Code::Unauthenticated),
+        (Some("Bearer wrong"), 401, Code::Unauthenticated),
+        (Some("Bearer secret"), 200, Code::Ok),
+    ] {
+        let header = given.map(|g| format!("Authorization: {g}\r\n")).unwrap_or_default();
+        let head = format!("POST /v1/traces HTTP/1.1\r\n{PROTOBUF}{header}");
+        assert_eq!(send(http, &head, wire).await.status, status, "{given:?}");
+        let metadata: Vec<_> = given.map(|g| ("authorization", g)).into_iter().collect();
+        let mut caller = bench::Caller::connect(grpc).await;
+        assert_eq!(caller.call(METHODS[0], &metadata, frame(0, wire)).await.code, code, "{given:?}");
+    }
+    assert_eq!(sinks.take().len(), 2);
+    // A handler that signs requests cannot check them.
+    let refused = harness.update(&body.replace("auth = bearer", "auth = headers")).await;
+    assert!(
+        matches!(&refused, Err(Refused::Error(e)) if e.to_string().contains("cannot check")),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -299,7 +371,6 @@ async fn a_page_of_an_allowed_origin_may_post() {
 #[tokio::test]
 async fn what_cannot_be_honoured_is_refused() {
     for (body, part) in [
-        ("grpc { auth = 1 }", "auth is not available yet"),
         ("grpc { transport = \"unix\" }", "transport"),
         ("grpc { endpoint = \"x\" }", "has no port"),
         ("grpc { tls { } }", "certificate"),
