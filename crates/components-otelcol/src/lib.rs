@@ -9,13 +9,17 @@ pub mod processor;
 pub mod receiver;
 pub mod server;
 pub mod signals;
+pub mod value;
 
 /// The components of this family.
 pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::pure::<auth::basic::Basic>(),
     ComponentDef::pure::<auth::bearer::Bearer>(),
     ComponentDef::pure::<auth::headers::Headers>(),
+    ComponentDef::of::<exporter::debug::Debug>(),
     ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),
+    ComponentDef::of::<processor::attributes::Attributes>(),
     ComponentDef::of::<processor::batch::Batch>(),
+    ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
 ];

@@ -1,3 +1,5 @@
 //! `otelcol.processor.*`: what changes, gathers or holds back data on its way.
 
+pub mod attributes;
 pub mod batch;
+pub mod memory_limiter;

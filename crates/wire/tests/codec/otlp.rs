@@ -351,7 +351,7 @@ fn groups_without_items_are_kept_and_a_request_that_fits_is_one_piece() {
         .iter()
         .map(|p| ExportTraceServiceRequest::decode(p.bytes.as_slice()).expect("decodes"))
         .collect();
-    assert_eq!(decoded, [request.clone()]);
+    assert_eq!(decoded, std::slice::from_ref(&request));
     let pieces = split::<TracesSignal>(&request.encode_to_vec(), 1, 1).expect("a request");
     assert_eq!(pieces.iter().map(|p| p.items).collect::<Vec<_>>(), [1, 1]);
     let last = ExportTraceServiceRequest::decode(pieces[1].bytes.as_slice()).expect("decodes");

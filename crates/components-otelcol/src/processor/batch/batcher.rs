@@ -299,22 +299,23 @@ impl<S: OtlpSignal + Schematic> Gathering<S> {
             return std::mem::take(&mut self.parts);
         }
         let (mut taken, mut items) = (0, 0);
-        while items + self.parts[taken].request.items() <= max {
-            items += self.parts[taken].request.items();
+        while let Some(more) = self.parts.get(taken).map(|part| part.request.items())
+            && items + more <= max
+        {
+            items += more;
             taken += 1;
         }
+        if taken == self.parts.len() {
+            (self.items, self.bytes) = (0, 0);
+            return std::mem::take(&mut self.parts);
+        }
         if items < max && self.cut(taken, max - items, max) {
-            items = max;
             taken += 1;
         }
         // A request that cannot be cut goes as it is rather than not at all.
-        if taken == 0 {
-            items = self.parts[0].request.items();
-            taken = 1;
-        }
-        let rest = self.parts.split_off(taken);
+        let rest = self.parts.split_off(taken.max(1));
         let parts = std::mem::replace(&mut self.parts, rest);
-        self.items -= items;
+        self.items = self.parts.iter().map(|part| part.request.items()).sum();
         self.bytes = self.parts.iter().map(|part| part.request.wire().len()).sum();
         parts
     }

@@ -320,16 +320,66 @@ proptest! {
 }
 
 #[test]
-fn the_surface_is_as_documented() {
-    let surface = component::testkit::surface(<Args as component::eval::Arguments>::schema());
-    for line in [
+fn the_surface_is_alloys() {
+    let ours = component::testkit::surface(<Args as component::eval::Arguments>::schema());
+    let expected = [
+        "debug_metrics block defaults",
+        "debug_metrics.disable_high_cardinality_metrics bool = true",
+        "debug_metrics.level string(Level) = \"detailed\"",
+        "metadata_cardinality_limit uint = 1000",
+        "metadata_keys list(string)",
+        "output block required error",
+        "output.logs list(capsule(otelcol.Consumer))",
+        "output.metrics list(capsule(otelcol.Consumer))",
+        "output.traces list(capsule(otelcol.Consumer))",
         "send_batch_max_size uint = 3000",
         "send_batch_size uint = 2000",
         "timeout duration = \"200ms\"",
-        "metadata_cardinality_limit uint = 1000",
-        "output block required absent",
-    ] {
-        let start = line.split(" absent").next().unwrap_or(line);
-        assert!(surface.iter().any(|l| l.starts_with(start)), "{line} in {surface:#?}");
-    }
+    ];
+    assert_eq!(ours, expected);
+}
+
+/// A span for each of `items`, all in a resource with a head of so many bytes.
+fn headed(head: usize, items: usize) -> Traces {
+    let batch = spans(0, items);
+    let mut message = batch.requests[0].message().expect("a request").clone();
+    message.resource_spans[0].schema_url = "u".repeat(head);
+    Otlp::of(OtlpRequest::from_message(message))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_would_swell_when_it_is_cut_goes_whole() {
+    let bench = Bench::new("send_batch_size = 1\nsend_batch_max_size = 1").await;
+    assert_eq!(answer(bench.send(headed(1 << 20, 100))).await, Ok(()));
+    assert_eq!(bench.sink.take().iter().map(Otlp::items).collect::<Vec<_>>(), [100]);
+    assert_eq!(answer(bench.send(headed(10, 100))).await, Ok(()));
+    assert_eq!(bench.sink.take().len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_signals_are_gathered() {
+    let (metrics, logs) = (Sink::<signal::OtlpMetrics>::new(), Sink::<signal::OtlpLogs>::new());
+    let next =
+        OtelInput { metrics: Some(metrics.receiver()), logs: Some(logs.receiver()), ..OtelInput::default() };
+    let known = Names::default().with("next", next.to_value());
+    let body = "output {\nmetrics = [next]\nlogs = [next]\n}";
+    let harness = Harness::start(ComponentDef::of::<Batch>(), body, known).await;
+    let component::eval::Value::Object(exports) = harness.node.exports() else { panic!("an object") };
+    let input = OtelInput::from_value(&exports["input"]).expect("an input");
+    // One item each, as bytes: the shortest request that has one.
+    let log = OtlpRequest::from_wire(b"\x0a\x04\x12\x02\x12\x00".as_slice().into(), 1, None);
+    let point = b"\x0a\x08\x12\x06\x12\x04\x2a\x02\x0a\x00".as_slice();
+    let point = OtlpRequest::from_wire(point.into(), 1, None);
+    let (logs_in, metrics_in) = (input.logs.expect("taken"), input.metrics.expect("taken"));
+    let answers = tokio::join!(
+        logs_in.send(Otlp::of(log.clone())),
+        logs_in.send(Otlp::of(log)),
+        metrics_in.send(Otlp::of(point.clone())),
+        metrics_in.send(Otlp::of(point)),
+    );
+    assert_eq!(answers, (Ok(()), Ok(()), Ok(()), Ok(())));
+    assert_eq!(logs.take().iter().map(|b| b.requests.len()).collect::<Vec<_>>(), [2]);
+    let metrics = metrics.take();
+    assert_eq!(metrics.iter().map(|b| b.requests.len()).collect::<Vec<_>>(), [2]);
+    assert!(metrics[0].requests.iter().all(|r| r.message().is_ok()));
 }
