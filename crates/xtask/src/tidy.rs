@@ -18,7 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("wire", &["signal"]),
     ("delivery", &[]),
     ("component", &["eval", "signal", "macros"]),
-    ("net", &["component"]),
+    ("net", &["component", "wire"]),
     ("components-base", &["component", "net", "signal", "wire", "delivery"]),
     ("components-discovery", &["component", "net", "signal", "wire", "delivery"]),
     ("components-prometheus", &["component", "net", "signal", "wire", "delivery"]),
