@@ -1,5 +1,7 @@
 //! A Loki in this process: what it has been sent, read apart from our own codec.
 
+use std::collections::BTreeMap;
+
 use net::testkit::{Backend, Posted};
 use prost::Message as _;
 use wire::compress::{Encoding, decompress};
@@ -71,4 +73,16 @@ pub(super) fn taken_of(posted: &[Posted], stream: &str) -> Vec<u32> {
 /// As [`taken_of`], of all that this Loki has got.
 pub(super) fn taken(loki: &Backend, stream: &str) -> Vec<u32> {
     taken_of(&loki.all(), stream)
+}
+
+/// The numbers of every label set in requests that were taken, in the order of arrival.
+pub(super) fn taken_by_labels(loki: &Backend) -> BTreeMap<String, Vec<u32>> {
+    let mut all: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+    for posted in loki.all().iter().filter(|p| p.status / 100 == 2) {
+        for stream in request(posted).streams {
+            let numbers = stream.entries.into_iter().map(|e| e.line.parse::<u32>().expect("a number"));
+            all.entry(stream.labels).or_default().extend(numbers);
+        }
+    }
+    all
 }

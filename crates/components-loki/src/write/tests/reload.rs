@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use component::{Rejected, Services};
 use net::testkit::{Backend, Posted, Reply, status};
 
-use super::loki::{taken, taken_of, tenant};
+use super::loki::{taken, taken_by_labels, taken_of, tenant};
 use super::{Running, endpoint, first_arrivals_ascend, lines, start, start_in};
 
 /// Sends numbered lines until it is told to end; answers how many.
@@ -43,9 +43,11 @@ async fn have_all(lokis: &[&Backend], count: u32) {
     last.until(|all| taken_of(all, "a").contains(&(count - 1))).await;
     let mut seen: Vec<u32> = Vec::new();
     for loki in lokis {
-        let mine = taken(loki, "a");
-        assert!(mine.is_sorted(), "{mine:?}");
-        seen.extend(mine);
+        // Labels that change make another stream: within a request, entries stand by stream.
+        for (labels, mine) in taken_by_labels(loki) {
+            assert!(mine.is_sorted(), "{labels}: {mine:?}");
+            seen.extend(mine);
+        }
     }
     seen.sort_unstable();
     assert_eq!(seen, (0..count).collect::<Vec<_>>(), "nothing is lost and nothing repeated");
