@@ -5,7 +5,8 @@
 //! and not silently in the kernel.
 
 use std::io::ErrorKind;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 
 use bytes::{Bytes, BytesMut};
 use component::metrics::IntCounterVec;
@@ -47,7 +48,7 @@ impl Receiving {
                 () = self.claim.lost().cancelled() => break,
                 ready = self.claim.socket().readable() => {
                     if ready.is_ok() {
-                        self.drain(&mut batch);
+                        self.drain(&mut batch, |scratch| self.claim.socket().try_recv_from(scratch));
                     }
                 }
                 room = self.queue.reserve(), if !batch.datagrams.is_empty() => match room {
@@ -57,8 +58,12 @@ impl Receiving {
             }
         }
         if !self.claim.lost().is_cancelled() {
-            // What is in the kernel would be lost with the socket.
-            self.drain(&mut batch);
+            // What is in the kernel would be lost with the socket. The runtime may not have been told of it
+            // yet and would not even ask, hence the other handle.
+            match self.claim.socket().as_fd().try_clone_to_owned().map(std::net::UdpSocket::from) {
+                Ok(socket) => self.drain(&mut batch, |scratch| socket.recv_from(scratch)),
+                Err(error) => tracing::warn!(%error, "the last datagrams could not be read"),
+            }
         }
         if !batch.datagrams.is_empty() {
             let _ = self.queue.send(batch.take()).await;
@@ -66,14 +71,18 @@ impl Receiving {
     }
 
     /// Takes what is there, at most a batch of it.
-    fn drain(&self, batch: &mut Batch) {
+    fn drain(
+        &self,
+        batch: &mut Batch,
+        mut receive: impl FnMut(&mut [u8]) -> std::io::Result<(usize, SocketAddr)>,
+    ) {
         for _ in 0..MOST[0] {
             if batch.is_full()
                 && let Ok(room) = self.queue.try_reserve()
             {
                 room.send(batch.take());
             }
-            match self.claim.socket().try_recv_from(&mut batch.scratch) {
+            match receive(&mut batch.scratch) {
                 Ok((length, from)) if batch.is_full() => {
                     let _ = (length, from);
                     self.dropped.with_label_values(&["queue_full"]).inc();
