@@ -213,3 +213,17 @@ async fn head(stream: &mut BufReader<TcpStream>) -> Option<Posted> {
         };
     }
 }
+
+/// A port of loopback that is free for TCP and UDP, each call another. It lies below the ports that systems give to
+/// outgoing connections, so that none of those takes it before it is listened at.
+pub fn free_port() -> u16 {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    loop {
+        let next = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let port = 10_000 + (std::process::id().wrapping_mul(97).wrapping_add(next) % 20_000) as u16;
+        let address = ("127.0.0.1", port);
+        if std::net::TcpListener::bind(address).is_ok() && std::net::UdpSocket::bind(address).is_ok() {
+            return port;
+        }
+    }
+}

@@ -18,9 +18,8 @@ const DEFINITION: ComponentDef = ComponentDef::of::<ReceiveHttp>();
 const BOTH: &str = r#"accepted_remote_write_protobuf_messages = ["prometheus.WriteRequest", "io.prometheus.write.v2.Request"]"#;
 
 /// A port that was free a moment ago.
-async fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
-    listener.local_addr().expect("bound").port()
+fn free_port() -> u16 {
+    net::testkit::free_port()
 }
 
 fn config(port: u16, extra: &str) -> String {
@@ -37,7 +36,7 @@ struct Bench {
 
 impl Bench {
     async fn start(extra: &str) -> Self {
-        let (sink, port) = (Sink::new(), free_port().await);
+        let (sink, port) = (Sink::new(), free_port());
         let names = Names::default().with("sink", sink.value());
         let harness = Harness::start(DEFINITION, &config(port, extra), names).await;
         let bench = Self { harness, sink, port };
@@ -215,7 +214,7 @@ async fn a_bad_series_does_not_cost_the_good_ones() {
 
 #[tokio::test]
 async fn metadata_becomes_families_or_labels_where_it_is_wanted() {
-    let (sink, port) = (Sink::<Samples>::new(), free_port().await);
+    let (sink, port) = (Sink::<Samples>::new(), free_port());
     let mut args = <Args as component::eval::Arguments>::defaults();
     args.forward_to = vec![sink.receiver()];
     args.accepted_remote_write_protobuf_messages = vec![args::Message::V2];
@@ -244,7 +243,7 @@ async fn a_change_of_port_or_limits_refuses_no_request() {
     let limits = config(bench.port, "").replace("listen_port", "conn_limit = 10\n listen_port");
     bench.harness.update(&limits).await.expect("updated");
     assert_eq!(status(&bench.post_message(Message::V1, &body).await), 204);
-    let port = free_port().await;
+    let port = free_port();
     bench.harness.update(&config(port, "")).await.expect("updated");
     bench.port = port;
     assert_eq!(status(&bench.post_message(Message::V1, &body).await), 204);

@@ -18,8 +18,7 @@ struct Bench {
 
 /// A port that was free a moment ago.
 fn free_port() -> u16 {
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback");
-    socket.local_addr().expect("bound").port()
+    net::testkit::free_port()
 }
 
 fn config(port: u16, extra: &str) -> String {

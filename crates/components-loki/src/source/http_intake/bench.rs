@@ -4,7 +4,7 @@ use component::ComponentDef;
 use component::testkit::{Harness, Names, Sink};
 use signal::Logs;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 /// A source under test.
 pub(crate) struct Bench {
@@ -23,9 +23,8 @@ pub(crate) struct Answer {
 }
 
 /// A port that was free a moment ago.
-pub(crate) async fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
-    listener.local_addr().expect("bound").port()
+pub(crate) fn free_port() -> u16 {
+    net::testkit::free_port()
 }
 
 /// The body of a block with an `http` block; `in_http` goes into that one.
@@ -46,7 +45,7 @@ impl Bench {
         in_http: &str,
         names: Names,
     ) -> Self {
-        let (sink, port) = (Sink::new(), free_port().await);
+        let (sink, port) = (Sink::new(), free_port());
         let names = names.with("sink", sink.value());
         let harness = Harness::start(definition, &config(port, extra, in_http), names).await;
         listening(port).await;

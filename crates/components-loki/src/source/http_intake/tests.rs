@@ -110,7 +110,7 @@ async fn a_change_of_port_or_limits_refuses_no_request() {
     let mut bench = Bench::start(DEFINITION, "").await;
     bench.harness.update(&config(bench.port, "", "conn_limit = 10")).await.expect("updated");
     assert_eq!(bench.send(POST, BODY).await.status, 204);
-    let port = free_port().await;
+    let port = free_port();
     bench.harness.update(&config(port, "labels = {a = \"b\"}", "")).await.expect("updated");
     bench.port = port;
     bench.sink.take();
@@ -153,7 +153,7 @@ async fn call(port: u16, method: &str, message: &[u8]) -> (String, Vec<u8>) {
 
 #[tokio::test]
 async fn the_same_requests_come_over_grpc() {
-    let port = free_port().await;
+    let port = free_port();
     let grpc = format!("grpc {{\n listen_address = \"127.0.0.1\"\n listen_port = {port}\n}}");
     let bench = Bench::start(DEFINITION, &grpc).await;
     listening(port).await;

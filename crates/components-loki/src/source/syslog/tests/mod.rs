@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use component::testkit::{Harness, Names, Refused, Sink};
 use component::{ComponentDef, Rejected};
+use net::testkit::free_port;
 use signal::Logs;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UdpSocket};
@@ -25,10 +26,6 @@ struct Bench {
 }
 
 /// A port that was free a moment ago, for connections and datagrams.
-fn free_port() -> u16 {
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback");
-    socket.local_addr().expect("bound").port()
-}
 
 fn listener(port: u16, extra: &str) -> String {
     format!("listener {{\n address = \"127.0.0.1:{port}\"\n{extra}\n}}\n")

@@ -21,7 +21,7 @@ use signal::otlp::proto::metrics::v1::{
 use signal::otlp::proto::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use signal::otlp::{OtlpLogs, OtlpMetrics, Traces};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::receiver::otlp::OtlpReceiver;
 
@@ -35,9 +35,8 @@ pub(super) const METHODS: [&str; 3] = [
 pub(super) const ALL: &str = "output {\n traces = [input]\n metrics = [input]\n logs = [input]\n}";
 
 /// A port that was free a moment ago.
-pub(super) async fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
-    listener.local_addr().expect("bound").port()
+pub(super) fn free_port() -> u16 {
+    net::testkit::free_port()
 }
 
 /// Where the sinks of a bench are.
@@ -114,7 +113,7 @@ impl Bench {
     }
 
     pub(super) async fn with(in_grpc: &str, in_http: &str, rest: &str) -> Self {
-        let (sinks, grpc, http) = (Sinks::new(), free_port().await, free_port().await);
+        let (sinks, grpc, http) = (Sinks::new(), free_port(), free_port());
         let body = config((grpc, in_grpc), (http, in_http), rest);
         let harness = Harness::start(DEFINITION, &body, sinks.names()).await;
         listening(grpc).await;

@@ -156,14 +156,14 @@ async fn a_signal_without_a_consumer_is_not_served() {
 
 #[tokio::test]
 async fn only_the_protocols_whose_block_is_there_listen() {
-    let (sinks, port) = (bench::Sinks::new(), bench::free_port().await);
+    let (sinks, port) = (bench::Sinks::new(), bench::free_port());
     let body = format!("http {{\n endpoint = \"127.0.0.1:{port}\"\n traces_url_path = \"in\"\n}}\n{ALL}");
     let harness = Harness::start(DEFINITION, &body, sinks.names()).await;
     bench::listening(port).await;
     let head = format!("POST /in HTTP/1.1\r\n{PROTOBUF}");
     assert_eq!(send(port, &head, &requests()[0].0).await.status, 200);
     // gRPC's own port is free for another, which finds nobody there.
-    let grpc = bench::free_port().await;
+    let grpc = bench::free_port();
     let both = format!("grpc {{\n endpoint = \"127.0.0.1:{grpc}\"\n}}\n{body}");
     assert!(tokio::net::TcpStream::connect(("127.0.0.1", grpc)).await.is_err());
     harness.update(&both).await.expect("updated");
@@ -322,7 +322,7 @@ async fn only_clients_that_the_handler_knows_may_send() {
     let headers = handler(ComponentDef::pure::<crate::auth::headers::Headers>(), headers).await;
     let sinks = bench::Sinks::new();
     let names = sinks.names().with("bearer", bearer).with("headers", headers);
-    let (grpc, http) = (bench::free_port().await, bench::free_port().await);
+    let (grpc, http) = (bench::free_port(), bench::free_port());
     let body = bench::config((grpc, "auth = bearer"), (http, "auth = bearer"), ALL);
     let harness = Harness::start(DEFINITION, &body, names).await;
     bench::listening(http).await;

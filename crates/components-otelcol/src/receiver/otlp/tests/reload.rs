@@ -86,7 +86,7 @@ async fn a_change_of_port_opens_the_new_one_before_the_old_one_goes() {
     let old = (bench.grpc, bench.http);
     let mut caller = Caller::connect(old.0).await;
     assert_eq!(caller.call(METHODS[0], &[], frame(0, wire)).await.code, Code::Ok);
-    (bench.grpc, bench.http) = (free_port().await, free_port().await);
+    (bench.grpc, bench.http) = (free_port(), free_port());
     bench.harness.update(&config((bench.grpc, ""), (bench.http, ""), ALL)).await.expect("updated");
     listening(bench.http).await;
     assert_eq!(bench.call(METHODS[0], &[], frame(0, wire)).await.code, Code::Ok);
@@ -104,7 +104,7 @@ async fn a_port_that_cannot_be_had_leaves_everything_as_it_is() {
     let mut caller = Caller::connect(bench.grpc).await;
     let other = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
     let taken = other.local_addr().expect("bound").port();
-    let moved = free_port().await;
+    let moved = free_port();
     for body in [
         config((taken, ""), (bench.http, ""), ALL),
         config((bench.grpc, "max_recv_msg_size = \"1B\""), (taken, ""), ALL),

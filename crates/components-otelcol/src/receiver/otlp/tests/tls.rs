@@ -45,7 +45,7 @@ async fn clients_must_show_a_certificate_where_an_authority_for_them_is_named() 
     let (ca_file, cert_file, key_file) =
         (write("ca.pem", &authority), write("cert.pem", &cert), write("key.pem", &key));
     let own = format!("cert_file = \"{cert_file}\"\nkey_file = \"{key_file}\"\nmin_version = \"1.3\"");
-    let (sinks, grpc, http) = (Sinks::new(), free_port().await, free_port().await);
+    let (sinks, grpc, http) = (Sinks::new(), free_port(), free_port());
     let plain = format!("tls {{\n{own}\n}}");
     let mutual = format!("tls {{\n{own}\nclient_ca_file = \"{ca_file}\"\n}}");
     let trusting = TlsConfigArgs { ca_pem: authority, ..TlsConfigArgs::default() };
