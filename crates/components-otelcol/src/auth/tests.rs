@@ -1,3 +1,5 @@
+//! The credentials of clients and the questions of servers.
+
 use component::ComponentDef;
 use component::testkit::{Harness, Names};
 use http::Method;
