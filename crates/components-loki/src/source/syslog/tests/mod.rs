@@ -25,8 +25,6 @@ struct Bench {
     port: u16,
 }
 
-/// A port that was free a moment ago, for connections and datagrams.
-
 fn listener(port: u16, extra: &str) -> String {
     format!("listener {{\n address = \"127.0.0.1:{port}\"\n{extra}\n}}\n")
 }
