@@ -3,12 +3,14 @@
 use component::ComponentDef;
 
 pub mod auth;
+pub mod connector;
 pub mod exporter;
 mod ports;
 pub mod processor;
 pub mod receiver;
 pub mod server;
 pub mod signals;
+pub mod storage;
 pub mod value;
 
 /// The components of this family.

@@ -1,0 +1,1 @@
+//! `otelcol.connector.*`: what makes one signal out of another.

@@ -1,0 +1,1 @@
+//! `otelcol.storage.*`: where queues and offsets are kept.
