@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use component::Arguments;
 use component::eval::{Invalid, Size};
-use component::{ArgEnum, Arguments};
 use http::{HeaderName, HeaderValue};
 use net::Url;
 use net::args::HttpClientArgs;
+use writer::Fsync;
 
 /// `loki.write`
 #[derive(Clone, Debug, PartialEq, Arguments)]
@@ -118,18 +119,6 @@ pub struct Wal {
     /// When data is forced to the device. Without it, it still survives the end of the process.
     #[arg(default)]
     pub fsync: Fsync,
-}
-
-/// When data is forced to the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ArgEnum)]
-pub enum Fsync {
-    /// Every second.
-    #[default]
-    Interval,
-    /// The operating system decides.
-    Never,
-    /// Before a batch is acknowledged.
-    Always,
 }
 
 fn invalid(field: &'static str, message: &str) -> Result<(), Invalid> {

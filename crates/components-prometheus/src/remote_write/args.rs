@@ -8,6 +8,7 @@ use component::{ArgEnum, Arguments, RelabelRule};
 use http::{HeaderName, HeaderValue};
 use net::Url;
 use net::args::HttpClientArgs;
+use writer::{Fsync, OnFull};
 
 /// `prometheus.remote_write`
 #[derive(Clone, Debug, PartialEq, Arguments)]
@@ -160,30 +161,6 @@ pub struct Wal {
     /// When data is forced to the device. Without it, it still survives the end of the process.
     #[arg(default)]
     pub fsync: Fsync,
-}
-
-/// What happens when a queue is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ArgEnum)]
-pub enum OnFull {
-    /// The oldest samples are dropped and counted.
-    #[default]
-    DropOldest,
-    /// Senders wait; scrapes are delayed.
-    Block,
-    /// New samples are refused and counted.
-    Reject,
-}
-
-/// When data is forced to the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ArgEnum)]
-pub enum Fsync {
-    /// Every second.
-    #[default]
-    Interval,
-    /// The operating system decides.
-    Never,
-    /// Before a batch is acknowledged.
-    Always,
 }
 
 fn invalid(field: &'static str, message: &str) -> Result<(), Invalid> {
