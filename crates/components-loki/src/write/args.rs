@@ -6,7 +6,6 @@ use std::time::Duration;
 use component::Arguments;
 use component::eval::{Invalid, Size};
 use http::{HeaderName, HeaderValue};
-use net::Url;
 use net::args::HttpClientArgs;
 use writer::Fsync;
 
@@ -142,7 +141,7 @@ impl Args {
 impl Endpoint {
     fn validate(&self) -> Result<(), Invalid> {
         self.client.validate()?;
-        url(&self.url).map_err(|message| Invalid::field("url", message))?;
+        net::post_url(&self.url).map_err(|message| Invalid::field("url", message))?;
         if self.remote_timeout.is_zero() {
             return invalid("remote_timeout", "must be above 0");
         }
@@ -162,15 +161,6 @@ impl Endpoint {
             header(name, value).map_err(|m| Invalid::field("headers", m))?;
         }
         Ok(())
-    }
-}
-
-/// The URL to post to.
-pub(super) fn url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|e| format!("{text:?} is not a URL: {e}"))?;
-    match url.scheme() {
-        "http" | "https" => Ok(url),
-        scheme => Err(format!("scheme {scheme:?} cannot be posted to: use http or https")),
     }
 }
 

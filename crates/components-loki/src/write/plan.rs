@@ -69,7 +69,7 @@ pub(super) fn plans(args: &Args, cx: &BuildCx) -> Result<Vec<Plan>, Error> {
 }
 
 fn plan(args: &Args, endpoint: &args::Endpoint, key: String, cx: &BuildCx) -> Result<Plan, Error> {
-    let url = args::url(&endpoint.url).map_err(|message| Error::argument("url", message))?;
+    let url = net::post_url(&endpoint.url).map_err(|message| Error::argument("url", message))?;
     let name = if endpoint.name.is_empty() { key.clone() } else { endpoint.name.clone() };
     let host = url.host_str().unwrap_or_default();
     let queue = &endpoint.queue_config;

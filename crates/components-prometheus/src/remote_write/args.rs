@@ -6,7 +6,6 @@ use std::time::Duration;
 use component::eval::{Invalid, Size};
 use component::{ArgEnum, Arguments, RelabelRule};
 use http::{HeaderName, HeaderValue};
-use net::Url;
 use net::args::HttpClientArgs;
 use writer::{Fsync, OnFull};
 
@@ -181,7 +180,7 @@ impl Args {
 impl Endpoint {
     fn validate(&self) -> Result<(), Invalid> {
         self.client.validate()?;
-        url(&self.url).map_err(|message| Invalid::field("url", message))?;
+        net::post_url(&self.url).map_err(|message| Invalid::field("url", message))?;
         if self.remote_timeout.is_zero() {
             return invalid("remote_timeout", "must be above 0");
         }
@@ -202,15 +201,6 @@ impl Endpoint {
             check_header(name, value, authenticated).map_err(|m| Invalid::field("headers", m))?;
         }
         Ok(())
-    }
-}
-
-/// The URL to post to.
-pub(super) fn url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|e| format!("{text:?} is not a URL: {e}"))?;
-    match url.scheme() {
-        "http" | "https" => Ok(url),
-        scheme => Err(format!("scheme {scheme:?} cannot be posted to: use http or https")),
     }
 }
 
