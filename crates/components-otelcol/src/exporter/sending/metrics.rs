@@ -71,7 +71,7 @@ impl Metrics {
     }
 
     /// Items are given up.
-    pub(super) fn failed(&self, kind: Kind, reason: &'static str, items: u64) {
+    pub(crate) fn failed(&self, kind: Kind, reason: &'static str, items: u64) {
         if items > 0 {
             self.of(kind).failed.fetch_add(items, Ordering::Relaxed);
             *self.of(kind).dropped.lock().entry(reason).or_default() += items;
