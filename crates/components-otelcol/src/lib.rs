@@ -26,4 +26,5 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<processor::batch::Batch>(),
     ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
+    ComponentDef::of::<receiver::prometheus::Prometheus>(),
 ];
