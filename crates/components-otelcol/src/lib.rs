@@ -4,6 +4,7 @@ use component::ComponentDef;
 
 pub mod auth;
 pub mod connector;
+mod dropped;
 pub mod exporter;
 mod ports;
 pub mod processor;
@@ -20,8 +21,10 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::pure::<auth::headers::Headers>(),
     ComponentDef::of::<exporter::debug::Debug>(),
     ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),
+    ComponentDef::of::<exporter::prometheus::Prometheus>(),
     ComponentDef::of::<processor::attributes::Attributes>(),
     ComponentDef::of::<processor::batch::Batch>(),
     ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
+    ComponentDef::of::<receiver::prometheus::Prometheus>(),
 ];
