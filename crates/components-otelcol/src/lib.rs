@@ -5,12 +5,14 @@ use component::ComponentDef;
 pub mod auth;
 pub mod connector;
 pub mod exporter;
+mod own_metrics;
 mod ports;
 pub mod processor;
 pub mod receiver;
 pub mod server;
 pub mod signals;
 pub mod storage;
+mod streams;
 pub mod value;
 
 /// The components of this family.
@@ -22,6 +24,7 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),
     ComponentDef::of::<processor::attributes::Attributes>(),
     ComponentDef::of::<processor::batch::Batch>(),
+    ComponentDef::of::<processor::deltatocumulative::DeltaToCumulative>(),
     ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
 ];

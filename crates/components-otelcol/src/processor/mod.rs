@@ -2,4 +2,5 @@
 
 pub mod attributes;
 pub mod batch;
+pub mod deltatocumulative;
 pub mod memory_limiter;
