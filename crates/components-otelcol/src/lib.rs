@@ -24,6 +24,7 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),
     ComponentDef::of::<processor::attributes::Attributes>(),
     ComponentDef::of::<processor::batch::Batch>(),
+    ComponentDef::of::<processor::cumulativetodelta::CumulativeToDelta>(),
     ComponentDef::of::<processor::deltatocumulative::DeltaToCumulative>(),
     ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),

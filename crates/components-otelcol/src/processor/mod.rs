@@ -2,5 +2,6 @@
 
 pub mod attributes;
 pub mod batch;
+pub mod cumulativetodelta;
 pub mod deltatocumulative;
 pub mod memory_limiter;

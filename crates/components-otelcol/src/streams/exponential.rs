@@ -205,7 +205,8 @@ fn widen_zero(a: &mut Shape, b: &mut Shape) {
 /// The bucket of a value above 0.
 pub fn index(value: f64, scale: i32) -> i64 {
     // Below 2^-1022 the exponent is in the fraction.
-    let (value, shift) = if value < f64::MIN_POSITIVE { (value * (1u64 << 52) as f64, 52) } else { (value, 0) };
+    let (value, shift) =
+        if value < f64::MIN_POSITIVE { (value * (1u64 << 52) as f64, 52) } else { (value, 0) };
     let bits = value.to_bits();
     let exponent = ((bits >> 52) & 0x7ff) as i64 - 1023 - shift;
     let fraction = f64::from_bits((bits & ((1 << 52) - 1)) | (1023 << 52));

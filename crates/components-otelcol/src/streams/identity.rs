@@ -188,7 +188,8 @@ mod tests {
 
     #[test]
     fn a_stream_is_its_resource_scope_metric_and_attributes() {
-        let resource = Resource { attributes: vec![attribute("r", Value::IntValue(1))], ..Default::default() };
+        let resource =
+            Resource { attributes: vec![attribute("r", Value::IntValue(1))], ..Default::default() };
         let scope = InstrumentationScope { name: "s".into(), version: "1".into(), ..Default::default() };
         let metric = |unit: &str, data| Metric {
             name: "m".into(),
@@ -214,6 +215,9 @@ mod tests {
         for (n, one) in all.iter().enumerate() {
             assert_eq!(all.iter().position(|other| other == one), Some(n));
         }
-        assert_eq!(of(None, None, &metric("", sum(1, true))), of(Some(&Resource::default()), None, &metric("", sum(1, true))));
+        assert_eq!(
+            of(None, None, &metric("", sum(1, true))),
+            of(Some(&Resource::default()), None, &metric("", sum(1, true)))
+        );
     }
 }

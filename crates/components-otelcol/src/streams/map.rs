@@ -140,7 +140,11 @@ mod tests {
         tokio::time::advance(Duration::from_secs(40)).await;
         assert_eq!(is_new(streams.see(id(2), Instant::now(), || 2)), Some(true));
         assert_eq!(is_new(streams.see(id(3), Instant::now(), || 3)), None);
-        assert_eq!(is_new(streams.see(id(2), Instant::now(), || 2)), Some(false), "those that are known stay");
+        assert_eq!(
+            is_new(streams.see(id(2), Instant::now(), || 2)),
+            Some(false),
+            "those that are known stay"
+        );
         tokio::time::advance(Duration::from_secs(21)).await;
         assert_eq!(is_new(streams.see(id(3), Instant::now(), || 3)), Some(true), "the first is forgotten");
         assert_eq!(streams.len(), 2);

@@ -22,7 +22,7 @@ use signal::otlp::{Malformed, MetricsSignal, OtlpMetrics, OtlpRequest};
 
 pub use identity::Identity;
 pub use map::Streams;
-pub use point::{Additive, Point, Reset, Unequal};
+pub use point::{Additive, Point, Reset};
 
 /// Streams that a component keeps at most where its arguments set no limit.
 pub const MAX_STREAMS: usize = 4 << 20;

@@ -149,7 +149,15 @@ with_exemplars!(
     NumberDataPoint { value },
     HistogramDataPoint { count, sum, min, max, bucket_counts, explicit_bounds },
     ExponentialHistogramDataPoint {
-        count, sum, min, max, scale, zero_count, zero_threshold, positive, negative
+        count,
+        sum,
+        min,
+        max,
+        scale,
+        zero_count,
+        zero_threshold,
+        positive,
+        negative
     }
 );
 point!(NumberDataPoint, HistogramDataPoint, ExponentialHistogramDataPoint);
@@ -184,7 +192,8 @@ impl Point for SummaryDataPoint {
     }
 
     fn dress(&mut self, from: Self) {
-        (self.flags, self.attributes, self.quantile_values) = (from.flags, from.attributes, from.quantile_values);
+        (self.flags, self.attributes, self.quantile_values) =
+            (from.flags, from.attributes, from.quantile_values);
     }
 }
 
@@ -348,8 +357,7 @@ mod tests {
             (point.start_time_unix_nano, point.time_unix_nano) = (start, time);
             point
         };
-        for (a, b, expected) in
-            [((5, 9), (3, 7), (3, 9)), ((0, 4), (3, 7), (3, 7)), ((3, 7), (0, 9), (3, 9))]
+        for (a, b, expected) in [((5, 9), (3, 7), (3, 9)), ((0, 4), (3, 7), (3, 7)), ((3, 7), (0, 9), (3, 9))]
         {
             let mut point = at(a.0, a.1);
             point.cover(&at(b.0, b.1));

@@ -7,11 +7,15 @@ use crate::streams::testing::*;
 use crate::streams::{CUMULATIVE, DELTA, exponential as expo};
 use signal::otlp::proto::metrics::v1::DataPointFlags;
 
-fn delta(points: Vec<signal::otlp::proto::metrics::v1::NumberDataPoint>) -> Vec<signal::otlp::proto::metrics::v1::Metric> {
+fn delta(
+    points: Vec<signal::otlp::proto::metrics::v1::NumberDataPoint>,
+) -> Vec<signal::otlp::proto::metrics::v1::Metric> {
     vec![metric("m", sum(DELTA, true, points))]
 }
 
-fn cumulative(points: Vec<signal::otlp::proto::metrics::v1::NumberDataPoint>) -> Vec<signal::otlp::proto::metrics::v1::Metric> {
+fn cumulative(
+    points: Vec<signal::otlp::proto::metrics::v1::NumberDataPoint>,
+) -> Vec<signal::otlp::proto::metrics::v1::Metric> {
     vec![metric("m", sum(CUMULATIVE, true, points))]
 }
 
