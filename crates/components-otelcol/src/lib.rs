@@ -5,6 +5,7 @@ use component::ComponentDef;
 pub mod auth;
 pub mod connector;
 pub mod exporter;
+mod flush;
 mod own_metrics;
 mod ports;
 pub mod processor;
@@ -26,6 +27,7 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<processor::batch::Batch>(),
     ComponentDef::of::<processor::cumulativetodelta::CumulativeToDelta>(),
     ComponentDef::of::<processor::deltatocumulative::DeltaToCumulative>(),
+    ComponentDef::of::<processor::interval::Interval>(),
     ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
 ];

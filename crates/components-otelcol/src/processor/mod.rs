@@ -4,4 +4,5 @@ pub mod attributes;
 pub mod batch;
 pub mod cumulativetodelta;
 pub mod deltatocumulative;
+pub mod interval;
 pub mod memory_limiter;
