@@ -29,5 +29,6 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<processor::deltatocumulative::DeltaToCumulative>(),
     ComponentDef::of::<processor::interval::Interval>(),
     ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
+    ComponentDef::of::<processor::metric_start_time::MetricStartTime>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
 ];

@@ -6,3 +6,4 @@ pub mod cumulativetodelta;
 pub mod deltatocumulative;
 pub mod interval;
 pub mod memory_limiter;
+pub mod metric_start_time;
