@@ -6,12 +6,15 @@ pub mod auth;
 pub mod connector;
 mod dropped;
 pub mod exporter;
+mod flush;
+mod own_metrics;
 mod ports;
 pub mod processor;
 pub mod receiver;
 pub mod server;
 pub mod signals;
 pub mod storage;
+mod streams;
 pub mod value;
 
 /// The components of this family.
@@ -24,7 +27,11 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<exporter::prometheus::Prometheus>(),
     ComponentDef::of::<processor::attributes::Attributes>(),
     ComponentDef::of::<processor::batch::Batch>(),
+    ComponentDef::of::<processor::cumulativetodelta::CumulativeToDelta>(),
+    ComponentDef::of::<processor::deltatocumulative::DeltaToCumulative>(),
+    ComponentDef::of::<processor::interval::Interval>(),
     ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
+    ComponentDef::of::<processor::metric_start_time::MetricStartTime>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
     ComponentDef::of::<receiver::prometheus::Prometheus>(),
 ];

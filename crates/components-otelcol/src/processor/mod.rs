@@ -2,4 +2,8 @@
 
 pub mod attributes;
 pub mod batch;
+pub mod cumulativetodelta;
+pub mod deltatocumulative;
+pub mod interval;
 pub mod memory_limiter;
+pub mod metric_start_time;
