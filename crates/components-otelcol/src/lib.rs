@@ -23,5 +23,6 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<processor::attributes::Attributes>(),
     ComponentDef::of::<processor::batch::Batch>(),
     ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
+    ComponentDef::of::<processor::probabilistic_sampler::ProbabilisticSampler>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
 ];

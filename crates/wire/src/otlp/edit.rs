@@ -14,7 +14,7 @@ use signal::otlp::{Malformed, OtlpRequest};
 use super::check::Schematic;
 use super::schema::{Kind, Schema};
 use super::view::Unclear;
-use crate::proto::{self, Reader, Value, put_varint, push_varint, varint_len};
+use crate::proto::{self, Reader, Value, push_varint, put_varint, varint_len};
 
 /// What becomes of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,7 +211,12 @@ struct Place {
 
 impl<'a, E: Editor> Engine<'a, E> {
     /// Walks over the fields of a group in a range of the request.
-    fn group(&mut self, range: Range<usize>, schema: &'static Schema, around: Around<'a>) -> Result<(), Unclear> {
+    fn group(
+        &mut self,
+        range: Range<usize>,
+        schema: &'static Schema,
+        around: Around<'a>,
+    ) -> Result<(), Unclear> {
         let level = self.frames.len();
         let mut around = around;
         // The head comes before the first child, from every encoder.
