@@ -24,5 +24,6 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<processor::batch::Batch>(),
     ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
     ComponentDef::of::<processor::probabilistic_sampler::ProbabilisticSampler>(),
+    ComponentDef::of::<processor::tail_sampling::TailSampling>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
 ];

@@ -5,3 +5,4 @@ pub mod batch;
 pub mod memory_limiter;
 pub mod probabilistic_sampler;
 mod relay;
+pub mod tail_sampling;
