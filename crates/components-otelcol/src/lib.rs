@@ -32,6 +32,8 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<processor::interval::Interval>(),
     ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
     ComponentDef::of::<processor::metric_start_time::MetricStartTime>(),
+    ComponentDef::of::<processor::probabilistic_sampler::ProbabilisticSampler>(),
+    ComponentDef::of::<processor::tail_sampling::TailSampling>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
     ComponentDef::of::<receiver::prometheus::Prometheus>(),
 ];
