@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use signal::Labels;
 
-use super::identity::{FileId, Mark, Place, Print};
+use crate::identity::{FileId, Mark, Place, Print};
 
 /// What a position belongs to. The labels are written as Go writes a label set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -38,6 +38,8 @@ pub struct Record {
     pub file: Option<Place>,
     /// Rotated files that are not done, oldest first.
     pub rest: Vec<Place>,
+    /// Rotated files that were done not long ago, oldest first: they are not to be read again under new names.
+    pub done: Vec<Place>,
 }
 
 impl Record {
@@ -193,6 +195,8 @@ fn parse_entry(entry: &str) -> Result<Option<(Key, Record)>, String> {
             record.file = Some(parse_place(place).ok_or_else(broken)?);
         } else if let Some(place) = line.strip_prefix("# rest ") {
             record.rest.push(parse_place(place).ok_or_else(broken)?);
+        } else if let Some(place) = line.strip_prefix("# done ") {
+            record.done.push(parse_place(place).ok_or_else(broken)?);
         }
     }
     Ok(Some((key, record)))
@@ -273,11 +277,12 @@ fn pairs(entry: &str) -> Option<Vec<(YamlKey, YamlValue)>> {
     serde_saphyr::from_str::<Pairs>(entry).ok().map(|pairs| pairs.0)
 }
 
-/// `dev ino head-length head-hash offset seam-length seam-hash path`, numbers but the hashes decimal.
+/// `dev ino head-length head-hash offset seam-length seam-hash [records] path`, numbers but the hashes decimal.
 fn render_place(place: &Place) -> String {
     let Place { id, head, mark, path } = place;
+    let records = if mark.records > 0 { format!("{} ", mark.records) } else { String::new() };
     format!(
-        "{} {} {} {:016x} {} {} {:016x} {:?}",
+        "{} {} {} {:016x} {} {} {:016x} {records}{:?}",
         id.dev, id.ino, head.len, head.hash, mark.offset, mark.seam.len, mark.seam.hash, path
     )
 }
@@ -287,8 +292,14 @@ fn parse_place(text: &str) -> Option<Place> {
     let id = FileId { dev: number(words.next())?, ino: number(words.next())? };
     let head = print(words.next(), words.next())?;
     let offset = number(words.next())?;
-    let mark = Mark { offset, seam: print(words.next(), words.next())? };
-    let path = words.next()?.strip_prefix('"')?.strip_suffix('"')?;
+    let seam = print(words.next(), words.next())?;
+    let last = words.next()?;
+    let (records, path) = match last.split_once(' ') {
+        Some((records, path)) if !last.starts_with('"') => (records.parse().ok()?, path),
+        _ => (0, last),
+    };
+    let mark = Mark { offset, seam, records };
+    let path = path.strip_prefix('"')?.strip_suffix('"')?;
     Some(Place { id, head, mark, path: unescape(path)?.into() })
 }
 
@@ -341,6 +352,9 @@ pub fn render(records: &BTreeMap<Key, Record>) -> String {
         }
         for place in &record.rest {
             let _ = writeln!(out, "    # rest {}", render_place(place));
+        }
+        for place in &record.done {
+            let _ = writeln!(out, "    # done {}", render_place(place));
         }
         let _ = writeln!(out, "  : {}", yaml_text(&record.value));
     }
@@ -398,15 +412,15 @@ mod tests {
         Place {
             id: FileId { dev: 66, ino },
             head: Print::of(b"head"),
-            mark: Mark { offset: ino * 10, seam: Print::of(b"seam") },
+            mark: Mark { offset: ino * 10, seam: Print::of(b"seam"), records: ino % 2 * 3 },
             path: path.into(),
         }
     }
 
     fn sample() -> BTreeMap<Key, Record> {
-        let file = Record { value: "70".into(), file: Some(place(7, "/log/a \"b\"\n.log")), rest: vec![] };
+        let file = Record { value: "70".into(), file: Some(place(7, "/log/a \"b\"\n.log")), rest: vec![], done: vec![] };
         let rest = vec![place(5, "/log/c.2"), place(6, "/log/c.1")];
-        let rotated = Record { value: "0".into(), file: Some(place(8, "/log/c")), rest };
+        let rotated = Record { value: "0".into(), file: Some(place(8, "/log/c")), rest, done: vec![place(3, "/log/c.3")] };
         BTreeMap::from([
             (key("/log/a.log", r#"{job="x", team="it's"}"#), file),
             (key("/log/c", r#"{q="\n\\"}"#), rotated),

@@ -108,6 +108,21 @@ impl Charset {
         }
     }
 
+    /// Whether bytes end with a whole character that is no NUL.
+    pub fn is_whole(self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Utf8 => {
+                let tail = &bytes[bytes.len().saturating_sub(3)..];
+                let cut = (0..tail.len()).any(|i| {
+                    std::str::from_utf8(&tail[i..]).is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none())
+                });
+                !cut && bytes.last() != Some(&0)
+            }
+            Self::Utf16 { .. } => bytes.len().is_multiple_of(2) && !bytes.ends_with(&[0, 0]),
+            Self::Latin1 | Self::Other(_) => bytes.last() != Some(&0),
+        }
+    }
+
     /// Where a line of more than `max` bytes may be cut: not inside of a character, as far as one can tell.
     pub fn cut(self, line: &[u8], max: usize) -> usize {
         match self {
@@ -178,6 +193,23 @@ mod tests {
         let big = [0x0A, 0x00, 0x00, 0x0A, 0x01, 0x0A];
         assert_eq!(Charset::Utf16 { big_endian: true }.next_feed(&big), Some((2, 4)));
         assert_eq!(Charset::Utf16 { big_endian: true }.last_feed(&big), Some((2, 4)));
+    }
+
+    #[test]
+    fn what_ends_inside_of_a_character_or_with_a_hole_is_not_whole() {
+        for (text, expected) in [
+            (&b"abc"[..], true),
+            (b"", true),
+            ("aé€".as_bytes(), true),
+            (&"aé€".as_bytes()[..5], false),
+            (&"aé".as_bytes()[..2], false),
+            (b"a\xFF", true),
+            (b"a\0", false),
+        ] {
+            assert_eq!(Charset::Utf8.is_whole(text), expected, "{text:?}");
+        }
+        let utf16 = Charset::Utf16 { big_endian: true };
+        assert!(utf16.is_whole(b"\0a") && !utf16.is_whole(b"\0a\0"));
     }
 
     #[test]

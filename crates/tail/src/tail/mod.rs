@@ -17,23 +17,26 @@ use std::time::{Duration, SystemTime};
 
 use component::metrics::{Gauge, IntCounter, IntGauge};
 use parking_lot::Mutex;
+use signal::Labels;
 use signal::logs::Receipt;
-use signal::{Labels, Logs};
 use tokio::time::Instant;
 
-use super::Settings;
-use super::charset::Charset;
-use super::generation::{After, Generation};
-use super::handle::{Codec, Handle};
-use super::identity::{FileId, Mark};
-use super::positions::{Key, Record};
-use super::registry::Registry;
+use crate::{Batch, Packing, Settings};
+use crate::charset::Charset;
+use crate::generation::{After, Generation};
+use crate::handle::{Codec, Handle};
+use crate::identity::{FileId, Mark, Place};
+use crate::positions::{Key, Record};
+use crate::registry::Registry;
 
 /// How long a rotated file is watched for what its writer still writes before it opens the new one.
 const LINGER: Duration = Duration::from_secs(30);
 
 /// So many rotated files of one target are waited for; those before them are let go once they are read.
 const MOST_LINGERING: usize = 16;
+
+/// So many rotated files that are done are kept in mind for each target.
+const MOST_REMEMBERED: usize = 16;
 
 /// Nothing is looked at more often, whatever is configured.
 const LEAST_POLL: Duration = Duration::from_millis(10);
@@ -65,6 +68,8 @@ pub struct Tail {
     pub armed: AtomicBool,
     /// Names that come and go in its folders are told.
     pub told: AtomicBool,
+    /// It was found when others were known already.
+    pub is_late: bool,
     /// What has been read of it.
     pub state: Mutex<State>,
     /// Own metrics.
@@ -73,13 +78,13 @@ pub struct Tail {
 
 /// Metrics of one path.
 pub struct Counts {
-    /// `loki_source_file_read_lines_total`
+    /// `…_read_lines_total`
     pub lines: IntCounter,
-    /// `loki_source_file_read_bytes_total`
+    /// `…_read_bytes_total`
     pub read: Gauge,
-    /// `loki_source_file_file_bytes_total`
+    /// `…_file_bytes_total`
     pub size: Gauge,
-    /// `loki_source_file_files_active_total`
+    /// `…_files_active_total`
     pub active: IntGauge,
 }
 
@@ -100,6 +105,8 @@ pub struct State {
     pub next_ns: i64,
     /// Length of lines, roughly.
     pub line_length: usize,
+    /// Rotated files that were done not long ago, oldest first.
+    done: VecDeque<Place>,
     /// What was stored, until it has been used.
     record: Option<Record>,
     started: bool,
@@ -119,7 +126,7 @@ pub struct Job {
     /// The file.
     pub serial: u64,
     /// The batch.
-    pub logs: Logs,
+    pub batch: Batch,
     /// The place after it.
     pub end: Mark,
     /// Tells when nobody keeps anything of it back.
@@ -139,7 +146,7 @@ pub struct Surroundings<'a> {
     /// The positions file was damaged when the component started: at that time.
     pub damaged: Option<SystemTime>,
     /// Files that are kept open.
-    pub slots: &'a super::handle::Slots,
+    pub slots: &'a crate::handle::Slots,
     /// How many may be.
     pub most_open: usize,
     /// Set where files are in folders that they were not in.
@@ -160,7 +167,8 @@ pub enum Seen {
 impl State {
     /// New, with what was stored of it.
     pub fn new(record: Option<Record>) -> Self {
-        Self { record, line_length: 128, ..Self::default() }
+        let done = record.iter().flat_map(|r| r.done.iter().cloned()).collect();
+        Self { record, done, line_length: 128, ..Self::default() }
     }
 
     /// Whether a stored position waits to be used.
@@ -199,7 +207,20 @@ impl State {
             value: last.committed.offset.to_string(),
             file: Some(last.place(last.committed)),
             rest: rest.map(|f| f.place(f.committed)).collect(),
+            done: self.done.iter().cloned().collect(),
         })
+    }
+
+    /// Remembers a rotated file that is done.
+    fn remember(&mut self, place: Place) {
+        if place.head.len == 0 {
+            return;
+        }
+        self.done.retain(|d| d.head != place.head || d.id != place.id);
+        if self.done.len() >= MOST_REMEMBERED {
+            self.done.pop_front();
+        }
+        self.done.push_back(place);
     }
 }
 
@@ -223,6 +244,9 @@ impl Tail {
             }
         }
         self.look_at_rotated(state, at, now);
+        if at.settings.delete_after_read {
+            self.delete_read(state, at);
+        }
         self.set_active(state, !state.files.is_empty());
         self.counts.size.set(state.files.back().map_or(0.0, |f| f.size as f64));
         self.verdict(state, at, now)
@@ -236,9 +260,8 @@ impl Tail {
     }
 
     fn verdict(&self, state: &mut State, at: &Surroundings<'_>, now: Instant) -> Seen {
-        let watch = &at.settings.file_watch;
-        let min = watch.min_poll_frequency.max(LEAST_POLL);
-        let max = watch.max_poll_frequency.max(min);
+        let min = at.settings.poll.0.max(LEAST_POLL);
+        let max = at.settings.poll.1.max(min);
         let data = state.refused.is_some() || state.next_file().is_some();
         let refused = state.not_before.filter(|until| *until > now);
         if let Some(deadline) = state.leaving
@@ -255,6 +278,12 @@ impl Tail {
         let mut wait = state.poll;
         if calm && self.told.load(Ordering::Relaxed) && self.armed.load(Ordering::Relaxed) {
             wait = wait.max(at.settings.told_poll());
+        }
+        if let Some(after) = at.settings.flush_after {
+            let until = state.files.iter().filter_map(|f| f.waiting).map(|since| since + after).min();
+            if let Some(until) = until {
+                wait = wait.min(until.saturating_duration_since(now)).max(LEAST_POLL);
+            }
         }
         if let Some(until) = state.delay_until {
             wait = wait.max(until.saturating_duration_since(now));
@@ -324,14 +353,14 @@ impl Tail {
     }
 
     fn open(&self, at: &Surroundings<'_>) -> io::Result<Generation> {
-        let mut handle = Handle::open(&self.path, at.settings.codec())?;
+        let mut handle = Handle::open(&self.path, at.settings.codec(&self.path))?;
         handle.count_in(at.slots);
         let path = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        Generation::open(handle, path, at.settings.charset)
+        Generation::open(handle, path, at.settings)
     }
 
     fn reopen(&self, state: &mut State, at: &Surroundings<'_>) -> io::Result<()> {
-        let mut handle = Handle::open(&self.path, at.settings.codec())?;
+        let mut handle = Handle::open(&self.path, at.settings.codec(&self.path))?;
         handle.count_in(at.slots);
         let id = handle.id()?;
         let current = state.current().expect("the caller has seen it");
@@ -348,6 +377,12 @@ impl Tail {
         let leaving = state.leaving.is_some();
         for (i, file) in state.files.iter_mut().enumerate() {
             file.settle();
+            if let (Some(after), Some(since)) = (at.settings.flush_after, file.waiting)
+                && now.duration_since(since) >= after
+            {
+                file.flush = true;
+                file.waiting = None;
+            }
             if file.rotated.is_none() && !leaving {
                 continue;
             }
@@ -364,15 +399,47 @@ impl Tail {
             }
         }
         let before = state.files.len();
+        let mut done = Vec::new();
         state.files.retain(|file| {
             let over = file.rotated.is_some() && file.is_over();
             if over {
                 at.registry.done(file.id, &self.labels, &self.path, file.read);
+                done.push(file.place(file.read));
             }
             !over
         });
+        done.into_iter().for_each(|place| {
+            at.registry.know_done(&self.key, place.clone());
+            state.remember(place);
+        });
         if state.files.len() != before {
             self.moved.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Removes the file that the path leads to, once everything of it was taken.
+    fn delete_read(&self, state: &mut State, at: &Surroundings<'_>) {
+        let Some(current) = state.current().filter(|f| f.is_over()) else { return };
+        let (id, read, size) = (current.id, current.read, current.size);
+        let is_packed = current.is_packed();
+        match std::fs::metadata(&self.path) {
+            Ok(m) if FileId::of(&m) == id && (is_packed || m.len() == read.offset) && m.len() == size => {}
+            // It has grown, or is another: the next look sees it.
+            Ok(m) => return current.seen(m.len(), m.modified().ok()),
+            Err(_) => return,
+        }
+        match std::fs::remove_file(&self.path) {
+            Ok(()) => {
+                state.files.pop_back();
+                at.registry.forget(id, &self.labels, &self.path);
+                self.moved.store(true, Ordering::Relaxed);
+            }
+            Err(error) => {
+                state.failures += 1;
+                if state.failures.is_power_of_two() {
+                    tracing::warn!(%error, path = %self.path.display(), "a file that was read cannot be removed");
+                }
+            }
         }
     }
 
@@ -390,17 +457,21 @@ impl Tail {
 }
 
 impl Settings {
-    /// How files are compressed, if they are.
-    pub fn codec(&self) -> Option<Codec> {
-        self.decompression.as_ref().map(|d| d.codec)
+    /// How a file is compressed, if it is.
+    pub fn codec(&self, path: &Path) -> Option<Codec> {
+        match self.packing {
+            Packing::None => None,
+            Packing::All(codec) => Some(codec),
+            Packing::ByName => Codec::of_name(path.file_name()?.to_str()?),
+        }
     }
 
     fn initial_delay(&self) -> Option<Duration> {
-        self.decompression.as_ref().map(|d| d.initial_delay).filter(|d| !d.is_zero())
+        (self.packing != Packing::None && !self.initial_delay.is_zero()).then_some(self.initial_delay)
     }
 
     /// Where changes are told, looking is for what may be missed: writes through memory maps.
     fn told_poll(&self) -> Duration {
-        self.file_watch.max_poll_frequency.max(Duration::from_secs(1))
+        self.poll.1.max(Duration::from_secs(1))
     }
 }

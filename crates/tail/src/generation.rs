@@ -12,16 +12,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
 use signal::logs::{Entry, Receipt};
 use tokio::time::Instant;
 
-use super::charset::Charset;
-use super::handle::{End, Handle, Mode};
-use super::identity::{FileId, HEAD, Mark, Place, Print, SEAM};
-use super::lines::{Sheet, Split, WINDOW, split};
+use crate::charset::Charset;
+use crate::handle::{End, Handle, Mode};
+use crate::identity::{FileId, Mark, Place, Print, SEAM};
+use crate::Settings;
+use crate::lines::{Framing, Sheet, Split, split};
 
 /// Size of a read: the bytes before the place, and what the splitter has to see at once.
-pub const BUFFER: usize = SEAM + WINDOW;
+pub fn buffer_size(framing: &Framing) -> usize {
+    SEAM + framing.window()
+}
+
+/// A header is not longer than this; what comes then are entries.
+const MAX_HEADER: usize = 256 << 10;
 
 /// So many batches may be kept back by others; then the file is not read on.
 const MAX_UNSETTLED: usize = 4096;
@@ -58,6 +65,12 @@ pub struct Generation {
     pub linger: Duration,
     /// What is left is to be taken as a line.
     pub finish: bool,
+    /// What is there now is to be taken as a line, more may come.
+    pub flush: bool,
+    /// Since when a line without its end has been waited for.
+    pub waiting: Option<Instant>,
+    /// Lines of its header, once they are known.
+    pub header: Option<std::sync::Arc<[ByteString]>>,
     /// There will not be more.
     pub done: bool,
     /// Reads that failed in a row.
@@ -98,7 +111,9 @@ pub struct After {
 
 /// Where buffers and times of a read come from.
 pub struct Desk<'a> {
-    /// The buffer, of [`BUFFER`] bytes.
+    /// How files are read.
+    pub settings: &'a Settings,
+    /// The buffer, of [`buffer_size`] bytes.
     pub buffer: &'a mut BytesMut,
     /// Takes the buffer's bytes where a batch borrows them, to be used again.
     pub lent: &'a mut Option<Bytes>,
@@ -115,15 +130,16 @@ fn next_serial() -> u64 {
 
 impl Generation {
     /// An open file, to be read from its start, after a byte-order mark.
-    pub fn open(mut handle: Handle, path: PathBuf, charset: Charset) -> io::Result<Self> {
+    pub fn open(mut handle: Handle, path: PathBuf, settings: &Settings) -> io::Result<Self> {
         let metadata = handle.metadata()?;
-        let head = handle.head(HEAD)?;
-        let (charset, mark) = charset.of_mark(&head);
-        let start = Mark { offset: mark as u64, seam: Print::of(&head[..mark]) };
+        let head = handle.head(settings.head.max(4))?;
+        let (charset, mark) = settings.charset.of_mark(&head);
+        let start = Mark { offset: mark as u64, seam: Print::of(&head[..mark]), records: 0 };
+        let head = &head[..head.len().min(settings.head)];
         Ok(Self {
             serial: next_serial(),
             id: FileId::of(&metadata),
-            head: Print::of(&head),
+            head: Print::of(head),
             path,
             handle: Some(handle),
             charset,
@@ -135,7 +151,10 @@ impl Generation {
             stalled: None,
             rotated: None,
             linger: Duration::ZERO,
-            finish: false,
+            finish: settings.delete_after_read,
+            flush: false,
+            waiting: None,
+            header: None,
             done: false,
             failures: 0,
             verify: false,
@@ -187,7 +206,7 @@ impl Generation {
             return false;
         }
         let more = self.is_packed() || self.size > self.read.offset;
-        self.finish || self.verify || more && self.stalled != Some(self.size)
+        self.finish || self.flush || self.verify || more && self.stalled != Some(self.size)
     }
 
     /// Nothing is left to read or to wait for.
@@ -220,6 +239,10 @@ impl Generation {
                 handle.has_grown();
             }
         }
+        if self.rotated.is_none() && !self.is_packed() && size > self.size {
+            // It was done because it is to be removed, and has grown before that.
+            self.done = false;
+        }
         self.verify |= size == self.size && !self.is_packed();
         (self.size, self.modified) = (size, modified);
     }
@@ -248,6 +271,8 @@ impl Generation {
     fn enter(&mut self, after: After) {
         self.stalled = after.stalled;
         self.done |= after.done;
+        let rest = after.stalled.is_some() && self.size > self.read.offset && !self.is_packed();
+        self.waiting = rest.then(|| self.waiting.unwrap_or_else(Instant::now));
         if let (true, Some(handle)) = (self.done, &mut self.handle) {
             handle.forget_window();
         }
@@ -270,9 +295,17 @@ impl Generation {
             self.enter(after);
             return Ok(Piece::Nothing);
         }
+        if let (Some(pattern), None) = (&desk.settings.header, &self.header) {
+            if mode == Mode::Inline {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            if let Some(piece) = self.read_header(pattern)? {
+                return Ok(piece);
+            }
+        }
         let Some(handle) = &mut self.handle else { return Err(ErrorKind::WouldBlock.into()) };
         let packed = handle.is_packed();
-        let before = if packed { 0 } else { usize::from(self.read.seam.len) };
+        let before = if packed { 0 } else { self.read.seam.len as usize };
         let from = self.read.offset - before as u64;
         let (got, end) = handle.read_at(desk.buffer, from, mode)?;
         if !packed && (got < before || !self.is_mine(&desk.buffer[..got], from)) {
@@ -281,7 +314,7 @@ impl Generation {
         if !packed && end.is_some() {
             self.size = from + got as u64;
         }
-        self.extend_head(&desk.buffer[..got], from, mode)?;
+        self.extend_head(&desk.buffer[..got], from, desk.settings.head, mode)?;
         (self.verify, self.failures) = (false, 0);
         let last = match end {
             None => false,
@@ -289,6 +322,11 @@ impl Generation {
             Some(End::Cut) => self.finish,
             Some(End::Damaged) => true,
         };
+        if desk.settings.advise
+            && let Some(handle) = &self.handle
+        {
+            handle.let_go(from, got);
+        }
         let after = After { stalled: end.is_some().then_some(self.size), done: last };
         self.take_lines(desk, (before, got), after, end, mode)
     }
@@ -314,10 +352,18 @@ impl Generation {
         let piece = bytes.slice(before..);
         let mut entries = Vec::with_capacity(piece.len() / (*desk.line_length).max(1) + 8);
         let mut sheet = Sheet { entries: &mut entries, next_ns: desk.next_ns };
-        let split = split(&piece, self.charset, after.done, &mut sheet);
+        // A hole at the end may yet be filled, and a character be written whole.
+        let flush = std::mem::take(&mut self.flush) && end.is_some() && self.charset.is_whole(&piece);
+        let split =
+            split(&piece, &desk.settings.framing, self.charset, after.done || flush, &mut sheet);
         let until = before + split.consumed;
         let seam = Print::of(&bytes[until.saturating_sub(SEAM)..until]);
-        let mark = Mark { offset: self.read.offset + split.consumed as u64, seam };
+        let counted = if desk.settings.count_records { entries.len() as u64 } else { 0 };
+        let mark = Mark {
+            offset: self.read.offset + split.consumed as u64,
+            seam,
+            records: self.read.records + counted,
+        };
         if !entries.is_empty() {
             *desk.line_length = (split.consumed / entries.len()).max(16);
             return Ok(Piece::Lines { entries, end: mark, split, after });
@@ -345,16 +391,16 @@ impl Generation {
     }
 
     /// Files are short when they are young: their print grows with them.
-    fn extend_head(&mut self, bytes: &[u8], from: u64, mode: Mode) -> io::Result<()> {
-        let known = usize::from(self.head.len);
-        if known == HEAD || self.size <= known as u64 || self.is_packed() {
+    fn extend_head(&mut self, bytes: &[u8], from: u64, length: usize, mode: Mode) -> io::Result<()> {
+        let known = self.head.len as usize;
+        if known >= length || self.size <= known as u64 || self.is_packed() {
             return Ok(());
         }
         if from == 0 {
-            self.head = Print::of(&bytes[..bytes.len().min(HEAD)]);
+            self.head = Print::of(&bytes[..bytes.len().min(length)]);
             return Ok(());
         }
-        let mut head = [0; HEAD];
+        let mut head = vec![0; length];
         let handle = self.handle.as_mut().expect("the caller has read from it");
         let (got, _) = handle.read_at(&mut head, 0, mode)?;
         if self.head.heads(&head[..got]) {
@@ -386,15 +432,62 @@ impl Generation {
             if !self.finish {
                 return Ok(Piece::Nothing);
             }
-            self.skip_to(Mark { offset: at, seam: Print::default() });
+            self.skip_to(Mark { offset: at, seam: Print::default(), ..self.read });
             return Ok(Piece::Skipped(Split { holes: at - start, ..Split::default() }));
         };
         let unit = self.charset.unit() as u64;
         // One NUL stays, as where the splitter skips them.
         let offset = found - (found - start) % unit - unit;
         // No seam: NUL bytes say nothing about which file it is.
-        self.skip_to(Mark { offset, seam: Print::default() });
+        self.skip_to(Mark { offset, seam: Print::default(), ..self.read });
         Ok(Piece::Skipped(Split { holes: offset - start, ..Split::default() }))
+    }
+
+    /// Reads the lines of its header, from its start wherever reading goes on; `None` once they are known.
+    fn read_header(&mut self, pattern: &regex::bytes::Regex) -> io::Result<Option<Piece>> {
+        let handle = self.handle.as_mut().ok_or(ErrorKind::WouldBlock)?;
+        let mut bytes = vec![0; MAX_HEADER];
+        let (got, end) = handle.read_at(&mut bytes, 0, Mode::Blocking)?;
+        let (_, start) = self.charset.of_mark(&bytes[..got]);
+        let (mut lines, mut at, mut is_over) = (Vec::new(), start, false);
+        while at < got {
+            let (feed, next) = match self.charset.next_feed(&bytes[at..got]) {
+                Some((feed, next)) => (at + feed, at + next),
+                None if self.finish && end.is_some() => (got, got),
+                None => break,
+            };
+            let line = self.charset.without_return(&bytes[at..feed]);
+            let (text, _) = self.charset.decode(line);
+            if !pattern.is_match(text.as_bytes()) {
+                is_over = true;
+                break;
+            }
+            lines.push(ByteString::from(text.as_ref()));
+            at = next;
+        }
+        if !is_over && end.is_some() && !self.finish && at >= self.read.offset as usize {
+            // It may go on.
+            self.size = if self.is_packed() { self.size } else { got as u64 };
+            self.verify = false;
+            self.enter(After { stalled: Some(self.size), done: false });
+            return Ok(Some(Piece::Nothing));
+        }
+        self.header = Some(lines.into());
+        if at as u64 > self.read.offset {
+            let seam = Print::of(&bytes[at.saturating_sub(SEAM)..at]);
+            self.skip_to(Mark { offset: at as u64, seam, ..self.read });
+        }
+        Ok(None)
+    }
+
+    /// The end of what is there now.
+    pub fn end(&mut self) -> io::Result<Mark> {
+        let handle = self.handle.as_mut().ok_or(ErrorKind::NotFound)?;
+        let offset = self.size.max(self.read.offset);
+        let mut piece = vec![0; (offset as usize).min(SEAM)];
+        let from = offset - piece.len() as u64;
+        let (got, _) = handle.read_at(&mut piece, from, Mode::Blocking)?;
+        Ok(Mark { offset, seam: Print::of(&piece[..got]), records: 0 })
     }
 
     /// Where the last line starts.
@@ -409,7 +502,7 @@ impl Generation {
             let (got, _) = handle.read_at(&mut piece[..length], from, Mode::Blocking)?;
             if let Some((_, after)) = self.charset.last_feed(&piece[..got]) {
                 let seam = Print::of(&piece[after.saturating_sub(SEAM)..after]);
-                return Ok(Mark { offset: from + after as u64, seam });
+                return Ok(Mark { offset: from + after as u64, seam, records: 0 });
             }
             end = from;
         }

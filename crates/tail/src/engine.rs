@@ -14,22 +14,20 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
-use component::{Fanout, Rejected};
+use component::{OnceAMinute, Rejected};
 use parking_lot::Mutex;
-use signal::Logs;
 use signal::logs::{LogBatch, Receipt};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::generation::{BUFFER, Desk, Piece};
-use super::handle::{Mode, Slots};
-use super::inotify::Inotify;
-use super::lines::Split;
-use super::registry::Registry;
-use super::tail::{Job, State, Surroundings, Tail};
-use super::{Metrics, Settings};
-use crate::once_a_minute::OnceAMinute;
+use crate::generation::{Desk, Generation, Piece, buffer_size};
+use crate::handle::{Handle, Mode, Slots};
+use crate::inotify::Inotify;
+use crate::lines::Split;
+use crate::registry::Registry;
+use crate::tail::{Job, State, Surroundings, Tail};
+use crate::{Batch, FileFacts, Metrics, Outlet, Settings};
 
 /// Batches in flight at once.
 pub const WORKERS: usize = 4;
@@ -51,28 +49,29 @@ const MOST_FAILURES: u32 = 10;
 
 /// What workers and keeper share.
 pub struct Engine {
-    pub(super) settings: ArcSwap<Settings>,
-    forward: ArcSwap<Fanout<Logs>>,
-    pub(super) metrics: Metrics,
-    pub(super) registry: Registry,
+    pub(crate) settings: ArcSwap<Settings>,
+    outlet: ArcSwap<Box<dyn Outlet>>,
+    pub(crate) metrics: Metrics,
+    pub(crate) registry: Registry,
     slots: Slots,
-    pub(super) most_open: usize,
-    pub(super) damaged: Mutex<Option<SystemTime>>,
-    pub(super) inotify: Option<Inotify>,
-    pub(super) refolder: AtomicBool,
+    /// So many files are kept open at most.
+    pub most_open: usize,
+    pub(crate) damaged: Mutex<Option<SystemTime>>,
+    pub(crate) inotify: Option<Inotify>,
+    pub(crate) refolder: AtomicBool,
     queue: Mutex<VecDeque<Arc<Tail>>>,
     queued: Semaphore,
     /// The keeper has something to do sooner than it thought.
-    pub(super) wake: Notify,
+    pub(crate) wake: Notify,
     start: Instant,
     buffers: Mutex<VecDeque<Bytes>>,
     kept: AtomicUsize,
     /// No further turns.
-    pub(super) stopping: CancellationToken,
+    pub(crate) stopping: CancellationToken,
     /// Answers are not waited for any more.
-    pub(super) abandon: CancellationToken,
+    pub(crate) abandon: CancellationToken,
     refusals: OnceAMinute,
-    pub(super) shown: Mutex<Vec<Arc<Tail>>>,
+    pub(crate) shown: Mutex<Vec<Arc<Tail>>>,
 }
 
 /// What the UI shows of a target.
@@ -99,14 +98,14 @@ enum Turn {
 
 impl Engine {
     /// Without targets.
-    pub fn new(settings: Settings, forward: Fanout<Logs>, metrics: Metrics) -> Self {
+    pub fn new(settings: Settings, outlet: impl Outlet, metrics: Metrics) -> Self {
         let inotify = Inotify::new().inspect_err(
             |error| tracing::warn!(%error, "files are only polled: the kernel gives no watches"),
         );
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
         Self {
             settings: ArcSwap::from_pointee(settings),
-            forward: ArcSwap::from_pointee(forward),
+            outlet: ArcSwap::from_pointee(Box::new(outlet)),
             metrics,
             registry: Registry::default(),
             slots: Slots::default(),
@@ -128,9 +127,14 @@ impl Engine {
     }
 
     /// Puts settings and receivers in force.
-    pub fn configure(&self, settings: Settings, forward: Fanout<Logs>) {
+    pub fn configure(&self, settings: Settings, outlet: impl Outlet) {
         self.settings.store(Arc::new(settings));
-        self.forward.store(Arc::new(forward));
+        self.outlet.store(Arc::new(Box::new(outlet)));
+    }
+
+    /// As where the kernel tells of no changes.
+    pub fn only_poll(&mut self) {
+        self.inotify = None;
     }
 
     /// The engine's clock.
@@ -187,7 +191,6 @@ impl Engine {
     }
 
     /// How many files are kept open.
-    #[cfg(test)]
     pub fn taken(&self) -> usize {
         self.slots.taken()
     }
@@ -313,19 +316,35 @@ impl Engine {
         let now_ns = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
         let now_ns = i64::try_from(now_ns).unwrap_or(i64::MAX);
         state.next_ns = state.next_ns.max(now_ns);
+        let settings = self.settings.load_full();
+        let size = buffer_size(&settings.framing);
         loop {
             let State { files, next_ns, line_length, .. } = state;
             let Some(file) = files.iter_mut().find(|f| f.has_data()) else { return Ok(None) };
-            if buffer.len() != BUFFER {
-                *buffer = self.buffer();
+            if buffer.len() != size {
+                *buffer = self.buffer(size);
+            }
+            if settings.lock && !file.handle.as_ref().is_none_or(Handle::lock) {
+                return Ok(None);
             }
             let mut lent = None;
-            let desk = Desk { buffer, lent: &mut lent, next_ns, line_length };
+            let desk = Desk { settings: &settings, buffer, lent: &mut lent, next_ns, line_length };
+            let first_record = if settings.count_records { file.read.records + 1 } else { 0 };
             let piece = file.next_piece(desk, mode);
+            if let (true, Some(handle)) = (settings.lock, &file.handle) {
+                handle.unlock();
+            }
             if let Some(lent) = lent {
                 self.keep_buffer(lent);
             }
             let serial = file.serial;
+            let facts = |file: &Generation| FileFacts {
+                serial,
+                id: file.id,
+                path: tail.path.as_path().into(),
+                real: file.path.clone(),
+                header: file.header.clone(),
+            };
             match piece? {
                 Piece::Nothing => {}
                 Piece::Skipped(split) => {
@@ -343,8 +362,8 @@ impl Engine {
                         received_ms: now_ns / 1_000_000,
                         hold: Some(receipt.hold()),
                     };
-                    let bytes = split.consumed;
-                    return Ok(Some(Job { serial, logs: logs.into(), end, receipt, after, bytes }));
+                    let batch = Batch { logs: logs.into(), file: facts(file), first_record };
+                    return Ok(Some(Job { serial, batch, end, receipt, after, bytes: split.consumed }));
                 }
             }
         }
@@ -365,19 +384,19 @@ impl Engine {
     }
 
     async fn deliver(&self, tail: &Arc<Tail>, job: Job) -> Turn {
-        let forward = self.forward.load_full();
+        let outlet = self.outlet.load_full();
         let answer = tokio::select! {
             biased;
             () = self.abandon.cancelled() => Err(Rejected::Stopped),
-            answer = forward.send(job.logs.clone()) => answer,
+            answer = outlet.send(&job.batch) => answer,
         };
         match answer {
-            Ok(()) => tail.counts.lines.inc_by(job.logs.len() as u64),
+            Ok(()) => tail.counts.lines.inc_by(job.batch.logs.len() as u64),
             Err(Rejected::Permanent(message)) => self.dropped(tail, &job, &message),
             Err(Rejected::Retryable(_) | Rejected::Stopped) => return self.refused(tail, job),
         }
         // A receipt tells about others only.
-        drop(job.logs);
+        drop(job.batch);
         let mut state = tail.state.lock();
         state.backoff = Duration::ZERO;
         state.not_before = None;
@@ -390,9 +409,9 @@ impl Engine {
     }
 
     fn dropped(&self, tail: &Tail, job: &Job, message: &str) {
-        self.metrics.dropped.with_label_values(&[tail.key.path.as_str()]).inc_by(job.logs.len() as u64);
+        self.metrics.dropped.with_label_values(&[tail.key.path.as_str()]).inc_by(job.batch.logs.len() as u64);
         if self.refusals.now() {
-            let (path, lines) = (tail.path.display(), job.logs.len());
+            let (path, lines) = (tail.path.display(), job.batch.logs.len());
             tracing::error!(%path, lines, %message, "lines were refused for good and dropped");
         }
     }
@@ -425,14 +444,15 @@ impl Engine {
     }
 
     /// A buffer that no batch borrows any more, or a new one.
-    fn buffer(&self) -> BytesMut {
+    fn buffer(&self, size: usize) -> BytesMut {
         let mut buffers = self.buffers.lock();
+        buffers.retain(|b| b.len() == size);
         if let Some(i) = buffers.iter().position(Bytes::is_unique)
             && let Some(Ok(buffer)) = buffers.remove(i).map(Bytes::try_into_mut)
         {
             return buffer;
         }
-        BytesMut::zeroed(BUFFER)
+        BytesMut::zeroed(size)
     }
 
     fn keep_buffer(&self, buffer: Bytes) {

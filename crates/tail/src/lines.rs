@@ -6,9 +6,11 @@
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use regex::bytes::Regex;
 use signal::logs::Entry;
 
-use super::charset::Charset;
+use crate::charset::Charset;
+use crate::records;
 
 /// A line of more bytes is delivered in parts of this size: what Loki takes at most unless it is told to.
 pub const MAX_LINE: usize = 256 * 1024;
@@ -16,11 +18,60 @@ pub const MAX_LINE: usize = 256 * 1024;
 /// So many NUL bytes in a row are a hole of the file, not text.
 const HOLE: usize = 16;
 
-/// What must be seen of a line to know how its first part ends.
-const LOOK: usize = MAX_LINE + 2 * HOLE;
+/// What makes an entry.
+#[derive(Clone, Debug)]
+pub struct Framing {
+    /// How one ends.
+    pub rule: Rule,
+    /// What has more bytes is delivered in parts of this size.
+    pub max: usize,
+}
 
-/// What must be seen at once so that every piece but a hole gets on.
-pub const WINDOW: usize = LOOK + 8;
+/// How an entry ends.
+#[derive(Clone, Debug)]
+pub enum Rule {
+    /// With a line feed.
+    Lines,
+    /// Where the next one starts: at a match of this expression.
+    Start {
+        /// The expression.
+        pattern: Regex,
+        /// What matches is left out.
+        omit: bool,
+    },
+    /// With a match of this expression.
+    End {
+        /// The expression.
+        pattern: Regex,
+        /// What matches is left out.
+        omit: bool,
+    },
+}
+
+impl Default for Framing {
+    fn default() -> Self {
+        Self { rule: Rule::Lines, max: MAX_LINE }
+    }
+}
+
+impl Framing {
+    /// What must be seen at once so that every piece but a hole gets on.
+    pub fn window(&self) -> usize {
+        look(self.max) + 8
+    }
+}
+
+/// What must be seen of a line to know how its first part ends.
+fn look(max: usize) -> usize {
+    max + 2 * HOLE
+}
+
+/// What the splitting of a line depends on.
+#[derive(Clone, Copy)]
+struct How {
+    charset: Charset,
+    max: usize,
+}
 
 /// What came of a piece.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,21 +104,41 @@ impl Sheet<'_> {
 }
 
 /// Splits a piece that starts where a line does. `last`: nothing will ever follow, so what is left is a line.
-pub fn split(piece: &Bytes, charset: Charset, last: bool, sheet: &mut Sheet<'_>) -> Split {
+pub fn split(
+    piece: &Bytes,
+    framing: &Framing,
+    charset: Charset,
+    last: bool,
+    sheet: &mut Sheet<'_>,
+) -> Split {
+    let how = How { charset, max: framing.max };
+    match &framing.rule {
+        Rule::Lines => split_lines(piece, how, last, sheet),
+        Rule::Start { pattern, omit } => {
+            records::by_start(piece, (pattern, *omit), (charset, framing.max), last, sheet)
+        }
+        Rule::End { pattern, omit } => {
+            records::by_end(piece, (pattern, *omit), (charset, framing.max), last, sheet)
+        }
+    }
+}
+
+fn split_lines(piece: &Bytes, how: How, last: bool, sheet: &mut Sheet<'_>) -> Split {
+    let charset = how.charset;
     let mut done = Split::default();
     let whole = charset.last_feed(piece).map_or(0, |(_, end)| end);
     let region = piece.slice(..whole);
-    if !fast(&region, charset, sheet) {
-        slow(&region, charset, sheet, &mut done);
+    if !fast(&region, how, sheet) {
+        slow(&region, how, sheet, &mut done);
     }
     done.consumed = whole;
-    rest(&piece.slice(whole..), charset, last, sheet, &mut done);
+    rest(&piece.slice(whole..), how, last, sheet, &mut done);
     done
 }
 
 /// Lines of good UTF-8 that are neither too long nor have NUL bytes: they are borrowed.
-fn fast(region: &Bytes, charset: Charset, sheet: &mut Sheet<'_>) -> bool {
-    if charset != Charset::Utf8 || memchr::memchr(0, region).is_some() {
+fn fast(region: &Bytes, how: How, sheet: &mut Sheet<'_>) -> bool {
+    if how.charset != Charset::Utf8 || memchr::memchr(0, region).is_some() {
         return false;
     }
     let Ok(text) = ByteString::try_from(region.clone()) else { return false };
@@ -75,7 +146,7 @@ fn fast(region: &Bytes, charset: Charset, sheet: &mut Sheet<'_>) -> bool {
     for end in memchr::memchr_iter(b'\n', region) {
         let line = &text[start..end];
         let line = line.strip_suffix('\r').unwrap_or(line);
-        if line.len() > MAX_LINE {
+        if line.len() > how.max {
             *sheet.next_ns -= (sheet.entries.len() - count) as i64;
             sheet.entries.truncate(count);
             return false;
@@ -87,19 +158,20 @@ fn fast(region: &Bytes, charset: Charset, sheet: &mut Sheet<'_>) -> bool {
 }
 
 /// Any lines; `region` ends with a line feed or is empty.
-fn slow(region: &Bytes, charset: Charset, sheet: &mut Sheet<'_>, done: &mut Split) {
-    let mut at = 0;
+fn slow(region: &Bytes, how: How, sheet: &mut Sheet<'_>, done: &mut Split) {
+    let (charset, mut at) = (how.charset, 0);
     while let Some((feed, end)) = charset.next_feed(&region[at..]) {
         let line = region.slice(at..at + feed);
         let line = line.slice_ref(charset.without_return(&line));
-        whole_line(&line, charset, sheet, done);
+        whole_line(&line, how, sheet, done);
         at += end;
     }
 }
 
 /// A line without its end: holes before it are skipped, one inside ends it, and it is cut where it is too long.
 /// One that is nothing but NUL bytes is a hole and no line.
-fn whole_line(line: &Bytes, charset: Charset, sheet: &mut Sheet<'_>, done: &mut Split) {
+fn whole_line(line: &Bytes, how: How, sheet: &mut Sheet<'_>, done: &mut Split) {
+    let charset = how.charset;
     if line.is_empty() {
         return put(line, charset, sheet, done);
     }
@@ -109,7 +181,7 @@ fn whole_line(line: &Bytes, charset: Charset, sheet: &mut Sheet<'_>, done: &mut 
         if rest.is_empty() {
             return;
         }
-        let (part, hole) = first_part(&rest, charset);
+        let (part, hole) = first_part(&rest, how);
         put(&rest.slice(..part), charset, sheet, done);
         done.cut += u64::from(part < rest.len() && !hole);
         rest = rest.slice(part..);
@@ -117,20 +189,21 @@ fn whole_line(line: &Bytes, charset: Charset, sheet: &mut Sheet<'_>, done: &mut 
 }
 
 /// How much of a line is its first part, and whether a hole ends it rather than its length.
-fn first_part(line: &[u8], charset: Charset) -> (usize, bool) {
-    let hole = find_hole(&line[..line.len().min(LOOK)], charset).filter(|hole| *hole <= MAX_LINE);
+fn first_part(line: &[u8], how: How) -> (usize, bool) {
+    let hole = find_hole(&line[..line.len().min(look(how.max))], how.charset).filter(|hole| *hole <= how.max);
     match hole {
         Some(hole) => (hole, true),
-        None if line.len() > MAX_LINE => (charset.cut(line, MAX_LINE), false),
+        None if line.len() > how.max => (how.charset.cut(line, how.max), false),
         None => (line.len(), false),
     }
 }
 
 /// What comes after the last line end.
-fn rest(tail: &Bytes, charset: Charset, last: bool, sheet: &mut Sheet<'_>, done: &mut Split) {
+fn rest(tail: &Bytes, how: How, last: bool, sheet: &mut Sheet<'_>, done: &mut Split) {
+    let charset = how.charset;
     if last {
         if !tail.is_empty() {
-            whole_line(&tail.slice_ref(charset.without_return(tail)), charset, sheet, done);
+            whole_line(&tail.slice_ref(charset.without_return(tail)), how, sheet, done);
             done.consumed += tail.len();
         }
         return;
@@ -143,9 +216,9 @@ fn rest(tail: &Bytes, charset: Charset, last: bool, sheet: &mut Sheet<'_>, done:
             return;
         }
         let line = tail.slice(nul..);
-        let (part, hole) = first_part(&line, charset);
+        let (part, hole) = first_part(&line, how);
         // The line's end may just not be there yet, or a hole be filled; what fills the window is not waited with.
-        let ended = line.len() >= LOOK + 2 * charset.unit() || hole && past_hole(&line[part..], charset);
+        let ended = line.len() >= look(how.max) + 2 * charset.unit() || hole && past_hole(&line[part..], charset);
         if !ended {
             // One NUL stays: what follows may be a line end, and a line of NULs is none.
             let skipped = nul.saturating_sub(charset.unit());
@@ -165,7 +238,7 @@ fn past_hole(hole: &[u8], charset: Charset) -> bool {
     skip_nul(hole, charset, &mut Split::default()) < hole.len()
 }
 
-fn put(line: &Bytes, charset: Charset, sheet: &mut Sheet<'_>, done: &mut Split) {
+pub(crate) fn put(line: &Bytes, charset: Charset, sheet: &mut Sheet<'_>, done: &mut Split) {
     if charset == Charset::Utf8
         && let Ok(text) = ByteString::try_from(line.clone())
     {
@@ -177,7 +250,7 @@ fn put(line: &Bytes, charset: Charset, sheet: &mut Sheet<'_>, done: &mut Split) 
 }
 
 /// Bytes of NUL characters at the start.
-fn skip_nul(line: &[u8], charset: Charset, done: &mut Split) -> usize {
+pub(crate) fn skip_nul(line: &[u8], charset: Charset, done: &mut Split) -> usize {
     let nul = line.iter().position(|b| *b != 0).unwrap_or(line.len());
     // The first byte of a big-endian character that is no NUL may be one.
     let nul = nul - nul % charset.unit();
@@ -208,6 +281,10 @@ mod tests {
 
     const UTF16: [Charset; 2] = [Charset::Utf16 { big_endian: false }, Charset::Utf16 { big_endian: true }];
 
+    fn window_size() -> usize {
+        Framing::default().window()
+    }
+
     fn read_all(
         bytes: &[u8],
         charset: Charset,
@@ -218,12 +295,12 @@ mod tests {
         let mut there = 0;
         loop {
             there = seen(there).clamp(there, bytes.len());
-            let window = all.consumed..there.min(all.consumed + WINDOW);
+            let window = all.consumed..there.min(all.consumed + window_size());
             let last = there == bytes.len() && window.end == there;
             let mut sheet = Sheet { entries: &mut entries, next_ns: &mut next_ns };
-            let split = split(&bytes.slice(window.clone()), charset, last, &mut sheet);
+            let split = split(&bytes.slice(window.clone()), &Framing::default(), charset, last, &mut sheet);
             assert!(split.consumed <= window.len());
-            let full = window.len() == WINDOW;
+            let full = window.len() == window_size();
             let hole = bytes[window.clone()].iter().all(|b| *b == 0);
             assert!(!full || split.consumed > 0 || hole, "a full window gets on");
             all.consumed += split.consumed;
@@ -376,7 +453,7 @@ mod tests {
         let bytes = Bytes::from_static(b"one\ntwo\r\n\nthree");
         let (mut entries, mut next_ns) = (Vec::new(), 5);
         let mut sheet = Sheet { entries: &mut entries, next_ns: &mut next_ns };
-        let done = split(&bytes, Charset::Utf8, false, &mut sheet);
+        let done = split(&bytes, &Framing::default(), Charset::Utf8, false, &mut sheet);
         assert_eq!(done, Split { consumed: 10, ..Split::default() });
         let lines: Vec<(&str, i64)> = entries.iter().map(|e| (&*e.line, e.timestamp_ns)).collect();
         assert_eq!(lines, [("one", 5), ("two", 6), ("", 7)]);
@@ -419,6 +496,6 @@ mod tests {
         let bytes = Bytes::from(format!("a\nb{hole}"));
         let (mut entries, mut next_ns) = (Vec::new(), 0);
         let mut sheet = Sheet { entries: &mut entries, next_ns: &mut next_ns };
-        assert_eq!(split(&bytes, Charset::Utf8, false, &mut sheet).consumed, 2, "it may yet be filled");
+        assert_eq!(split(&bytes, &Framing::default(), Charset::Utf8, false, &mut sheet).consumed, 2, "it may yet be filled");
     }
 }

@@ -9,11 +9,11 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use super::super::OnPositionsFileError;
-use super::super::generation::Generation;
-use super::super::identity::{FileId, HEAD, Mark, Place};
-use super::super::registry::Claim;
-use super::super::siblings::Siblings;
+use crate::generation::Generation;
+use crate::{OnLost, Start};
+use crate::identity::{FileId, Mark, Place};
+use crate::registry::{Claim, Known};
+use crate::siblings::Siblings;
 use super::{State, Surroundings, Tail};
 
 impl Tail {
@@ -26,20 +26,36 @@ impl Tail {
             }
         }
         let Some((mut file, is_known)) = self.admit(self.open(at)?, at) else { return Ok(()) };
+        let handle = file.handle.as_mut().expect("it was just opened");
+        if !is_known && at.registry.known(&file.path, file.id, handle, &self.key) == Some(Known::Packed) {
+            // Whoever knows the file reads its rest there; here it would be read as it is, compressed.
+            tracing::info!(path = %self.path.display(), "a compressed copy of what was read is left out");
+            state.skipped = true;
+            at.registry.forget(file.id, &self.labels, &self.path);
+            return Ok(());
+        }
         if is_known {
-            // Another target has read it before it was renamed.
+            // It was read before, under another name.
         } else if !state.started && existed_at(&file, at.damaged) {
-            match at.settings.on_positions_file_error {
-                OnPositionsFileError::Skip => {
+            match at.settings.on_lost {
+                OnLost::Skip => {
                     tracing::error!(path = %self.path.display(), "the file is not read: its position is lost");
                     state.skipped = true;
                     return Ok(());
                 }
-                OnPositionsFileError::RestartFromEnd => file = at_last_line(file)?,
-                OnPositionsFileError::RestartFromBeginning => {}
+                OnLost::LastLine => file = at_last_line(file)?,
+                OnLost::Beginning => {}
             }
-        } else if at.settings.tail_from_end && !state.started && !state.awaited && !file.is_packed() {
-            file = at_last_line(file)?;
+        } else if !state.started && !state.awaited && !file.is_packed() {
+            match at.settings.start {
+                Start::Beginning => {}
+                Start::LastLine => file = at_last_line(file)?,
+                Start::End if self.is_late => {}
+                Start::End => {
+                    let mark = file.end()?;
+                    file = file.at(mark);
+                }
+            }
         }
         state.started = true;
         state.files.push_back(file);
@@ -62,7 +78,12 @@ impl Tail {
                     (file, is_known) = (file.at(mark), true);
                 }
             }
-            None => {}
+            None => {
+                let handle = file.handle.as_mut().expect("it was just opened");
+                if let Some(Known::At(mark)) = at.registry.known(&file.path, file.id, handle, &self.key) {
+                    (file, is_known) = (file.at(mark), true);
+                }
+            }
         }
         at.registry.current(file.id, &self.labels, &self.path);
         Some((file, is_known))
@@ -76,7 +97,7 @@ impl Tail {
         let mut paths = vec![self.path.clone()];
         paths.extend(std::fs::canonicalize(&self.path).ok());
         paths.extend(record.rest.iter().chain(&place).map(|place| place.path.clone()));
-        let siblings = Siblings::of(&paths.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+        let siblings = self.siblings(&paths.iter().map(PathBuf::as_path).collect::<Vec<_>>());
 
         let current = match self.open(at) {
             Ok(file) => Some(file),
@@ -86,11 +107,13 @@ impl Tail {
         let mut files = VecDeque::new();
         let mut ids: Vec<FileId> = current.iter().map(|f| f.id).collect();
         for place in &record.rest {
-            if let Some((file, _)) = self.find(&siblings, place, &ids, at) {
-                ids.push(file.id);
-                files.push_back(file);
-            } else {
-                self.not_found(place);
+            match self.find(&siblings, place, &ids, at) {
+                Some((Some(file), _)) => {
+                    ids.push(file.id);
+                    files.push_back(file);
+                }
+                Some((None, _)) => {}
+                None => self.not_found(place),
             }
         }
         let current = match (current, &place) {
@@ -147,13 +170,13 @@ impl Tail {
         siblings: &Siblings,
     ) -> (Generation, bool) {
         let handle = file.handle.as_mut().expect("it was just opened");
-        let head = handle.head(HEAD).unwrap_or_default();
+        let head = handle.head(place.head.len as usize).unwrap_or_default();
         let fits = place.head.heads(&head)
             && handle.has_seam(place.mark.offset, place.mark.seam).unwrap_or(false)
             && (handle.is_packed() || file.size >= place.mark.offset);
         // Another inode with the same content is the file restored or written anew, unless the old one is
         // there as well.
-        let known = usize::from(place.head.len) + usize::from(place.mark.seam.len);
+        let known = place.head.len + place.mark.seam.len;
         let same = file.id.ino == place.id.ino && (file.id.dev == place.id.dev || place.head.len > 0)
             || known >= 64 && siblings.by_id(place).is_none();
         if fits && same { (file.at(place.mark), true) } else { (file, false) }
@@ -166,14 +189,14 @@ impl Tail {
         offset: Option<u64>,
         at: &Surroundings<'_>,
     ) -> io::Result<Option<Generation>> {
-        let file = match (offset, at.settings.on_positions_file_error) {
+        let file = match (offset, at.settings.on_lost) {
             (Some(offset), _) if offset <= file.size || file.is_packed() => {
                 file.at(Mark { offset, ..Mark::default() })
             }
             // Truncated since. As Alloy: from the start.
-            (Some(_), _) | (None, OnPositionsFileError::RestartFromBeginning) => file,
-            (None, OnPositionsFileError::RestartFromEnd) => at_last_line(file)?,
-            (None, OnPositionsFileError::Skip) => {
+            (Some(_), _) | (None, OnLost::Beginning) => file,
+            (None, OnLost::LastLine) => at_last_line(file)?,
+            (None, OnLost::Skip) => {
                 tracing::error!(path = %self.path.display(), "the file is not read: its position is no number");
                 return Ok(None);
             }

@@ -14,7 +14,7 @@ use bzip2::read::MultiBzDecoder;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use rustix::fs::OFlags;
 
-use super::identity::{FileId, HEAD, Print};
+use crate::identity::{FileId, Print};
 
 /// How a file is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,7 +174,7 @@ impl Handle {
 
     /// The first bytes.
     pub fn head(&mut self, len: usize) -> io::Result<Vec<u8>> {
-        let mut head = vec![0; len.min(HEAD)];
+        let mut head = vec![0; len];
         let (got, _) = self.read_at(&mut head, 0, Mode::Blocking)?;
         head.truncate(got);
         Ok(head)
@@ -183,7 +183,7 @@ impl Handle {
     /// Whether the bytes right before an offset are those of a print.
     pub fn has_seam(&mut self, offset: u64, seam: Print) -> io::Result<bool> {
         let Some(from) = offset.checked_sub(seam.len.into()) else { return Ok(false) };
-        let mut bytes = vec![0; seam.len.into()];
+        let mut bytes = vec![0; seam.len as usize];
         let (got, _) = self.read_at(&mut bytes, from, Mode::Blocking)?;
         Ok(got == bytes.len() && seam.heads(&bytes))
     }
@@ -192,6 +192,27 @@ impl Handle {
     pub fn next_data(&self, offset: u64) -> Option<u64> {
         let found = rustix::fs::seek(&self.file, rustix::fs::SeekFrom::Data(offset)).ok()?;
         (found > offset).then_some(found)
+    }
+
+    /// Tells the kernel that what was read is not needed in its cache.
+    pub fn let_go(&self, offset: u64, length: usize) {
+        #[cfg(target_os = "linux")]
+        {
+            let length = std::num::NonZeroU64::new(length as u64);
+            let _ = rustix::fs::fadvise(&self.file, offset, length, rustix::fs::Advice::DontNeed);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (offset, length);
+    }
+
+    /// Locks the file for reading, if nobody keeps it for himself; `false`: somebody does.
+    pub fn lock(&self) -> bool {
+        rustix::fs::flock(&self.file, rustix::fs::FlockOperation::NonBlockingLockShared).is_ok()
+    }
+
+    /// Gives the lock back.
+    pub fn unlock(&self) {
+        let _ = rustix::fs::flock(&self.file, rustix::fs::FlockOperation::Unlock);
     }
 
     /// Lets go of what is unpacked; it is unpacked again when it is asked for.
@@ -297,32 +318,33 @@ impl Read for At {
     }
 }
 
-#[cfg(test)]
-pub(super) mod tests {
+/// Compresses, for tests.
+#[cfg(any(test, feature = "test-util"))]
+pub fn pack(codec: Codec, bytes: &[u8]) -> Vec<u8> {
     use std::io::Write;
-
-    use super::*;
-
-    pub(in super::super) fn pack(codec: Codec, bytes: &[u8]) -> Vec<u8> {
-        let level = flate2::Compression::fast();
-        match codec {
-            Codec::Gzip => {
-                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
-                encoder.write_all(bytes).unwrap();
-                encoder.finish().unwrap()
-            }
-            Codec::Zlib => {
-                let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), level);
-                encoder.write_all(bytes).unwrap();
-                encoder.finish().unwrap()
-            }
-            Codec::Bzip2 => {
-                let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
-                encoder.write_all(bytes).unwrap();
-                encoder.finish().unwrap()
-            }
+    let level = flate2::Compression::fast();
+    match codec {
+        Codec::Gzip => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+            encoder.write_all(bytes).expect("memory takes everything");
+            encoder.finish().expect("memory takes everything")
+        }
+        Codec::Zlib => {
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), level);
+            encoder.write_all(bytes).expect("memory takes everything");
+            encoder.finish().expect("memory takes everything")
+        }
+        Codec::Bzip2 => {
+            let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+            encoder.write_all(bytes).expect("memory takes everything");
+            encoder.finish().expect("memory takes everything")
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn any_offset_of_a_compressed_file_can_be_read_in_any_order() {

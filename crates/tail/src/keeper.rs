@@ -11,8 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use component::Target;
-use component::paths::{EXCLUDE_LABEL, FoundFile, PATH_LABEL, PathPattern};
 use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
 use signal::Labels;
@@ -20,11 +18,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::engine::{Engine, next_number, positions_path};
-use super::inotify::Told;
-use super::positions::{self, Key, NO_LABELS, Record};
-use super::tail::{Counts, Seen, State, Tail};
-use super::{Args, FileMatch};
+use crate::engine::{Engine, next_number, positions_path};
+use crate::inotify::Told;
+use crate::positions::{self, Key, NO_LABELS, Record};
+use crate::tail::{Counts, Seen, State, Tail};
+use crate::{Finder, Wanted};
 
 /// The label that says where a line is from.
 const FILENAME: &str = "filename";
@@ -62,8 +60,9 @@ pub struct Keeper {
     tails: HashMap<Key, Arc<Tail>>,
     by_number: HashMap<u64, Arc<Tail>>,
     by_path: HashMap<PathBuf, Vec<Arc<Tail>>>,
-    targets: Vec<Target>,
-    file_match: FileMatch,
+    finder: Arc<dyn Finder>,
+    /// Files have been looked for.
+    searched: bool,
     use_legacy: bool,
     path: PathBuf,
     records: BTreeMap<Key, Record>,
@@ -83,18 +82,16 @@ pub struct Keeper {
     ended: mpsc::Receiver<()>,
 }
 
-/// A file that is to be read.
-struct Wanted {
-    key: Key,
-    labels: Labels,
-    found: Option<FoundFile>,
-}
-
 impl Keeper {
     /// Reads what is stored.
-    pub async fn open(engine: &Arc<Engine>, data_path: &Path, args: &Args) -> Self {
-        let (path, legacy) = (positions_path(data_path), &args.legacy_positions_file);
-        let (own, old) = (path.clone(), PathBuf::from(legacy));
+    pub async fn open(
+        engine: &Arc<Engine>,
+        data_path: &Path,
+        finder: Arc<dyn Finder>,
+        legacy: &Path,
+    ) -> Self {
+        let path = positions_path(data_path);
+        let (own, old) = (path.clone(), legacy.to_path_buf());
         let read = tokio::task::spawn_blocking(move || load(&own, &old)).await;
         let (records, damage) = read.unwrap_or_else(|error| (BTreeMap::new(), Some(error.to_string())));
         if let Some(damage) = damage {
@@ -102,6 +99,7 @@ impl Keeper {
             tracing::error!(path = %path.display(), %damage, kept, "the positions file is damaged; what is intact is used");
             *engine.damaged.lock() = Some(SystemTime::now());
         }
+        engine.registry.know(&records);
         let (alive, ended) = mpsc::channel(1);
         let now = Instant::now();
         Self {
@@ -109,9 +107,10 @@ impl Keeper {
             tails: HashMap::new(),
             by_number: HashMap::new(),
             by_path: HashMap::new(),
-            targets: Vec::new(),
-            file_match: args.file_match.clone(),
-            use_legacy: !legacy.is_empty(),
+            finder,
+            // What is new while others are known has come while nobody ran.
+            searched: !records.is_empty(),
+            use_legacy: !legacy.as_os_str().is_empty(),
             path,
             records,
             left: HashMap::new(),
@@ -137,10 +136,8 @@ impl Keeper {
     }
 
     /// Takes the targets of new arguments. Those that stay go on where they are.
-    pub async fn set_targets(&mut self, args: &Args) {
-        self.targets = args.targets.clone();
-        self.file_match = args.file_match.clone();
-        self.use_legacy = !args.legacy_positions_file.is_empty();
+    pub async fn set_finder(&mut self, finder: Arc<dyn Finder>, use_legacy: bool) {
+        (self.finder, self.use_legacy) = (finder, use_legacy);
         self.restart_changed();
         self.sync().await;
     }
@@ -148,14 +145,13 @@ impl Keeper {
     /// Whether files are compressed decides what an offset means: such targets begin again from their position.
     fn restart_changed(&mut self) {
         let settings = self.engine.settings.load_full();
-        let packed = settings.codec().is_some();
         let changed: Vec<Key> = self
             .tails
             .iter()
             .filter(|(_, tail)| {
                 let mut state = tail.state.lock();
                 state.recode(settings.charset);
-                state.current().is_some_and(|f| f.is_packed() != packed)
+                state.current().is_some_and(|f| f.is_packed() != settings.codec(&tail.path).is_some())
             })
             .map(|(key, _)| key.clone())
             .collect();
@@ -173,16 +169,14 @@ impl Keeper {
     }
 
     async fn sync(&mut self) {
-        let period = self.file_match.sync_period;
-        self.next_sync = self.file_match.enabled.then(|| Instant::now() + period);
-        let (targets, enabled) = (self.targets.clone(), self.file_match.enabled);
-        let wanted = if enabled {
-            tokio::task::spawn_blocking(move || expand(&targets)).await.unwrap_or_default()
-        } else {
-            targets
-                .iter()
-                .map(|target| Wanted::new(target, target.get(PATH_LABEL).unwrap_or_default(), None))
-                .collect()
+        self.next_sync = self.finder.every().map(|period| Instant::now() + period);
+        let finder = self.finder.clone();
+        let wanted = match tokio::task::spawn_blocking(move || finder.find()).await {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                tracing::error!(%error, "files could not be looked for");
+                return;
+            }
         };
         let mut keys = HashSet::new();
         for wanted in wanted {
@@ -190,11 +184,9 @@ impl Keeper {
                 tracing::error!(labels = %wanted.key.labels, "a target names no file: it has no __path__");
                 continue;
             }
-            let old =
-                wanted.found.as_ref().is_some_and(|f| f.is_older_than(self.file_match.ignore_older_than));
             match self.tails.get(&wanted.key) {
                 Some(tail) => tail.state.lock().leaving = None,
-                None if old => continue,
+                None if wanted.is_old => continue,
                 None => self.add(&wanted),
             }
             keys.insert(wanted.key);
@@ -204,6 +196,7 @@ impl Keeper {
             tail.state.lock().leaving.get_or_insert(deadline);
             self.engine.look_at(tail, self.engine.now_ms());
         }
+        self.searched = true;
         self.index();
     }
 
@@ -241,6 +234,7 @@ impl Keeper {
             moved: AtomicBool::new(false),
             armed: AtomicBool::new(false),
             told: AtomicBool::new(false),
+            is_late: self.searched,
             state: Mutex::new(State::new(record)),
             counts,
             key: key.clone(),
@@ -480,30 +474,6 @@ impl Keeper {
             })
         })
     }
-}
-
-impl Wanted {
-    fn new(target: &Target, path: &str, found: Option<FoundFile>) -> Self {
-        let labels = Labels::from_pairs(target.iter().filter(|(name, _)| !name.starts_with("__")));
-        let key = Key { path: path.to_string(), labels: positions::label_text(&labels) };
-        Self { key, labels, found }
-    }
-}
-
-/// The files that patterns stand for.
-fn expand(targets: &[Target]) -> Vec<Wanted> {
-    let mut wanted = Vec::new();
-    for target in targets {
-        let pattern = target.get(PATH_LABEL).unwrap_or_default();
-        match PathPattern::new(pattern, target.get(EXCLUDE_LABEL)) {
-            Err(error) => tracing::error!(%error, "no files are found by a pattern"),
-            Ok(pattern) => wanted.extend(pattern.files().into_iter().filter_map(|found| {
-                let path = found.path.to_str()?.to_string();
-                Some(Wanted::new(target, &path, Some(found)))
-            })),
-        }
-    }
-    wanted
 }
 
 /// Looks at a target; whether it is over.

@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
-use super::super::generation::Generation;
-use super::super::handle::Handle;
-use super::super::identity::{FileId, Place};
-use super::super::siblings::{Found, Sibling, Siblings};
+use crate::generation::Generation;
+use crate::handle::Handle;
+use crate::identity::{FileId, Place};
+use crate::registry::Known;
+use crate::siblings::{Found, Sibling, Siblings};
 use super::{LINGER, State, Surroundings, Tail};
 
 impl Tail {
@@ -57,7 +58,7 @@ impl Tail {
     /// Finds a file by its inode that was closed to spare handles.
     pub(super) fn find_closed(&self, file: &mut Generation, at: &Surroundings<'_>) -> bool {
         let place = file.place(file.read);
-        let siblings = Siblings::of(&[&self.path, &place.path]);
+        let siblings = self.siblings(&[&self.path, &place.path]);
         let found = siblings.by_id(&place).or_else(|| siblings.by_content(&place, &[]));
         let Some(mut found) = found else { return false };
         found.handle.count_in(at.slots);
@@ -90,7 +91,7 @@ impl Tail {
         let Some((new, _)) = self.admit(new, at) else { return self.wait_for_path(state, at) };
         if let Some(last) = state.files.back() {
             let place = last.place(last.read);
-            let siblings = Siblings::of(&[&self.path, &new.path, &place.path]);
+            let siblings = self.siblings(&[&self.path, &new.path, &place.path]);
             let mut ids: Vec<FileId> = state.files.iter().map(|f| f.id).chain([new.id]).collect();
             if let Some(found) = siblings.by_id(&place) {
                 self.add_missed(&siblings, &found.sibling, &mut ids, &mut state.files, at);
@@ -120,7 +121,7 @@ impl Tail {
         }
         let place = current.place(current.read);
         let unread = current.size.saturating_sub(current.read.offset);
-        let siblings = Siblings::of(&[&self.path, &place.path]);
+        let siblings = self.siblings(&[&self.path, &place.path]);
         let copy = siblings.by_content(&place, &[current.id]);
         if copy.is_none() && unread > 0 {
             let path = self.path.display();
@@ -150,9 +151,18 @@ impl Tail {
         files: &mut VecDeque<Generation>,
         at: &Surroundings<'_>,
     ) {
-        let Some((file, sibling)) = self.find(siblings, place, ids, at) else { return self.not_found(place) };
-        ids.push(file.id);
-        files.push_back(file);
+        let Some((file, sibling)) = self.find(siblings, place, ids, at) else {
+            self.not_found(place);
+            // Its link has gone on since: what came after it is known by name.
+            for later in siblings.since(&place.path) {
+                self.adopt_missed(later, ids, files, at);
+            }
+            return;
+        };
+        if let Some(file) = file {
+            ids.push(file.id);
+            files.push_back(file);
+        }
         self.add_missed(siblings, &sibling, ids, files, at);
     }
 
@@ -165,39 +175,74 @@ impl Tail {
         at: &Surroundings<'_>,
     ) {
         for sibling in siblings.after(known) {
-            let Ok(handle) = Handle::open(&sibling.path, sibling.codec) else { continue };
-            let Ok(id) = handle.id() else { continue };
-            if ids.contains(&id) || at.registry.claim(id, &self.labels, &self.path).is_some() {
-                continue;
-            }
-            let found = Found { handle, id, sibling };
-            if let Ok(file) = self.adopt(found, at) {
-                tracing::info!(path = %file.path.display(), "a file came and went unseen; it is read now");
-                ids.push(file.id);
-                files.push_back(file);
-            }
+            self.adopt_missed(sibling, ids, files, at);
         }
     }
 
+    /// A file that nobody has read or reads.
+    fn adopt_missed(
+        &self,
+        sibling: Sibling,
+        ids: &mut Vec<FileId>,
+        files: &mut VecDeque<Generation>,
+        at: &Surroundings<'_>,
+    ) {
+        let Ok(mut handle) = Handle::open(&sibling.path, sibling.codec) else { return };
+        let Ok(id) = handle.id() else { return };
+        if ids.contains(&id) || at.registry.is_taken(id, &self.labels, &self.path) {
+            return;
+        }
+        let mark = match at.registry.known(&sibling.path, id, &mut handle, &self.key) {
+            Some(Known::At(mark)) => Some(mark),
+            Some(Known::Packed) => return,
+            None => None,
+        };
+        let found = Found { handle, id, sibling };
+        if let Ok(mut file) = self.adopt(found, at) {
+            tracing::info!(path = %file.path.display(), "a file came and went unseen; it is read now");
+            if let Some(mark) = mark {
+                file = file.at(mark);
+            }
+            ids.push(file.id);
+            files.push_back(file);
+        }
+    }
+
+    /// What lies beside the path and where it led to.
+    pub(super) fn siblings(&self, paths: &[&std::path::Path]) -> Siblings {
+        let is_link = std::fs::symlink_metadata(&self.path).is_ok_and(|m| m.is_symlink());
+        let target = is_link.then(|| std::fs::canonicalize(&self.path).ok()).flatten();
+        Siblings::of(paths, target.as_deref())
+    }
+
+    /// The file of a place, opened there unless another target reads what is a copy of it.
     pub(super) fn find(
         &self,
         siblings: &Siblings,
         place: &Place,
         not: &[FileId],
         at: &Surroundings<'_>,
-    ) -> Option<(Generation, Sibling)> {
-        let found = siblings.by_id(place).filter(|f| !not.contains(&f.id));
-        let found = found.or_else(|| siblings.by_content(place, not))?;
+    ) -> Option<(Option<Generation>, Sibling)> {
+        let found = match siblings.by_id(place).filter(|f| !not.contains(&f.id)) {
+            Some(found) => found,
+            None => {
+                let copy = siblings.by_content(place, not)?;
+                if at.registry.is_taken(copy.id, &self.labels, &self.path) {
+                    return Some((None, copy.sibling));
+                }
+                copy
+            }
+        };
         let sibling = found.sibling.clone();
         let mut file = self.adopt(found, at).ok()?.at(place.mark);
         file.head = place.head;
-        Some((file, sibling))
+        Some((Some(file), sibling))
     }
 
     pub(super) fn adopt(&self, found: Found, at: &Surroundings<'_>) -> io::Result<Generation> {
         let Found { mut handle, sibling, .. } = found;
         handle.count_in(at.slots);
-        Ok(Generation::open(handle, sibling.path, at.settings.charset)?.rotated(LINGER))
+        Ok(Generation::open(handle, sibling.path, at.settings)?.rotated(LINGER))
     }
 
     pub(super) fn not_found(&self, place: &Place) {

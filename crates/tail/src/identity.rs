@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// So many bytes of a file's head are its fingerprint, or as many as there are.
+/// So many bytes of a file's head are its fingerprint unless another number is asked for, or as many as there are.
 pub const HEAD: usize = 1024;
 
 /// So many bytes before a place are its seam, or as many as were read at once.
@@ -35,23 +35,23 @@ impl FileId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Print {
     /// How many bytes.
-    pub len: u16,
+    pub len: u32,
     /// Their hash.
     pub hash: u64,
 }
 
 impl Print {
-    /// Of bytes; there are never more than [`HEAD`].
+    /// Of bytes.
     pub fn of(bytes: &[u8]) -> Self {
         if bytes.is_empty() {
             return Self::default();
         }
-        Self { len: bytes.len() as u16, hash: xxh3_64(bytes) }
+        Self { len: bytes.len() as u32, hash: xxh3_64(bytes) }
     }
 
     /// Whether these bytes start with what the print was taken of.
     pub fn heads(self, bytes: &[u8]) -> bool {
-        bytes.get(..self.len.into()).is_some_and(|b| Self::of(b) == self)
+        bytes.get(..self.len as usize).is_some_and(|b| Self::of(b) == self)
     }
 }
 
@@ -62,6 +62,8 @@ pub struct Mark {
     pub offset: u64,
     /// The bytes right before it.
     pub seam: Print,
+    /// Entries before it, where they are counted.
+    pub records: u64,
 }
 
 /// A file with a place in it, as it is kept across restarts.

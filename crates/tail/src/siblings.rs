@@ -9,15 +9,19 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::handle::{Codec, Handle};
-use super::identity::{FileId, HEAD, Place};
+use crate::handle::{Codec, Handle};
+use crate::identity::{FileId, Place};
 
 /// So many files are compared by content at most, the latest first.
 const MOST_COMPARED: usize = 64;
 
 /// What lies beside a file.
 #[derive(Debug, Default)]
-pub struct Siblings(Vec<Sibling>);
+pub struct Siblings {
+    all: Vec<Sibling>,
+    /// Where the link leads whose files these are.
+    chain: Option<(Template, Step)>,
+}
 
 /// One file beside another.
 #[derive(Clone, Debug)]
@@ -28,8 +32,22 @@ pub struct Sibling {
     pub codec: Option<Codec>,
     inode: u64,
     turn: Option<Turn>,
+    step: Option<Step>,
     related: bool,
 }
+
+/// The place of a file among those that a link has led to one after the other: by the numbers in its name,
+/// then, where it was rotated itself, before the one without a turn.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Step {
+    numbers: Vec<u64>,
+    /// `[1]` is the file itself, `[0, …]` those rotated from it.
+    turn: Vec<u64>,
+}
+
+/// A name whose numbers stand for any numbers.
+#[derive(Clone, Debug)]
+struct Template(Vec<String>);
 
 /// The place of a rotated file among the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +71,13 @@ pub struct Found {
 impl Siblings {
     /// Lists the folders of some paths of one file: that of the target, that behind its links, where it was
     /// last.
-    pub fn of(paths: &[&Path]) -> Self {
+    pub fn of(paths: &[&Path], target: Option<&Path>) -> Self {
+        let name = target.and_then(|t| t.file_name()?.to_str().map(str::to_string));
+        let chain = name.and_then(|name| {
+            let template = Template::of(&name)?;
+            let step = template.step(&name)?;
+            Some((template, step))
+        });
         let mut folders: Vec<&Path> = paths.iter().filter_map(|p| p.parent()).collect();
         folders.sort();
         folders.dedup();
@@ -67,15 +91,15 @@ impl Siblings {
                     return None;
                 }
                 let inode = std::os::unix::fs::DirEntryExt::ino(&entry);
-                Some(Sibling::new(folder, entry.file_name(), inode, &names))
+                Some(Sibling::new(folder, entry.file_name(), inode, &names, chain.as_ref().map(|c| &c.0)))
             }));
         }
-        Self(out)
+        Self { all: out, chain }
     }
 
     /// The file of a place, renamed or not.
     pub fn by_id(&self, place: &Place) -> Option<Found> {
-        self.0.iter().filter(|s| s.inode == place.id.ino).find_map(|sibling| {
+        self.all.iter().filter(|s| s.inode == place.id.ino).find_map(|sibling| {
             let mut handle = Handle::open(&sibling.path, None).ok()?;
             let id = handle.id().ok()?;
             // Devices get other numbers when a machine starts; the head says whether it is the same file.
@@ -91,7 +115,7 @@ impl Siblings {
         }
         let written = |s: &Sibling| std::fs::metadata(&s.path).and_then(|m| m.modified()).ok();
         let mut related: Vec<(Option<SystemTime>, &Sibling)> =
-            self.0.iter().filter(|s| s.related).map(|s| (written(s), s)).collect();
+            self.all.iter().filter(|s| s.related).map(|s| (written(s), s)).collect();
         related.sort_by_key(|(time, s)| (s.codec.is_some(), Reverse(*time)));
         related.into_iter().take(MOST_COMPARED).find_map(|(_, sibling)| {
             let mut handle = Handle::open(&sibling.path, sibling.codec).ok()?;
@@ -101,10 +125,29 @@ impl Siblings {
         })
     }
 
+    /// Files that a link may have led to since it led to a path where nothing of it is left, oldest first.
+    pub fn since(&self, path: &Path) -> Vec<Sibling> {
+        let Some((template, last)) = &self.chain else { return Vec::new() };
+        let step = path.file_name().and_then(|n| template.step(n.to_str()?));
+        let Some(step) = step else { return Vec::new() };
+        self.steps(|s| s.numbers >= step.numbers && s <= last)
+    }
+
+    fn steps(&self, wanted: impl Fn(&Step) -> bool) -> Vec<Sibling> {
+        let mut later: Vec<Sibling> =
+            self.all.iter().filter(|s| s.step.as_ref().is_some_and(&wanted)).cloned().collect();
+        later.sort_by(|a, b| (&a.step, a.codec.is_some()).cmp(&(&b.step, b.codec.is_some())));
+        later.dedup_by(|b, a| a.step == b.step);
+        later
+    }
+
     /// Rotated files that came after another, oldest first.
     pub fn after(&self, known: &Sibling) -> Vec<Sibling> {
+        if let (Some(step), Some((_, last))) = (&known.step, &self.chain) {
+            return self.steps(|s| s > step && s <= last);
+        }
         let mut later: Vec<Sibling> = self
-            .0
+            .all
             .iter()
             .filter(|s| s.path != known.path && s.order(known) == Some(Ordering::Greater))
             .cloned()
@@ -122,8 +165,9 @@ impl Siblings {
     }
 }
 
-fn holds(handle: &mut Handle, place: &Place) -> bool {
-    handle.head(HEAD).is_ok_and(|head| place.head.heads(&head))
+/// Whether a file is that of a place, as far as content tells.
+pub fn holds(handle: &mut Handle, place: &Place) -> bool {
+    handle.head(place.head.len as usize).is_ok_and(|head| place.head.heads(&head))
         && handle.has_seam(place.mark.offset, place.mark.seam).unwrap_or(false)
         // Without a seam the size must do.
         && (place.mark.seam.len > 0
@@ -132,14 +176,21 @@ fn holds(handle: &mut Handle, place: &Place) -> bool {
 }
 
 impl Sibling {
-    fn new(folder: &Path, name: OsString, inode: u64, names: &[String]) -> Self {
+    fn new(
+        folder: &Path,
+        name: OsString,
+        inode: u64,
+        names: &[String],
+        template: Option<&Template>,
+    ) -> Self {
         let path = folder.join(&name);
         let name = name.to_string_lossy().into_owned();
         let codec = Codec::of_name(&name);
         let plain = if codec.is_some() { name.rsplit_once('.').map_or(&*name, |(n, _)| n) } else { &name };
         let turn = names.iter().find_map(|base| turn_of(base, plain));
         let related = names.iter().any(|base| name != *base && name.starts_with(stem(base)));
-        Self { path, codec, inode, turn, related }
+        let step = template.and_then(|template| template.step(plain));
+        Self { path, codec, inode, turn, step, related }
     }
 
     /// Which of two rotated files is the later one; `None` where their names do not tell.
@@ -152,7 +203,46 @@ impl Sibling {
     }
 }
 
-fn stem(name: &str) -> &str {
+impl Template {
+    /// `None` for a name without numbers, whose order nothing tells.
+    fn of(name: &str) -> Option<Self> {
+        let has_numbers = name.contains(|c: char| c.is_ascii_digit());
+        let mut pieces = vec![String::new()];
+        let mut in_number = false;
+        for c in name.chars() {
+            match (c.is_ascii_digit(), in_number) {
+                (true, false) => pieces.push(String::new()),
+                (false, _) => pieces.last_mut().expect("there is one").push(c),
+                (true, true) => {}
+            }
+            in_number = c.is_ascii_digit();
+        }
+        has_numbers.then_some(Self(pieces))
+    }
+
+    /// The step of a name that is this one with other numbers, or a rotation of such.
+    fn step(&self, name: &str) -> Option<Step> {
+        let (first, others) = self.0.split_first()?;
+        let mut rest = name.strip_prefix(first.as_str())?;
+        let mut numbers = Vec::new();
+        for piece in others {
+            let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+            numbers.push(rest[..end].parse().ok()?);
+            rest = rest[end..].strip_prefix(piece.as_str())?;
+        }
+        if rest.is_empty() {
+            return Some(Step { numbers, turn: vec![1] });
+        }
+        let base = &name[..name.len() - rest.len()];
+        let turn = match turn_of(base, name)? {
+            Turn::Count(count) => vec![0, u64::MAX - count],
+            Turn::Time(times) => [vec![0], times].concat(),
+        };
+        Some(Step { numbers, turn })
+    }
+}
+
+pub fn stem(name: &str) -> &str {
     name.rsplit_once('.').map(|(stem, _)| stem).filter(|s| !s.is_empty()).unwrap_or(name)
 }
 
@@ -186,7 +276,7 @@ fn turn_of(base: &str, name: &str) -> Option<Turn> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::identity::{Mark, Print};
+    use crate::identity::{Mark, Print};
     use super::*;
 
     #[test]
@@ -225,11 +315,35 @@ mod tests {
         for name in ["a.log", "a.log.1", "a.log.2.gz", "a.log.2", "a.log.3.gz", "a.log.10", "b.log.1"] {
             std::fs::write(at(name), name).unwrap();
         }
-        let siblings = Siblings::of(&[&at("a.log")]);
-        let known = siblings.0.iter().find(|s| s.path == at("a.log.10")).unwrap();
+        let siblings = Siblings::of(&[&at("a.log")], None);
+        let known = siblings.all.iter().find(|s| s.path == at("a.log.10")).unwrap();
         assert_eq!(names(&siblings.after(known)), ["a.log.3.gz", "a.log.2", "a.log.1"]);
-        let latest = siblings.0.iter().find(|s| s.path == at("a.log.1")).unwrap();
+        let latest = siblings.all.iter().find(|s| s.path == at("a.log.1")).unwrap();
         assert!(siblings.after(latest).is_empty());
+    }
+
+    #[test]
+    fn files_that_a_link_has_led_to_are_known_by_the_numbers_in_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in [
+            "0.log.20260101-000000.gz",
+            "0.log.20260102-000000",
+            "0.log",
+            "1.log.20260103-000000",
+            "1.log",
+            "2.log",
+            "10.log",
+            "x.log",
+        ] {
+            std::fs::write(at(name), name).unwrap();
+        }
+        let siblings = Siblings::of(&[&at("0.log")], Some(&at("2.log")));
+        let known = siblings.all.iter().find(|s| s.path == at("0.log.20260101-000000.gz")).unwrap();
+        let expected = ["0.log.20260102-000000", "0.log", "1.log.20260103-000000", "1.log", "2.log"];
+        assert_eq!(names(&siblings.after(known)), expected);
+        assert_eq!(names(&siblings.since(&at("1.log"))), ["1.log.20260103-000000", "1.log", "2.log"]);
+        assert!(Siblings::of(&[&at("x.log")], Some(&at("x.log"))).since(&at("0.log")).is_empty());
     }
 
     #[test]
@@ -238,10 +352,10 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         std::fs::write(at("a.log"), "one\ntwo\n").unwrap();
         let id = FileId::of(&std::fs::metadata(at("a.log")).unwrap());
-        let mark = Mark { offset: 4, seam: Print::of(b"one\n") };
+        let mark = Mark { offset: 4, seam: Print::of(b"one\n"), records: 0 };
         let place = Place { id, head: Print::of(b"one\n"), mark, path: at("a.log") };
         std::fs::rename(at("a.log"), at("strange")).unwrap();
-        let siblings = Siblings::of(&[&at("a.log")]);
+        let siblings = Siblings::of(&[&at("a.log")], None);
         assert_eq!(siblings.by_id(&place).unwrap().sibling.path, at("strange"));
         let after_boot = Place { id: FileId { dev: 999, ..id }, ..place.clone() };
         assert!(siblings.by_id(&after_boot).is_some());
@@ -250,11 +364,11 @@ mod tests {
         std::fs::write(at("strange"), "one\n2\n").unwrap();
         std::fs::write(at("a.log.1"), "one\ntwo\n").unwrap();
         std::fs::write(at("a.log.2"), "1\ntwo\n").unwrap();
-        let siblings = Siblings::of(&[&at("a.log")]);
+        let siblings = Siblings::of(&[&at("a.log")], None);
         assert_eq!(siblings.by_content(&place, &[]).unwrap().sibling.path, at("a.log.1"));
         let copy = FileId::of(&std::fs::metadata(at("a.log.1")).unwrap());
         assert!(siblings.by_content(&place, &[copy]).is_none());
         std::fs::write(at("strange"), "another file\n").unwrap();
-        assert!(Siblings::of(&[&at("a.log")]).by_id(&place).is_none(), "the inode was given again");
+        assert!(Siblings::of(&[&at("a.log")], None).by_id(&place).is_none(), "the inode was given again");
     }
 }
