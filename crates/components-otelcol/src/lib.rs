@@ -4,17 +4,17 @@ use component::ComponentDef;
 
 pub mod auth;
 pub mod connector;
-mod dropped;
+pub mod dropped;
 pub mod exporter;
-mod flush;
-mod own_metrics;
+pub mod flush;
+pub mod own_metrics;
 mod ports;
 pub mod processor;
 pub mod receiver;
 pub mod server;
 pub mod signals;
 pub mod storage;
-mod streams;
+pub mod streams;
 pub mod value;
 
 /// The components of this family.
@@ -36,4 +36,5 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<processor::tail_sampling::TailSampling>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
     ComponentDef::of::<receiver::prometheus::Prometheus>(),
+    ComponentDef::of::<storage::file::FileStorage>(),
 ];
