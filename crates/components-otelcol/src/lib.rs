@@ -8,6 +8,7 @@ pub mod exporter;
 mod ports;
 pub mod processor;
 pub mod receiver;
+mod rpc;
 pub mod server;
 pub mod signals;
 pub mod storage;
@@ -18,10 +19,14 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::pure::<auth::basic::Basic>(),
     ComponentDef::pure::<auth::bearer::Bearer>(),
     ComponentDef::pure::<auth::headers::Headers>(),
+    ComponentDef::pure::<auth::oauth2::OAuth2>(),
+    ComponentDef::pure::<auth::sigv4::SigV4Auth>(),
     ComponentDef::of::<exporter::debug::Debug>(),
+    ComponentDef::of::<exporter::otlp::OtlpExporter>(),
     ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),
     ComponentDef::of::<processor::attributes::Attributes>(),
     ComponentDef::of::<processor::batch::Batch>(),
     ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
+    ComponentDef::of::<storage::file::FileStorage>(),
 ];

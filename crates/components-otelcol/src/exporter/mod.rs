@@ -2,4 +2,6 @@
 
 pub mod args;
 pub mod debug;
+pub mod otlp;
 pub mod otlphttp;
+pub(crate) mod sending;

@@ -2,4 +2,5 @@
 
 pub mod attributes;
 pub mod batch;
+mod items;
 pub mod memory_limiter;
