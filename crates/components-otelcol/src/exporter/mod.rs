@@ -5,3 +5,4 @@ pub mod debug;
 pub mod otlp;
 pub mod otlphttp;
 pub(crate) mod sending;
+pub mod prometheus;
