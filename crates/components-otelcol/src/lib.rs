@@ -6,6 +6,7 @@ pub mod auth;
 pub mod connector;
 mod dropped;
 pub mod exporter;
+mod logfmt;
 mod ports;
 pub mod processor;
 pub mod receiver;
@@ -20,11 +21,13 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::pure::<auth::bearer::Bearer>(),
     ComponentDef::pure::<auth::headers::Headers>(),
     ComponentDef::of::<exporter::debug::Debug>(),
+    ComponentDef::of::<exporter::loki::Loki>(),
     ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),
     ComponentDef::of::<exporter::prometheus::Prometheus>(),
     ComponentDef::of::<processor::attributes::Attributes>(),
     ComponentDef::of::<processor::batch::Batch>(),
     ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
+    ComponentDef::of::<receiver::loki::Loki>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
     ComponentDef::of::<receiver::prometheus::Prometheus>(),
 ];

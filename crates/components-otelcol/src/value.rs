@@ -17,6 +17,12 @@ pub fn text(value: Option<&AnyValue>) -> String {
     }
 }
 
+/// An attribute with a text.
+pub fn attribute(key: &str, value: &str) -> KeyValue {
+    let value = Some(AnyValue { value: Some(Value::StringValue(value.to_string())) });
+    KeyValue { key: key.to_string(), value, ..KeyValue::default() }
+}
+
 /// The name of a value's type.
 pub fn type_name(value: Option<&AnyValue>) -> &'static str {
     match value.and_then(|v| v.value.as_ref()) {

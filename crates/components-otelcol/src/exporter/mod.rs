@@ -2,5 +2,6 @@
 
 pub mod args;
 pub mod debug;
+pub mod loki;
 pub mod otlphttp;
 pub mod prometheus;
