@@ -4,7 +4,7 @@ use component::ComponentDef;
 
 pub mod auth;
 pub mod connector;
-mod dropped;
+pub mod dropped;
 pub mod exporter;
 mod logfmt;
 mod ports;
@@ -20,6 +20,8 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::pure::<auth::basic::Basic>(),
     ComponentDef::pure::<auth::bearer::Bearer>(),
     ComponentDef::pure::<auth::headers::Headers>(),
+    ComponentDef::of::<connector::host_info::HostInfo>(),
+    ComponentDef::of::<connector::spanlogs::SpanLogs>(),
     ComponentDef::of::<exporter::debug::Debug>(),
     ComponentDef::of::<exporter::loki::Loki>(),
     ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),
