@@ -8,6 +8,7 @@ pub mod dropped;
 pub mod exporter;
 pub mod flush;
 pub mod own_metrics;
+mod logfmt;
 mod ports;
 pub mod processor;
 pub mod receiver;
@@ -27,6 +28,9 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::pure::<auth::sigv4::SigV4Auth>(),
     ComponentDef::of::<exporter::debug::Debug>(),
     ComponentDef::of::<exporter::otlp::OtlpExporter>(),
+    ComponentDef::of::<connector::host_info::HostInfo>(),
+    ComponentDef::of::<connector::spanlogs::SpanLogs>(),
+    ComponentDef::of::<exporter::loki::Loki>(),
     ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),
     ComponentDef::of::<exporter::prometheus::Prometheus>(),
     ComponentDef::of::<processor::attributes::Attributes>(),
@@ -38,6 +42,7 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<processor::metric_start_time::MetricStartTime>(),
     ComponentDef::of::<processor::probabilistic_sampler::ProbabilisticSampler>(),
     ComponentDef::of::<processor::tail_sampling::TailSampling>(),
+    ComponentDef::of::<receiver::loki::Loki>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
     ComponentDef::of::<receiver::prometheus::Prometheus>(),
     ComponentDef::of::<storage::file::FileStorage>(),

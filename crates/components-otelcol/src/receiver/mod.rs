@@ -1,4 +1,5 @@
 //! Components that take data from clients.
 
+pub mod loki;
 pub mod otlp;
 pub mod prometheus;
