@@ -2,7 +2,8 @@
 
 pub mod attributes;
 pub mod batch;
+mod lru;
 pub mod memory_limiter;
 pub mod probabilistic_sampler;
-mod relay;
+pub(crate) mod relay;
 pub mod tail_sampling;
