@@ -7,12 +7,12 @@ pub mod connector;
 pub mod dropped;
 pub mod exporter;
 pub mod flush;
+pub mod logfmt;
 pub mod own_metrics;
-mod logfmt;
 mod ports;
 pub mod processor;
 pub mod receiver;
-mod rpc;
+pub mod rpc;
 pub mod server;
 pub mod signals;
 pub mod storage;
@@ -26,11 +26,11 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::pure::<auth::headers::Headers>(),
     ComponentDef::pure::<auth::oauth2::OAuth2>(),
     ComponentDef::pure::<auth::sigv4::SigV4Auth>(),
-    ComponentDef::of::<exporter::debug::Debug>(),
-    ComponentDef::of::<exporter::otlp::OtlpExporter>(),
     ComponentDef::of::<connector::host_info::HostInfo>(),
     ComponentDef::of::<connector::spanlogs::SpanLogs>(),
+    ComponentDef::of::<exporter::debug::Debug>(),
     ComponentDef::of::<exporter::loki::Loki>(),
+    ComponentDef::of::<exporter::otlp::OtlpExporter>(),
     ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),
     ComponentDef::of::<exporter::prometheus::Prometheus>(),
     ComponentDef::of::<processor::attributes::Attributes>(),

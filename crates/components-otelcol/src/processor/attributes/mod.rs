@@ -1,17 +1,20 @@
 //! `otelcol.processor.attributes` edits the attributes of spans, log records and data points.
 //!
-//! Data path: batch → each request decoded → the actions for each item that `include` and `exclude` let
-//! through → `output`, all in the sender's task. A request that nothing changes is passed on as it came, in
-//! all its forms.
+//! Data path: batch → the actions for each item that `include` and `exclude` let through, as splices of the
+//! request's bytes → `output`, all in the sender's task. A request that nothing changes is passed on as it
+//! came, in all its forms.
 
-mod action;
+pub(in crate::processor) mod action;
+#[cfg(test)]
+mod decoded;
 mod edit;
-mod matching;
+pub(in crate::processor) mod matching;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
+<<<<<<< HEAD
 use component::otel::{DebugMetrics, MetricsLevel, OtelFanout, OtelInput, Output};
 use component::{
     Arguments, BoxFuture, BuildCx, Component, Consumer, Error, Event, Exports, Fanout, Rejected, RunCx,
@@ -21,9 +24,19 @@ use signal::otlp::{ClientMetadata, Malformed, Otlp, OtlpRequest};
 
 use crate::ports::{Consumers, Ports};
 use crate::processor::items::ItemMetrics;
+=======
+use component::otel::{DebugMetrics, OtelFanout, OtelInput, Output};
+use component::{Arguments, BuildCx, Component, Error, Event, Exports, Rejected, RunCx, Stability};
+use signal::otlp::Otlp;
+use wire::otlp::Schematic;
+
+use super::relay::{self, Change};
+use crate::ports::Ports;
+use crate::signals::Kind;
+>>>>>>> sampling
 use action::{Action, ActionArgs};
-use edit::Edited;
-use matching::{MatchArgs, Matcher};
+use edit::Editing;
+use matching::{Filter, MatchArgs};
 
 /// `otelcol.processor.attributes`
 #[derive(Clone, Debug, PartialEq, Arguments)]
@@ -63,44 +76,30 @@ pub struct Attributes {
 /// One generation of the arguments.
 #[derive(Debug)]
 struct Rules {
-    include: Option<Matcher>,
-    exclude: Option<Matcher>,
+    filter: Filter,
     actions: Vec<Action>,
     shows: MetricsLevel,
 }
 
 impl Rules {
-    fn new(args: &Args, next: &OtelFanout) -> Result<Self, Error> {
-        let matcher = |block: &'static str, args: &Option<MatchArgs>| {
-            let Some(args) = args else { return Ok(None) };
-            let matcher = Matcher::new(block, args)?;
-            matcher.check(block, !next.traces.is_empty(), !next.logs.is_empty())?;
-            Ok::<_, Error>(Some(matcher))
-        };
-        Ok(Self {
-            include: matcher("include", &args.include)?,
-            exclude: matcher("exclude", &args.exclude)?,
+    fn new(args: &Args, next: &OtelFanout) -> Result<Arc<Self>, Error> {
+        let (traces, logs) = (!next.traces.is_empty(), !next.logs.is_empty());
+        Ok(Arc::new(Self {
+            filter: Filter::new(args.include.as_ref(), args.exclude.as_ref(), traces, logs)?,
             actions: args.action.iter().map(Action::new).collect::<Result<_, _>>()?,
+<<<<<<< HEAD
             shows: args.debug_metrics.level,
         })
+=======
+        }))
+>>>>>>> sampling
     }
+}
 
-    /// Whether an item is edited, by a test for a matcher.
-    fn applies(&self, test: impl Fn(&Matcher) -> bool) -> bool {
-        self.include.as_ref().is_none_or(&test) && !self.exclude.as_ref().is_some_and(&test)
-    }
-
-    /// Whether anything has changed.
-    fn apply(
-        &self,
-        attributes: &mut Vec<signal::otlp::proto::common::v1::KeyValue>,
-        client: Option<&ClientMetadata>,
-    ) -> bool {
-        self.actions.iter().fold(false, |changed, action| action.apply(attributes, client) | changed)
-    }
-
-    fn batch<S: Edited>(&self, mut batch: Otlp<S>) -> Result<Otlp<S>, Malformed> {
+impl<S: Schematic> Change<S> for Rules {
+    fn change(&self, batch: Otlp<S>) -> Result<Option<Otlp<S>>, Rejected> {
         if self.actions.is_empty() {
+<<<<<<< HEAD
             return Ok(batch);
         }
         let mut new = Vec::new();
@@ -128,7 +127,12 @@ impl Rules {
             traces: Relay::new(rules, &next.traces, metrics),
             metrics: Relay::new(rules, &next.metrics, metrics),
             logs: Relay::new(rules, &next.logs, metrics),
+=======
+            return Ok(Some(batch));
+>>>>>>> sampling
         }
+        let client = batch.client.clone();
+        relay::edit_batch(batch, &mut Editing::new(self, Kind::of::<S>(), client.as_deref()))
     }
 }
 
@@ -141,7 +145,7 @@ impl Component for Attributes {
 
     fn build(args: Args, cx: &BuildCx) -> Result<(Self, AttributesExports), Error> {
         let next = args.output.fanout()?;
-        let rules = Arc::new(Rules::new(&args, &next)?);
+        let rules = Rules::new(&args, &next)?;
         let ports = Ports::new(cx);
         let exports = AttributesExports { input: ports.input() };
         let metrics = ItemMetrics::new("attributes", cx);
@@ -149,15 +153,24 @@ impl Component for Attributes {
     }
 
     async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {
+<<<<<<< HEAD
         let _ = self.ports.attach_for(&self.next, self.rules.consumers(&self.next, &self.metrics));
+=======
+        let _ = self.ports.relay(&self.next, &self.rules);
+>>>>>>> sampling
         loop {
             match cx.event().await {
                 Event::Stop => return Ok(()),
                 Event::Update(update) => {
                     update.apply(|args| {
                         let next = args.output.fanout()?;
+<<<<<<< HEAD
                         let rules = Arc::new(Rules::new(&args, &next)?);
                         let _ = self.ports.attach_for(&next, rules.consumers(&next, &self.metrics));
+=======
+                        let rules = Rules::new(&args, &next)?;
+                        let _ = self.ports.relay(&next, &rules);
+>>>>>>> sampling
                         Ok(())
                     });
                 }
@@ -165,6 +178,7 @@ impl Component for Attributes {
         }
     }
 }
+<<<<<<< HEAD
 
 /// Stands behind the port of one signal.
 struct Relay<S: Edited> {
@@ -197,3 +211,5 @@ where
         })
     }
 }
+=======
+>>>>>>> sampling
