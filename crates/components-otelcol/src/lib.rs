@@ -21,6 +21,7 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::pure::<auth::basic::Basic>(),
     ComponentDef::pure::<auth::bearer::Bearer>(),
     ComponentDef::pure::<auth::headers::Headers>(),
+    ComponentDef::of::<connector::servicegraph::ServiceGraph>(),
     ComponentDef::of::<connector::spanmetrics::SpanMetrics>(),
     ComponentDef::of::<exporter::debug::Debug>(),
     ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),
