@@ -28,6 +28,8 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::pure::<auth::sigv4::SigV4Auth>(),
     ComponentDef::of::<connector::host_info::HostInfo>(),
     ComponentDef::of::<connector::spanlogs::SpanLogs>(),
+    ComponentDef::of::<connector::servicegraph::ServiceGraph>(),
+    ComponentDef::of::<connector::spanmetrics::SpanMetrics>(),
     ComponentDef::of::<exporter::debug::Debug>(),
     ComponentDef::of::<exporter::loki::Loki>(),
     ComponentDef::of::<exporter::otlp::OtlpExporter>(),

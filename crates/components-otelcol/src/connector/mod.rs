@@ -2,3 +2,6 @@
 
 pub mod host_info;
 pub mod spanlogs;
+pub mod servicegraph;
+pub mod spanmetrics;
+mod spans;

@@ -9,6 +9,7 @@ pub mod held;
 pub mod identity;
 pub mod map;
 pub mod point;
+pub mod recorder;
 #[cfg(test)]
 pub mod testing;
 
