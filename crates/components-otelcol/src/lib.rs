@@ -5,6 +5,7 @@ use component::ComponentDef;
 pub mod auth;
 pub mod connector;
 pub mod exporter;
+pub mod operators;
 mod ports;
 pub mod processor;
 pub mod receiver;
