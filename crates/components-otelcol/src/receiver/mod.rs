@@ -2,3 +2,4 @@
 
 pub mod filelog;
 pub mod otlp;
+pub mod prometheus;

@@ -32,34 +32,34 @@ const ENCODINGS: [(Encoding, &str); 5] = [
 const MOST_UNPACKED: usize = 1 << 30;
 
 /// Headers of the client that are sent on.
-pub(super) type Headers = Vec<(HeaderName, HeaderValue)>;
+pub(crate) type Headers = Vec<(HeaderName, HeaderValue)>;
 
 /// One request with what it counts for.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Part {
+pub(crate) struct Part {
     pub items: u64,
     pub bytes: Bytes,
 }
 
 /// What a record says.
 #[derive(Debug, PartialEq)]
-pub(super) struct Opened {
+pub(crate) struct Opened {
     pub headers: Headers,
     pub parts: SmallVec<[Part; 1]>,
     /// Set where `parts` is one body that is still compressed.
     pub packed: Option<&'static str>,
 }
 
-/// Makes a record of requests. `packed`: the encoding that compressed bodies may stay in.
+/// Makes a record of requests. `stays`: whether a body that its client has compressed in an encoding may stay so.
 pub(super) fn record<S: OtlpSignal>(
     requests: &[OtlpRequest<S>],
     headers: &[(HeaderName, String)],
-    packed: Option<&str>,
+    stays: impl Fn(&str, &[u8]) -> bool,
     created_ms: i64,
 ) -> Record {
     let (kind, body) = match requests {
         [only] => match only.packed().and_then(|p| Some((kind_of(p.encoding)?, p))) {
-            Some((kind, body)) if packed == Some(body.encoding) => (kind, body.bytes.clone()),
+            Some((kind, body)) if stays(body.encoding, &body.bytes) => (kind, body.bytes.clone()),
             _ => (PLAIN, only.wire().clone()),
         },
         _ => (SEVERAL, several(requests)),
@@ -106,7 +106,7 @@ fn several<S: OtlpSignal>(requests: &[OtlpRequest<S>]) -> Bytes {
 }
 
 /// Reads a record.
-pub(super) fn open(record: &Record) -> Result<Opened, String> {
+pub(crate) fn open(record: &Record) -> Result<Opened, String> {
     let damaged = |_| "the record is cut off".to_owned();
     let mut headers = Headers::new();
     let mut body = record.body.clone();
@@ -143,7 +143,7 @@ pub(super) fn open(record: &Record) -> Result<Opened, String> {
 
 impl Opened {
     /// The requests, none of them compressed.
-    pub(super) fn unpack(mut self) -> Result<SmallVec<[Part; 1]>, String> {
+    pub(crate) fn unpack(mut self) -> Result<SmallVec<[Part; 1]>, String> {
         if let Some(packed) = self.packed {
             let (encoding, _) = ENCODINGS.iter().find(|(_, name)| *name == packed).expect("one of them");
             for part in &mut self.parts {
@@ -172,6 +172,10 @@ mod tests {
         OtlpRequest::from_wire(Bytes::from_static(bytes.as_bytes()), items, packed)
     }
 
+    fn never(_: &str, _: &[u8]) -> bool {
+        false
+    }
+
     fn part(bytes: &'static str, items: u64) -> Part {
         Part { items, bytes: Bytes::from_static(bytes.as_bytes()) }
     }
@@ -180,8 +184,8 @@ mod tests {
     fn every_form_comes_back_with_and_without_headers() {
         let header = [(HeaderName::from_static("x-tenant"), "é".to_owned())];
         for headers in [&header[..], &[]] {
-            let one = record(&[request("abc", 3, None)], headers, Some("gzip"), 7);
-            let two = record(&[request("abc", 3, None), request("", 0, None)], headers, None, 7);
+            let one = record(&[request("abc", 3, None)], headers, |word: &str, _: &[u8]| word == "gzip", 7);
+            let two = record(&[request("abc", 3, None), request("", 0, None)], headers, never, 7);
             assert_eq!((one.items, two.items, one.created_ms), (3, 3, 7));
             assert_eq!(one.group == 0, headers.is_empty());
             assert_eq!(open(&one).and_then(Opened::unpack).expect("whole")[..], [part("abc", 3)]);
@@ -191,11 +195,16 @@ mod tests {
             );
             assert_eq!(open(&two).expect("whole").headers.len(), headers.len());
             for encoding in ["gzip", "zstd", "deflate", "snappy", "zlib"] {
-                let packed = record(&[request("abc", 3, Some(encoding))], headers, Some(encoding), 7);
+                let packed = record(
+                    &[request("abc", 3, Some(encoding))],
+                    headers,
+                    |word: &str, _: &[u8]| word == encoding,
+                    7,
+                );
                 let opened = open(&packed).expect("whole");
                 assert_eq!(opened.packed, Some(encoding));
                 assert_eq!(opened.unpack().expect("unpacks")[..], [part("abc", 3)]);
-                let other = record(&[request("abc", 3, Some(encoding))], headers, None, 7);
+                let other = record(&[request("abc", 3, Some(encoding))], headers, never, 7);
                 assert_eq!(open(&other).expect("whole").packed, None);
             }
         }
@@ -205,7 +214,7 @@ mod tests {
     fn clients_with_other_headers_are_another_group() {
         let name = HeaderName::from_static("x-tenant");
         let group = |value: &str| {
-            record(&[request("a", 1, None)], &[(name.clone(), value.to_owned())], None, 0).group
+            record(&[request("a", 1, None)], &[(name.clone(), value.to_owned())], never, 0).group
         };
         assert_eq!(group("a"), group("a"));
         assert_ne!(group("a"), group("b"));
@@ -214,7 +223,7 @@ mod tests {
     #[test]
     fn a_record_that_is_cut_is_an_error() {
         let header = [(HeaderName::from_static("x-tenant"), "t".to_owned())];
-        let whole = record(&[request("abc", 3, None), request("def", 3, None)], &header, None, 0);
+        let whole = record(&[request("abc", 3, None), request("def", 3, None)], &header, never, 0);
         // From the end of the second request to within the first: what is left is no list of whole requests.
         for cut in 1..5 {
             let body = whole.body.slice(..whole.body.len() - cut);

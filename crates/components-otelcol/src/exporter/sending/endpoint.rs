@@ -5,24 +5,30 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use component::{Error, Rejected};
-use delivery::{AppendError, Outcome, Queue, Record, Transport};
+use delivery::{AppendError, OpenError, Outcome, Queue, Record, Transport};
 use parking_lot::Mutex;
 use signal::otlp::{Otlp, OtlpRequest};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use wire::otlp::{Schematic, split};
 
+use super::courier::{Courier, Kept};
 use super::metrics::{Metrics, Shown};
 use super::plan::{Joining, Plan};
 use super::record::record;
-use super::transport::{Courier, Kept};
 use crate::exporter::args::Sizer;
+use crate::storage::file::Folder;
 
 /// How long a queue may go on sending when the component stops or changes into one without a queue.
 const DRAIN: Duration = Duration::from_secs(15);
 
+/// The same where what is not sent stays on disk.
+const DRAIN_DISK: Duration = Duration::from_secs(5);
+/// Between attempts to get hold of a folder.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
 /// A running signal.
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     pub plan: Plan,
     /// `None`: senders wait for the answer.
     pub queue: Option<Queue>,
@@ -50,10 +56,7 @@ impl delivery::Endpoint for Endpoint {
         let kept = Arc::<Kept>::default();
         let courier = Arc::new(courier(&plan, metrics, &kept));
         let queue = match plan.queued {
-            true => {
-                let opened = Queue::open(plan.config.clone(), courier.clone()).await;
-                Some(opened.map_err(|e| Error::other(e.to_string()))?)
-            }
+            true => Some(open_queue(&plan, &courier).await?),
             false => None,
         };
         let endpoint = Self {
@@ -97,9 +100,10 @@ impl delivery::Endpoint for Endpoint {
     async fn drain(&self, metrics: &Arc<Metrics>, deadline: Duration) {
         self.closing.cancel();
         if let Some(queue) = &self.queue {
-            let drained = queue.drain(DRAIN.max(deadline)).await;
+            let patience = if self.plan.config.disk.is_some() { DRAIN_DISK } else { DRAIN };
+            let drained = queue.drain(patience.max(deadline)).await;
             if drained.dropped.items > 0 {
-                let (url, items) = (&self.plan.shown_url, drained.dropped.items);
+                let (url, items) = (self.plan.carrier.shown(), drained.dropped.items);
                 tracing::error!(
                     url,
                     signal = self.plan.kind.name(),
@@ -112,6 +116,30 @@ impl delivery::Endpoint for Endpoint {
     }
 }
 
+/// Opens a queue; a folder that another process holds is waited for as long as its storage says.
+async fn open_queue(plan: &Plan, courier: &Arc<Courier>) -> Result<Queue, Error> {
+    let began = Instant::now();
+    let patience = plan.folder.as_ref().map_or(Duration::ZERO, Folder::timeout);
+    loop {
+        if let Some(folder) = &plan.folder {
+            folder.prepare().map_err(Error::other)?;
+        }
+        match Queue::open(plan.config.clone(), courier.clone()).await {
+            Ok(queue) => return Ok(queue),
+            Err(OpenError::InUse { .. }) if began.elapsed() < patience => sleep(ASK_AGAIN).await,
+            Err(error) => return Err(Error::other(error.to_string())),
+        }
+    }
+}
+
+impl writer::Backend for Endpoint {
+    const WORD: &'static str = "signal";
+
+    fn queue(&self) -> Option<&Queue> {
+        self.queue.as_ref()
+    }
+}
+
 impl Endpoint {
     fn show(&self) {
         if let Some(queue) = &self.queue {
@@ -121,7 +149,7 @@ impl Endpoint {
     }
 
     /// What a writer needs to put batches in.
-    pub(super) fn inlet(&self) -> Inlet {
+    pub(crate) fn inlet(&self) -> Inlet {
         Inlet {
             way: match &self.queue {
                 Some(queue) => Way::Queued(queue.clone()),
@@ -138,16 +166,10 @@ impl Endpoint {
 fn courier(plan: &Plan, metrics: &Arc<Metrics>, kept: &Arc<Kept>) -> Courier {
     Courier {
         kind: plan.kind,
-        client: plan.client.clone(),
-        url: plan.url.clone(),
-        headers: plan.headers.clone(),
-        auth: plan.auth.clone(),
-        timeout: plan.timeout,
-        writing: plan.writing.clone(),
+        carrier: plan.carrier.clone(),
         give_up_after: plan.give_up_after.filter(|_| plan.retries),
         metrics: metrics.clone(),
         kept: kept.clone(),
-        shown_url: plan.shown_url.clone(),
     }
 }
 
@@ -195,7 +217,7 @@ fn cut<S: Schematic>(request: OtlpRequest<S>, most: usize) -> Vec<OtlpRequest<S>
 }
 
 /// The way into the queue of a signal, or to the back end itself.
-pub(super) struct Inlet {
+pub(crate) struct Inlet {
     way: Way,
     plan: Plan,
     courier: Arc<Courier>,
@@ -210,20 +232,21 @@ enum Way {
 
 impl Inlet {
     /// Takes a batch in: `Ok` when the queue has it, or the back end where there is no queue.
-    pub(super) async fn put<S: Schematic>(&self, batch: &Otlp<S>) -> Result<(), Rejected> {
+    pub(crate) async fn put<S: Schematic>(&self, batch: &Otlp<S>) -> Result<(), Rejected> {
         if batch.is_empty() {
             return Ok(());
         }
         let client = batch.client.as_deref();
-        let headers = self.plan.auth.as_ref().map_or(Ok(Vec::new()), |auth| auth.client_headers(client));
+        let headers = self.plan.carrier.auth().map_or(Ok(Vec::new()), |auth| auth.client_headers(client));
         let headers = headers.map_err(|message| {
             self.metrics.failed(self.plan.kind, "ambiguous_header", batch.items() as u64);
             Rejected::Permanent(message)
         })?;
         let now = jiff::Timestamp::now().as_millisecond();
-        let packed = self.plan.writing.passes().filter(|_| self.plan.joining.is_none());
+        let writing = self.plan.carrier.writing();
+        let stays = |word: &str, body: &[u8]| self.plan.joining.is_none() && writing.takes(word, body);
         for group in self.groups(batch) {
-            let mut record = record(&group, &headers, packed, now);
+            let mut record = record(&group, &headers, stays, now);
             record.key = self.keys.next(self.plan.joining.as_ref(), &record);
             match &self.way {
                 Way::Queued(queue) => {

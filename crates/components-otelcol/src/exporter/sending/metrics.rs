@@ -66,12 +66,12 @@ impl Metrics {
     }
 
     /// The back end has taken items.
-    pub(super) fn sent(&self, kind: Kind, items: u64) {
+    pub(crate) fn sent(&self, kind: Kind, items: u64) {
         self.of(kind).sent.fetch_add(items, Ordering::Relaxed);
     }
 
     /// Items are given up.
-    pub(super) fn failed(&self, kind: Kind, reason: &'static str, items: u64) {
+    pub(crate) fn failed(&self, kind: Kind, reason: &'static str, items: u64) {
         if items > 0 {
             self.of(kind).failed.fetch_add(items, Ordering::Relaxed);
             *self.of(kind).dropped.lock().entry(reason).or_default() += items;

@@ -7,87 +7,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use delivery::{Amount, BoxFuture, Handover, Outcome, Record, Transport};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
-use net::{Poster, Request, Url};
 use parking_lot::Mutex;
-use prost::Message;
-use signal::otlp::{LogsSignal, MetricsSignal, OtlpSignal, TracesSignal};
-use smallvec::SmallVec;
 use tokio::time::Instant;
-use wire::compress::{Encoding, compress};
 
-use super::answer::{Verdict, judge};
+use super::carrier::{Carrier, Verdict};
 use super::metrics::Metrics;
 use super::record::{Headers, Part, open};
-use crate::auth::Handler;
 use crate::signals::Kind;
 
 /// Between log lines about items that the back end has refused.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 /// Attempts that are remembered; there are as many as senders.
 const MOST_REMEMBERED: usize = 8192;
-
-/// How requests are written.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Writing {
-    pub json: bool,
-    pub encoding: Encoding,
-    /// `Content-Encoding`.
-    pub word: Option<&'static str>,
-    pub level: Option<i32>,
-}
-
-impl Writing {
-    /// The encoding that compressed bodies may stay in.
-    pub(super) fn passes(&self) -> Option<&'static str> {
-        self.word.filter(|_| !self.json)
-    }
-
-    fn content_type(&self) -> HeaderValue {
-        HeaderValue::from_static(if self.json { "application/json" } else { "application/x-protobuf" })
-    }
-
-    fn body(&self, kind: Kind, parts: &[Part]) -> Result<Bytes, String> {
-        if let ([only], Encoding::Identity, false) = (parts, self.encoding, self.json) {
-            return Ok(only.bytes.clone());
-        }
-        let plain: SmallVec<[Bytes; 1]> = match self.json {
-            true => SmallVec::from_iter([json(kind, parts)?]),
-            false => parts.iter().map(|part| part.bytes.clone()).collect(),
-        };
-        let slices: SmallVec<[&[u8]; 1]> = plain.iter().map(|bytes| &bytes[..]).collect();
-        let mut out = Vec::new();
-        compress(self.encoding, self.level, &slices, &mut out).map_err(|e| e.to_string())?;
-        Ok(out.into())
-    }
-}
-
-fn json(kind: Kind, parts: &[Part]) -> Result<Bytes, String> {
-    fn write<S: OtlpSignal>(bytes: &[u8]) -> Result<Vec<u8>, String>
-    where
-        S::Request: serde::Serialize,
-    {
-        let request = S::Request::decode(bytes).map_err(|e| e.to_string())?;
-        serde_json::to_vec(&request).map_err(|e| e.to_string())
-    }
-    let joined;
-    let bytes = match parts {
-        [only] => &only.bytes[..],
-        _ => {
-            joined = parts.iter().map(|part| &part.bytes[..]).collect::<Vec<_>>().concat();
-            &joined
-        }
-    };
-    let text = match kind {
-        Kind::Traces => write::<TracesSignal>(bytes),
-        Kind::Metrics => write::<MetricsSignal>(bytes),
-        Kind::Logs => write::<LogsSignal>(bytes),
-    };
-    text.map(Bytes::from)
-}
 
 /// What outlives a change of the transport.
 #[derive(Default)]
@@ -108,21 +40,13 @@ struct Progress {
     done: Vec<bool>,
 }
 
-/// Posts requests of one signal to one URL.
+/// Makes attempts with requests of one signal.
 pub(super) struct Courier {
     pub kind: Kind,
-    pub client: Poster,
-    pub url: Url,
-    /// User-Agent and the user's headers.
-    pub headers: HeaderMap,
-    pub auth: Option<Handler>,
-    pub timeout: Duration,
-    pub writing: Writing,
+    pub carrier: Arc<dyn Carrier>,
     pub give_up_after: Option<Duration>,
     pub metrics: Arc<Metrics>,
     pub kept: Arc<Kept>,
-    /// For log lines; carries no credentials.
-    pub shown_url: String,
 }
 
 impl Transport for Courier {
@@ -188,10 +112,11 @@ impl Courier {
             Err(message) => return damaged(message),
         };
         let headers = first.headers.clone();
-        let passes = records.len() == 1 && first.packed.is_some() && first.packed == self.writing.passes();
-        if passes {
+        let writing = self.carrier.writing();
+        let passes = |word| writing.takes(word, &first.parts[0].bytes);
+        if records.len() == 1 && first.packed.is_some_and(passes) {
             let part = first.parts[0].clone();
-            let verdict = self.post(&headers, part.bytes.clone()).await;
+            let verdict = self.carrier.carry(&headers, part.bytes.clone()).await;
             return self.settle(verdict, part.items, false);
         }
         let parts: Result<Vec<_>, String> =
@@ -203,8 +128,8 @@ impl Courier {
         if !progress.done.is_empty() {
             return self.one_by_one(&headers, &parts, identity, progress).await;
         }
-        let verdict = match self.writing.body(self.kind, &parts) {
-            Ok(body) => self.post(&headers, body).await,
+        let verdict = match writing.body(self.kind, &parts) {
+            Ok(body) => self.carrier.carry(&headers, body).await,
             Err(message) => return damaged(message),
         };
         if matches!(verdict, Verdict::Refused { in_parts: true, .. }) && records.len() == 1 && parts.len() > 1
@@ -228,8 +153,8 @@ impl Courier {
             if progress.done.get(at).is_some_and(|done| *done) {
                 continue;
             }
-            let verdict = match self.writing.body(self.kind, std::slice::from_ref(part)) {
-                Ok(body) => self.post(headers, body).await,
+            let verdict = match self.carrier.writing().body(self.kind, std::slice::from_ref(part)) {
+                Ok(body) => self.carrier.carry(headers, body).await,
                 Err(message) => Verdict::Refused { message, in_parts: false },
             };
             match self.settle(verdict, part.items, false) {
@@ -244,27 +169,6 @@ impl Courier {
             self.remember(identity, progress);
         }
         Outcome::Delivered
-    }
-
-    async fn post(&self, headers: &Headers, body: Bytes) -> Verdict {
-        let mut request = Request::post(self.url.clone(), body).timeout(self.timeout);
-        request.headers.clone_from(&self.headers);
-        if let Some(auth) = &self.auth {
-            auth.apply_from_client(headers, &mut request.headers);
-        }
-        request.headers.insert(CONTENT_TYPE, self.writing.content_type());
-        if let Some(word) = self.writing.word {
-            request.headers.insert(CONTENT_ENCODING, HeaderValue::from_static(word));
-        }
-        match self.client.post(request).await {
-            Ok(response) => judge(response).await,
-            // A name, certificate or token that does not work says nothing about the data, and the next
-            // configuration may mend it.
-            Err(error) => {
-                let message = error.to_string();
-                Verdict::Later { reason: "unreachable", message, after: None, limited: false }
-            }
-        }
     }
 
     /// Counts what was taken; `several`: records share the request.
@@ -293,7 +197,7 @@ impl Courier {
         let mut told_at = self.kept.told_at.lock();
         if told_at.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
             *told_at = Some(Instant::now());
-            let (url, signal) = (&self.shown_url, self.kind.name());
+            let (url, signal) = (self.carrier.shown(), self.kind.name());
             tracing::warn!(
                 url,
                 signal,
