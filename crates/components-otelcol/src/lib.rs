@@ -6,6 +6,7 @@ pub mod auth;
 pub mod connector;
 pub mod dropped;
 pub mod exporter;
+pub mod operators;
 pub mod flush;
 pub mod logfmt;
 pub mod own_metrics;
