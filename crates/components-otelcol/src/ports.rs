@@ -81,7 +81,8 @@ impl Ports {
     }
 }
 
-fn attach<S: OtlpSignal>(
+/// Puts a consumer behind a port if its signal has somewhere to go; else what is sent to it is refused.
+pub fn attach<S: OtlpSignal>(
     port: &Port<Otlp<S>>,
     next: &Fanout<Otlp<S>>,
     consumer: Arc<dyn Consumer<Otlp<S>>>,

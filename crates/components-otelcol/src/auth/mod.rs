@@ -19,6 +19,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use net::sign::{Outgoing, Sign};
 use signal::otlp::ClientMetadata;
 
+use crate::storage::file::Folder;
+
 const TYPE: &str = "otelcol.Handler";
 
 /// What every `otelcol.auth` component exports.
@@ -41,6 +43,8 @@ enum Scheme {
     Basic(basic::Args),
     Bearer(bearer::Args),
     Headers(headers::Args),
+    /// Not an identity at all: `otelcol.storage.file` exports its folder under the same type.
+    Storage(Folder),
 }
 
 /// Why a server turns a request away. The texts tell nothing that helps to guess.
@@ -69,7 +73,7 @@ impl Handler {
         match self.scheme.as_deref() {
             Some(Scheme::Basic(args)) => args.client().is_some(),
             Some(Scheme::Bearer(_) | Scheme::Headers(_)) => true,
-            None => false,
+            Some(Scheme::Storage(_)) | None => false,
         }
     }
 
@@ -78,7 +82,20 @@ impl Handler {
         match self.scheme.as_deref() {
             Some(Scheme::Basic(args)) => args.htpasswd.is_some() || !args.username.is_empty(),
             Some(Scheme::Bearer(_)) => true,
-            Some(Scheme::Headers(_)) | None => false,
+            Some(Scheme::Headers(_) | Scheme::Storage(_)) | None => false,
+        }
+    }
+
+    /// That of an `otelcol.storage` component.
+    pub(crate) fn storage(owner: &str, folder: Folder) -> Self {
+        Self::new(owner, Scheme::Storage(folder))
+    }
+
+    /// The folder behind the handler of an `otelcol.storage` component.
+    pub fn folder(&self) -> Option<&Folder> {
+        match self.scheme.as_deref() {
+            Some(Scheme::Storage(folder)) => Some(folder),
+            _ => None,
         }
     }
 
@@ -116,7 +133,7 @@ impl Handler {
         match self.scheme.as_deref() {
             Some(Scheme::Basic(args)) => args.check(headers).await,
             Some(Scheme::Bearer(args)) => args.check(headers),
-            Some(Scheme::Headers(_)) | None => {
+            Some(Scheme::Headers(_) | Scheme::Storage(_)) | None => {
                 Err(Denied::Broken(format!("{} cannot check requests of clients", self.owner)))
             }
         }
@@ -132,7 +149,7 @@ impl Sign for Signer {
                 Some(Scheme::Basic(args)) => args.sign(&mut request.headers).await,
                 Some(Scheme::Bearer(args)) => args.sign(&mut request.headers),
                 Some(Scheme::Headers(args)) => args.sign(&mut request.headers),
-                None => Ok(()),
+                Some(Scheme::Storage(_)) | None => Ok(()),
             }
         })
     }

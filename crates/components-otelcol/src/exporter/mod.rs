@@ -3,3 +3,4 @@
 pub mod args;
 pub mod debug;
 pub mod otlphttp;
+pub mod prometheus;

@@ -2,4 +2,11 @@
 
 pub mod attributes;
 pub mod batch;
+pub mod cumulativetodelta;
+pub mod deltatocumulative;
+pub mod interval;
 pub mod memory_limiter;
+pub mod metric_start_time;
+pub mod probabilistic_sampler;
+mod relay;
+pub mod tail_sampling;

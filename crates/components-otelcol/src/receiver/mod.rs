@@ -1,3 +1,4 @@
 //! Components that take data from clients.
 
 pub mod otlp;
+pub mod prometheus;

@@ -27,10 +27,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::cursors::{Cursors, SAVE_EVERY};
-use super::file::positions::label_text;
+use tail::positions::label_text;
 use super::outlet::Outlet;
 use crate::intake::Intake;
-use crate::once_a_minute::OnceAMinute;
+use component::OnceAMinute;
 use follower::{Container, Follower};
 use info::Status;
 use resume::Place;
