@@ -58,7 +58,9 @@ fn main() {
         return;
     }
     let rounds = number("--rounds", 3);
-    println!("| protocol | spans a request | requests/s | connections | shape | CPU µs a request | switches a request | p50 ms | p99 ms | answered |");
+    println!(
+        "| protocol | spans a request | requests/s | connections | shape | CPU µs a request | switches a request | p50 ms | p99 ms | answered |"
+    );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     for http2 in [false, true] {
         for spans in [20, 200] {

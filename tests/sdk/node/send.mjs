@@ -54,7 +54,7 @@ async function send(client, count, [spans, metrics, logs]) {
   const resource = resourceFromAttributes({ client, 'service.name': 'sdk' });
   const batch = { maxExportBatchSize: 64, maxQueueSize: 4096 };
   const tracers = new NodeTracerProvider({ resource, spanProcessors: [new BatchSpanProcessor(spans, batch)] });
-  const loggers = new LoggerProvider({ resource, processors: [new BatchLogRecordProcessor(logs, batch)] });
+  const loggers = new LoggerProvider({ resource, processors: [new BatchLogRecordProcessor({ exporter: logs, ...batch })] });
   const reader = new PeriodicExportingMetricReader({ exporter: metrics });
   const meters = new MeterProvider({ resource, readers: [reader] });
   const tracer = tracers.getTracer('scope', '1.2.3');

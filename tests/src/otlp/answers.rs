@@ -45,7 +45,10 @@ fn what_a_back_end_refuses_of_one_client_is_not_the_others_loss() {
             let queue = "num_consumers = 1\n\t\tbatch {\n\t\t\tflush_timeout = \"300ms\"\n\t\t\tmin_size = 100000\n\t\t\tmax_size = 0\n\t\t}";
             Pipeline { queue: queue.into(), ..pipeline }
         } else {
-            pipeline.through("otelcol.processor.batch", "timeout = \"300ms\"\n\tsend_batch_size = 100000\n\tsend_batch_max_size = 0")
+            pipeline.through(
+                "otelcol.processor.batch",
+                "timeout = \"300ms\"\n\tsend_batch_size = 100000\n\tsend_batch_max_size = 0",
+            )
         };
         let program = pipeline.start();
         std::thread::scope(|scope| {

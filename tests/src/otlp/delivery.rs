@@ -78,15 +78,11 @@ fn spans_that_a_back_end_refuses_for_good_are_counted_with_the_reason() {
         pipeline.send_all(10);
         for kind in Kind::ALL {
             let of_kind = format!("data_type=\"{}\"", kind.name());
-            counts(
-                &program,
-                "otelcol_exporter_dropped_items_total",
-                &[&of_kind, "reason=\"refused\""],
-                20.0,
-            );
+            counts(&program, "otelcol_exporter_dropped_items_total", &[&of_kind, "reason=\"refused\""], 20.0);
             counts(&program, &format!("otelcol_exporter_send_failed_{}_total", kind.items()), &[], 20.0);
         }
-        let told = program.log().lines().filter(|l| l.contains("level=error") || l.contains("level=warn")).count();
+        let told =
+            program.log().lines().filter(|l| l.contains("level=error") || l.contains("level=warn")).count();
         assert!((1..=3).contains(&told), "told once a minute a signal, not {told} times\n{}", program.log());
         backend.set(Behaviour::Accept);
         pipeline.send_range(11..21);
@@ -100,8 +96,11 @@ fn clients_are_told_to_wait_while_a_back_end_is_gone_for_longer_than_memory_hold
     for out in Out::ALL {
         let mut backend = Backend::start();
         backend.go_down();
-        let pipeline =
-            Pipeline { out, queue: "queue_size = 256000\n\t\tsizer = \"bytes\"".into(), ..Pipeline::new(&backend) };
+        let pipeline = Pipeline {
+            out,
+            queue: "queue_size = 256000\n\t\tsizer = \"bytes\"".into(),
+            ..Pipeline::new(&backend)
+        };
         let program = pipeline.start();
         let before = program.peak();
         let shape = Shape { items: 20, padding: 1000, clients: 2, ..Shape::default() };
@@ -121,7 +120,11 @@ fn clients_are_told_to_wait_while_a_back_end_is_gone_for_longer_than_memory_hold
         });
         let sent = load.finish();
         sent.nobody_was_refused();
-        assert!(sent.troubles.iter().all(|(_, o)| matches!(o, Outcome::Later(_))), "{:?}", sent.troubles.first());
+        assert!(
+            sent.troubles.iter().all(|(_, o)| matches!(o, Outcome::Later(_))),
+            "{:?}",
+            sent.troubles.first()
+        );
         all_arrive(&backend, &sent, &program);
     }
 }
@@ -130,10 +133,8 @@ fn clients_are_told_to_wait_while_a_back_end_is_gone_for_longer_than_memory_hold
 fn with_block_on_overflow_clients_wait_and_are_not_refused_while_there_is_time() {
     let mut backend = Backend::start();
     backend.go_down();
-    let pipeline = Pipeline {
-        queue: "queue_size = 2\n\t\tblock_on_overflow = true".into(),
-        ..Pipeline::new(&backend)
-    };
+    let pipeline =
+        Pipeline { queue: "queue_size = 2\n\t\tblock_on_overflow = true".into(), ..Pipeline::new(&backend) };
     let program = pipeline.start();
     let load = Load::start(pipeline.grpc, pipeline.http, &Shape { clients: 3, ..Shape::default() });
     eventually("the queues are full", || match load.taken() {

@@ -26,7 +26,7 @@ fn bodies_over_the_limit_are_refused_before_and_after_decompression_and_memory_s
     let large = request(Kind::Traces, "large", 1..2000, 1000);
     assert!(large.len() > 2 << 20);
     // Zeros are tags with the field number 0; the limit comes first.
-    let bomb = gzip(&vec![0; 128 << 20]);
+    let bomb = gzip(&vec![0; 64 << 20]);
     assert!(bomb.len() < 1 << 20);
     // Becomes too large only when it is unpacked; what it holds is a fine request.
     let long = request(Kind::Traces, "long", 1..3000, 0);
@@ -60,8 +60,10 @@ fn bodies_over_the_limit_are_refused_before_and_after_decompression_and_memory_s
 #[test]
 fn one_clients_broken_payload_never_gets_into_the_batch_of_another() {
     let backend = Backend::start();
-    let pipeline =
-        Pipeline::new(&backend).through("otelcol.processor.batch", "timeout = \"30ms\"\n\tsend_batch_size = 5000\n\tsend_batch_max_size = 0");
+    let pipeline = Pipeline::new(&backend).through(
+        "otelcol.processor.batch",
+        "timeout = \"30ms\"\n\tsend_batch_size = 5000\n\tsend_batch_max_size = 0",
+    );
     let program = pipeline.start();
     let load = Load::start(pipeline.grpc, pipeline.http, &Shape::default());
     let (mut refused, mut taken) = (0, 0);
@@ -137,7 +139,9 @@ fn dribble(mut streams: Vec<TcpStream>, byte: u8) -> Vec<String> {
         streams.retain_mut(|stream| {
             let mut answer = [0; 512];
             match stream.read(&mut answer) {
-                Err(e) if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+                Err(e)
+                    if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) =>
+                {
                     stream.write_all(&[byte]).is_ok()
                 }
                 Ok(n) if n > 0 => {

@@ -148,8 +148,7 @@ impl<'a> Pipeline<'a> {
         for (grpc, name) in [(true, "grpc"), (false, "http")] {
             let mut client = self.client(grpc);
             for kind in Kind::ALL {
-                let outcome =
-                    runtime().block_on(client.send(kind, &request(kind, name, numbers.clone(), 0)));
+                let outcome = runtime().block_on(client.send(kind, &request(kind, name, numbers.clone(), 0)));
                 assert_eq!(outcome, Outcome::Taken, "{kind:?} over {name}");
             }
         }

@@ -62,7 +62,10 @@ fn a_reload_of_any_part_under_load_loses_no_item_and_refuses_no_client() {
                     ..base.clone()
                 },
             ),
-            ("the receiver's paths stay", Pipeline { in_http: "idle_timeout = \"5m\"".into(), ..base.clone() }),
+            (
+                "the receiver's paths stay",
+                Pipeline { in_http: "idle_timeout = \"5m\"".into(), ..base.clone() },
+            ),
         ];
         let program = base.start();
         let load = Load::start(base.grpc, base.http, &Shape::default());
@@ -86,7 +89,10 @@ fn a_rejected_reload_under_load_changes_nothing() {
     let load = Load::start(base.grpc, base.http, &Shape::default());
     for bad in [
         Pipeline { in_grpc: "transport = \"unix\"".into(), ..base.clone() },
-        Pipeline { client: "compression = \"none\"\n\t\tcompression_params {\n\t\t\tlevel = 3\n\t\t}".into(), ..base.clone() },
+        Pipeline {
+            client: "compression = \"none\"\n\t\tcompression_params {\n\t\t\tlevel = 3\n\t\t}".into(),
+            ..base.clone()
+        },
         Pipeline { more: "otelcol.exporter.nothing \"x\" { }".into(), ..base.clone() },
     ] {
         goes_on(&load, &program);
@@ -108,7 +114,9 @@ fn a_receiver_that_cannot_move_stays_where_it_is() {
     let load = Load::start(base.grpc, base.http, &Shape::default());
     let occupied = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let occupied = occupied.local_addr().map(|address| (address, occupied)).expect("bound");
-    for moved in [Pipeline { grpc: occupied.0, ..base.clone() }, Pipeline { http: occupied.0, ..base.clone() }] {
+    for moved in
+        [Pipeline { grpc: occupied.0, ..base.clone() }, Pipeline { http: occupied.0, ..base.clone() }]
+    {
         goes_on(&load, &program);
         // What the answer says is the program's affair; that data goes on is the promise.
         program.reload(&moved.config());
@@ -145,14 +153,22 @@ fn a_receiver_that_moves_to_another_port_under_load_loses_no_item() {
     let sent = load.finish();
     sent.nobody_was_refused();
     // An answer that was begun is given: what is cut off is cut off before it was sent.
-    let cut: Vec<_> = sent.troubles.iter().filter(|(_, o)| matches!(o, Outcome::NoAnswer(why) if why.contains("in the middle"))).collect();
+    let cut: Vec<_> = sent
+        .troubles
+        .iter()
+        .filter(|(_, o)| matches!(o, Outcome::NoAnswer(why) if why.contains("in the middle")))
+        .collect();
     assert!(cut.is_empty(), "{cut:?}");
     all_arrive(&backend, &sent, &program);
 }
 
 fn tls_of(certificate: &str, key: &str) -> String {
     let quoted = |text: &str| text.trim_end().replace('\n', "\\n");
-    format!("tls {{\n\t\t\tcert_pem = \"{}\"\n\t\t\tkey_pem  = \"{}\"\n\t\t}}", quoted(certificate), quoted(key))
+    format!(
+        "tls {{\n\t\t\tcert_pem = \"{}\"\n\t\t\tkey_pem  = \"{}\"\n\t\t}}",
+        quoted(certificate),
+        quoted(key)
+    )
 }
 
 #[test]
@@ -172,8 +188,7 @@ fn a_change_of_the_certificate_under_load_refuses_no_client() {
         }
     };
     put(&third);
-    let in_files =
-        format!("tls {{\n\t\t\tcert_file = {cert_file:?}\n\t\t\tkey_file  = {key_file:?}\n\t\t}}");
+    let in_files = format!("tls {{\n\t\t\tcert_file = {cert_file:?}\n\t\t\tkey_file  = {key_file:?}\n\t\t}}");
     let base = Pipeline::new(&backend);
     let with = |tls: &str| Pipeline { in_grpc: tls.into(), in_http: tls.into(), ..base.clone() };
     let program = with(&tls_of(&first.0, &first.1)).start();
@@ -220,7 +235,8 @@ fn a_signal_that_is_taken_out_and_put_back_is_refused_meanwhile_and_the_others_g
     let program = base.start();
     let without = base.config().replace("metrics = [otelcol.exporter", "metrics = [] //");
     assert_ne!(without, base.config());
-    let load = Load::start(base.grpc, base.http, &Shape { pause: Duration::from_millis(10), ..Shape::default() });
+    let load =
+        Load::start(base.grpc, base.http, &Shape { pause: Duration::from_millis(10), ..Shape::default() });
     goes_on(&load, &program);
     assert_eq!(program.reload(&without).status, 200);
     goes_on(&load, &program);

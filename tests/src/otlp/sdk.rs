@@ -16,17 +16,15 @@ use signal::otlp::proto::trace::v1::Span;
 
 use super::{Out, Pipeline, arrives};
 use crate::kit::otlp::{Backend, Content, Kind};
-use crate::kit::{Program, binary, eventually};
+use crate::kit::{Program, eventually};
 
 /// Items of each signal, by each client.
 const COUNT: u64 = 200;
 
 /// `target/sdk`.
 fn folder() -> PathBuf {
-    let target = match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(target) => PathBuf::from(target),
-        None => binary().ancestors().nth(2).expect("target/<profile>/ferroalloy").to_path_buf(),
-    };
+    let test = std::env::current_exe().expect("a test runs from a file");
+    let target = test.ancestors().nth(3).expect("target/<profile>/deps/<test>");
     target.join("sdk")
 }
 
@@ -49,7 +47,8 @@ fn run(command: &mut Command, pipeline: &Pipeline<'_>) {
 fn all_of(language: &str, protocols: &[&str], command: impl Fn() -> Command) {
     for out in Out::ALL {
         let backend = Backend::start();
-        let attributes = "action {\n\t\tkey    = \"edited\"\n\t\tvalue  = \"yes\"\n\t\taction = \"insert\"\n\t}";
+        let attributes =
+            "action {\n\t\tkey    = \"edited\"\n\t\tvalue  = \"yes\"\n\t\taction = \"insert\"\n\t}";
         let pipeline = Pipeline { out, ..Pipeline::new(&backend) }
             .through("otelcol.processor.batch", "timeout = \"50ms\"")
             .through("otelcol.processor.attributes", attributes);

@@ -204,7 +204,8 @@ async fn answer(request: Request<Incoming>, state: &Mutex<State>) -> Result<Repl
         state.requests += 1;
         state.behaviour.clone()
     };
-    let grpc = head.headers.get("content-type").is_some_and(|t| t.as_bytes().starts_with(b"application/grpc"));
+    let grpc =
+        head.headers.get("content-type").is_some_and(|t| t.as_bytes().starts_with(b"application/grpc"));
     match behaviour {
         Behaviour::Accept | Behaviour::Partial(..) | Behaviour::Without(_) => {}
         Behaviour::Status(status, after) => return Ok(plain(status, after)),

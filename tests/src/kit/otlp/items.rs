@@ -103,7 +103,8 @@ pub fn request(kind: Kind, client: &str, numbers: std::ops::Range<u64>, padding:
                 attributes: attributes(n, padding),
                 ..Span::default()
             };
-            let scope_spans = vec![ScopeSpans { spans: numbers.map(span).collect(), ..ScopeSpans::default() }];
+            let scope_spans =
+                vec![ScopeSpans { spans: numbers.map(span).collect(), ..ScopeSpans::default() }];
             let resource_spans = vec![ResourceSpans { resource, scope_spans, ..ResourceSpans::default() }];
             ExportTraceServiceRequest { resource_spans }.encode_to_vec()
         }

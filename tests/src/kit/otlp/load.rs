@@ -122,7 +122,8 @@ impl Load {
                     let mut client = if is_grpc { Client::grpc(grpc) } else { Client::http(http) };
                     client.gzip = shape.gzip && n % 2 == usize::from(is_grpc);
                     client.trust.clone_from(&shape.trust);
-                    let task = go_on(client, is_grpc, kind, name, shape.clone(), stop.clone(), shared.clone());
+                    let task =
+                        go_on(client, is_grpc, kind, name, shape.clone(), stop.clone(), shared.clone());
                     tasks.spawn_on(task, runtime().handle());
                 }
             }

@@ -3,9 +3,9 @@
 //! One thread. A request is due by the clock, not by the answer to the one before; so many are under way at once as
 //! that takes, up to a bound beyond which the program under test is too slow and requests are left out.
 
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -55,8 +55,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Counts {
     stop: AtomicBool,
     give_up: AtomicBool,
-    /// Requests that were begun, taken, and answered with anything else.
-    begun: AtomicU64,
+    /// Requests that were taken, and answers that were anything else.
     taken: AtomicU64,
     retried: AtomicU64,
     left_out: AtomicU64,
@@ -72,7 +71,6 @@ pub struct Generator {
 /// What a generator has done.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent {
-    pub begun: u64,
     /// Items of requests that were taken.
     pub taken: u64,
     pub retried: u64,
@@ -95,7 +93,6 @@ impl Generator {
     pub fn sent(&self) -> Sent {
         let items = |count: &AtomicU64| count.load(Ordering::Relaxed) * self.items;
         Sent {
-            begun: items(&self.counts.begun),
             taken: items(&self.counts.taken),
             retried: self.counts.retried.load(Ordering::Relaxed),
             left_out: items(&self.counts.left_out),
@@ -148,7 +145,6 @@ async fn generate(address: SocketAddr, work: Work, counts: Arc<Counts>) {
                 continue;
             }
             sender.under_way.set(sender.under_way.get() + 1);
-            counts.begun.fetch_add(1, Ordering::Relaxed);
             tokio::task::spawn_local(sender.clone().until_taken(number));
             number += 1;
         }

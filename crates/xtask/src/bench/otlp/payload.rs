@@ -205,13 +205,19 @@ const TIME: u64 = 1_767_225_600_000_000_000;
 
 /// What all items have: five attributes, one of them the mark.
 fn attributes(message: Message, field: u64, mark: &str, i: u64) -> Message {
-    let (method, route) =
-        (["GET", "POST", "PUT"][(i % 3) as usize], ["/api/cart", "/api/items/{id}", "/api/orders"][(i % 3) as usize]);
+    let (method, route) = (
+        ["GET", "POST", "PUT"][(i % 3) as usize],
+        ["/api/cart", "/api/items/{id}", "/api/orders"][(i % 3) as usize],
+    );
     message
         .text(field, "http.method", method)
         .text(field, "http.route", route)
         .integer(field, "http.status_code", [200, 200, 204, 404][(i % 4) as usize])
-        .text(field, "url.full", &format!("https://shop.example{route}/{}?page={}", i * 7919 % 99_991, i % 17))
+        .text(
+            field,
+            "url.full",
+            &format!("https://shop.example{route}/{}?page={}", i * 7919 % 99_991, i % 17),
+        )
         .text(field, "mark", mark)
 }
 

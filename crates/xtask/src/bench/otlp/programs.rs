@@ -94,7 +94,8 @@ fn alloy(path: &Path, setup: &Setup<'_>) -> anyhow::Result<Child> {
         setup.coding.word()
     );
     let mut to = format!("{exporter}.bench.input");
-    let output = |to: &str| format!("output {{\n\t\ttraces = [{to}]\n\t\tmetrics = [{to}]\n\t\tlogs = [{to}]\n\t}}");
+    let output =
+        |to: &str| format!("output {{\n\t\ttraces = [{to}]\n\t\tmetrics = [{to}]\n\t\tlogs = [{to}]\n\t}}");
     let mut step = |name: &str, body: &str| {
         let _ = write!(text, "{name} \"bench\" {{\n\t{body}\n\t{}\n}}\n", output(&to));
         to = format!("{name}.bench.input");
@@ -115,8 +116,11 @@ fn alloy(path: &Path, setup: &Setup<'_>) -> anyhow::Result<Child> {
         );
     }
     if let Some(cap) = setup.cap {
-        let body =
-            format!("check_interval = \"200ms\"\n\tlimit = \"{}MiB\"\n\tspike_limit = \"{}MiB\"", cap >> 20, cap >> 22);
+        let body = format!(
+            "check_interval = \"200ms\"\n\tlimit = \"{}MiB\"\n\tspike_limit = \"{}MiB\"",
+            cap >> 20,
+            cap >> 22
+        );
         step("otelcol.processor.memory_limiter", &body);
     }
     let block = match setup.protocol {

@@ -122,7 +122,8 @@ async fn answer(
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| "cut off")?.to_bytes();
     let header = |name: &str| head.headers.get(name).is_some_and(|v| v == "gzip");
-    let grpc = head.headers.get("content-type").is_some_and(|t| t.as_bytes().starts_with(b"application/grpc"));
+    let grpc =
+        head.headers.get("content-type").is_some_and(|t| t.as_bytes().starts_with(b"application/grpc"));
     let (packed, message) = match grpc {
         true if body.len() < 5 => return Err("no message"),
         true => (header("grpc-encoding") && body[0] == 1, body.slice(5..)),
