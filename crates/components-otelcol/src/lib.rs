@@ -11,6 +11,7 @@ pub mod own_metrics;
 mod ports;
 pub mod processor;
 pub mod receiver;
+mod rpc;
 pub mod server;
 pub mod signals;
 pub mod storage;
@@ -22,7 +23,10 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::pure::<auth::basic::Basic>(),
     ComponentDef::pure::<auth::bearer::Bearer>(),
     ComponentDef::pure::<auth::headers::Headers>(),
+    ComponentDef::pure::<auth::oauth2::OAuth2>(),
+    ComponentDef::pure::<auth::sigv4::SigV4Auth>(),
     ComponentDef::of::<exporter::debug::Debug>(),
+    ComponentDef::of::<exporter::otlp::OtlpExporter>(),
     ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),
     ComponentDef::of::<exporter::prometheus::Prometheus>(),
     ComponentDef::of::<processor::attributes::Attributes>(),

@@ -13,7 +13,7 @@ pub mod digest;
 pub mod docker;
 mod error;
 pub mod grpc;
-mod oauth2;
+pub mod oauth2;
 pub mod proxy;
 pub mod server;
 pub mod sign;

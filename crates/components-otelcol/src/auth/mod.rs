@@ -7,6 +7,8 @@
 pub mod basic;
 pub mod bearer;
 pub mod headers;
+pub mod oauth2;
+pub mod sigv4;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -43,6 +45,8 @@ enum Scheme {
     Basic(basic::Args),
     Bearer(bearer::Args),
     Headers(headers::Args),
+    OAuth2(Box<oauth2::Args>),
+    SigV4(sigv4::Args),
     /// Not an identity at all: `otelcol.storage.file` exports its folder under the same type.
     Storage(Folder),
 }
@@ -72,9 +76,14 @@ impl Handler {
     pub fn is_for_clients(&self) -> bool {
         match self.scheme.as_deref() {
             Some(Scheme::Basic(args)) => args.client().is_some(),
-            Some(Scheme::Bearer(_) | Scheme::Headers(_)) => true,
+            Some(Scheme::Bearer(_) | Scheme::Headers(_) | Scheme::OAuth2(_) | Scheme::SigV4(_)) => true,
             Some(Scheme::Storage(_)) | None => false,
         }
+    }
+
+    /// Whether calls of gRPC can be signed: their bodies are not known when they begin.
+    pub fn is_for_calls(&self) -> bool {
+        self.is_for_clients() && !matches!(self.scheme.as_deref(), Some(Scheme::SigV4(_)))
     }
 
     /// Whether a server can do something with it.
@@ -82,7 +91,7 @@ impl Handler {
         match self.scheme.as_deref() {
             Some(Scheme::Basic(args)) => args.htpasswd.is_some() || !args.username.is_empty(),
             Some(Scheme::Bearer(_)) => true,
-            Some(Scheme::Headers(_) | Scheme::Storage(_)) | None => false,
+            _ => false,
         }
     }
 
@@ -101,7 +110,12 @@ impl Handler {
 
     /// Signs requests of a client.
     pub fn signer(&self) -> Arc<dyn Sign> {
-        Arc::new(Signer(self.clone()))
+        let keeping = match self.scheme.as_deref() {
+            Some(Scheme::OAuth2(args)) => args.signer(),
+            Some(Scheme::SigV4(args)) => args.signer(),
+            _ => None,
+        };
+        keeping.unwrap_or_else(|| Arc::new(Signer(self.clone())))
     }
 
     /// The headers that come from the client whose data is sent on. They travel with the data through the queue.
@@ -133,9 +147,7 @@ impl Handler {
         match self.scheme.as_deref() {
             Some(Scheme::Basic(args)) => args.check(headers).await,
             Some(Scheme::Bearer(args)) => args.check(headers),
-            Some(Scheme::Headers(_) | Scheme::Storage(_)) | None => {
-                Err(Denied::Broken(format!("{} cannot check requests of clients", self.owner)))
-            }
+            _ => Err(Denied::Broken(format!("{} cannot check requests of clients", self.owner))),
         }
     }
 }
@@ -149,6 +161,9 @@ impl Sign for Signer {
                 Some(Scheme::Basic(args)) => args.sign(&mut request.headers).await,
                 Some(Scheme::Bearer(args)) => args.sign(&mut request.headers),
                 Some(Scheme::Headers(args)) => args.sign(&mut request.headers),
+                Some(Scheme::OAuth2(_) | Scheme::SigV4(_)) => {
+                    Err(net::Error::config(format!("{} cannot sign requests", self.0.owner)))
+                }
                 Some(Scheme::Storage(_)) | None => Ok(()),
             }
         })

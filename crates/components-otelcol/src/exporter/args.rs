@@ -94,7 +94,10 @@ impl SendingQueue {
             return refuse("storage", "this handler stores nothing: use that of otelcol.storage.file");
         }
         if self.storage.is_some() && !self.enabled {
-            return refuse("storage", "without a queue nothing is stored: enable the queue or remove storage");
+            return refuse(
+                "storage",
+                "without a queue nothing is stored: enable the queue or remove storage",
+            );
         }
         if self.wait_for_result {
             return refuse(

@@ -2,6 +2,7 @@
 
 pub mod attributes;
 pub mod batch;
+mod items;
 pub mod cumulativetodelta;
 pub mod deltatocumulative;
 pub mod interval;

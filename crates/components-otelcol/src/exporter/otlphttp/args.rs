@@ -180,7 +180,8 @@ impl Args {
         }
         let own = [&self.traces_endpoint, &self.metrics_endpoint, &self.logs_endpoint];
         if own.into_iter().all(String::is_empty) {
-            url(&self.client.endpoint).map_err(|message| Invalid::field("client", format!("endpoint: {message}")))?;
+            url(&self.client.endpoint)
+                .map_err(|message| Invalid::field("client", format!("endpoint: {message}")))?;
         }
         Ok(())
     }
@@ -209,7 +210,10 @@ impl Client {
             ("write_buffer_size", self.write_buffer_size != Size(512 << 10)),
         ] {
             if set {
-                return refuse(field, "is not supported: buffers are sized by what goes through them; remove it");
+                return refuse(
+                    field,
+                    "is not supported: buffers are sized by what goes through them; remove it",
+                );
             }
         }
         if self.cookies.as_ref().is_some_and(|cookies| cookies.enabled) {

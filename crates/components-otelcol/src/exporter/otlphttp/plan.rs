@@ -31,7 +31,10 @@ pub(super) fn plans(args: &Args, cx: &BuildCx) -> Result<Setup, Error> {
         most_at_once: usize::try_from(client.max_conns_per_host).ok().filter(|most| *most > 0),
     };
     for argument in client.tls.overruled() {
-        tracing::warn!(argument, "this argument of tls has no say: insecure = true turns the whole block off");
+        tracing::warn!(
+            argument,
+            "this argument of tls has no say: insecure = true turns the whole block off"
+        );
     }
     let plan = |kind: Kind| {
         let url = match args.url(kind) {
@@ -53,7 +56,9 @@ pub(super) fn plans(args: &Args, cx: &BuildCx) -> Result<Setup, Error> {
     for planned in Kind::ALL.map(plan) {
         match planned {
             Ok(plan) => setup.plans.push(plan),
-            Err((kind, why)) => setup.nowhere.push((kind, format!("{} have no endpoint: {why}", kind.name()))),
+            Err((kind, why)) => {
+                setup.nowhere.push((kind, format!("{} have no endpoint: {why}", kind.name())))
+            }
         }
     }
     Ok(setup)

@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use wire::otlp::{Schematic, split};
 
+use super::courier::{Courier, Kept};
 use super::metrics::{Metrics, Shown};
 use super::plan::{Joining, Plan};
 use super::record::record;
-use super::courier::{Courier, Kept};
 use crate::exporter::args::Sizer;
 use crate::storage::file::Folder;
 
@@ -56,9 +56,7 @@ impl delivery::Endpoint for Endpoint {
         let kept = Arc::<Kept>::default();
         let courier = Arc::new(courier(&plan, metrics, &kept));
         let queue = match plan.queued {
-            true => {
-                Some(open_queue(&plan, &courier).await?)
-            }
+            true => Some(open_queue(&plan, &courier).await?),
             false => None,
         };
         let endpoint = Self {
@@ -131,6 +129,14 @@ async fn open_queue(plan: &Plan, courier: &Arc<Courier>) -> Result<Queue, Error>
             Err(OpenError::InUse { .. }) if began.elapsed() < patience => sleep(ASK_AGAIN).await,
             Err(error) => return Err(Error::other(error.to_string())),
         }
+    }
+}
+
+impl writer::Backend for Endpoint {
+    const WORD: &'static str = "signal";
+
+    fn queue(&self) -> Option<&Queue> {
+        self.queue.as_ref()
     }
 }
 

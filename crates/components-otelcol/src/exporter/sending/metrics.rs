@@ -66,7 +66,7 @@ impl Metrics {
     }
 
     /// The back end has taken items.
-    pub(super) fn sent(&self, kind: Kind, items: u64) {
+    pub(crate) fn sent(&self, kind: Kind, items: u64) {
         self.of(kind).sent.fetch_add(items, Ordering::Relaxed);
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     /// Tells queues apart across reloads. Without a queue it is another one: what is queued stays where it is
     /// until it has been sent.
     key: String,
+    /// What people call it.
+    title: String,
     /// The back end, where there are several; empty where there is one.
     pub backend: Arc<str>,
     pub kind: Kind,
@@ -58,7 +60,7 @@ impl delivery::Plan for Plan {
     }
 
     fn name(&self) -> &str {
-        self.carrier.shown()
+        &self.title
     }
 
     fn on_disk(&self) -> bool {
@@ -91,6 +93,7 @@ impl Queueing {
         let path = folder.as_ref().map(|folder| folder.of(&client_name(cx.id(), backend, kind)));
         Plan {
             key: format!("{backend} {}{not_queued}", kind.name()),
+            title: format!("{backend} {}", kind.name()).trim_start().to_owned(),
             backend: backend.into(),
             kind,
             config: self.config(path, folder.as_ref()),
@@ -165,7 +168,7 @@ fn bounds(queue: &SendingQueue) -> (Option<u64>, u64, usize) {
 }
 
 /// What a queue is called in a storage folder. It must stay the same: what waits there is found by it.
-pub(crate) fn client_name(id: &str, backend: &str, kind: Kind) -> String {
+fn client_name(id: &str, backend: &str, kind: Kind) -> String {
     match backend {
         "" => format!("{id}_{}", kind.name()),
         backend => format!("{id}_{backend}_{}", kind.name()),

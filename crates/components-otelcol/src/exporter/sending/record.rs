@@ -195,7 +195,12 @@ mod tests {
             );
             assert_eq!(open(&two).expect("whole").headers.len(), headers.len());
             for encoding in ["gzip", "zstd", "deflate", "snappy", "zlib"] {
-                let packed = record(&[request("abc", 3, Some(encoding))], headers, |word: &str, _: &[u8]| word == encoding, 7);
+                let packed = record(
+                    &[request("abc", 3, Some(encoding))],
+                    headers,
+                    |word: &str, _: &[u8]| word == encoding,
+                    7,
+                );
                 let opened = open(&packed).expect("whole");
                 assert_eq!(opened.packed, Some(encoding));
                 assert_eq!(opened.unpack().expect("unpacks")[..], [part("abc", 3)]);

@@ -82,7 +82,11 @@ mod tests {
         for encoding in [Encoding::Snappy, Encoding::SnappyFramed] {
             let body = writing(encoding).body(Kind::Logs, &parts).expect("written");
             for other in [Encoding::Snappy, Encoding::SnappyFramed] {
-                assert_eq!(writing(other).takes("snappy", &body), encoding == other, "{encoding:?} {other:?}");
+                assert_eq!(
+                    writing(other).takes("snappy", &body),
+                    encoding == other,
+                    "{encoding:?} {other:?}"
+                );
             }
             assert!(!writing(encoding).takes("gzip", &body));
             assert!(!Writing { json: true, ..writing(encoding) }.takes("snappy", &body));

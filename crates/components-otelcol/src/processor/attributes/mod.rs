@@ -12,7 +12,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use component::otel::{DebugMetrics, OtelFanout, OtelInput, Output};
+use component::otel::{DebugMetrics, MetricsLevel, OtelFanout, OtelInput, Output};
 use component::{
     Arguments, BoxFuture, BuildCx, Component, Consumer, Error, Event, Exports, Fanout, Rejected, RunCx,
     Signal, Stability,
@@ -20,6 +20,7 @@ use component::{
 use signal::otlp::{ClientMetadata, Malformed, Otlp, OtlpRequest};
 
 use crate::ports::{Consumers, Ports};
+use crate::processor::items::ItemMetrics;
 use action::{Action, ActionArgs};
 use edit::Edited;
 use matching::{MatchArgs, Matcher};
@@ -56,6 +57,7 @@ pub struct Attributes {
     rules: Arc<Rules>,
     next: OtelFanout,
     ports: Ports,
+    metrics: Arc<ItemMetrics>,
 }
 
 /// One generation of the arguments.
@@ -64,6 +66,7 @@ struct Rules {
     include: Option<Matcher>,
     exclude: Option<Matcher>,
     actions: Vec<Action>,
+    shows: MetricsLevel,
 }
 
 impl Rules {
@@ -78,6 +81,7 @@ impl Rules {
             include: matcher("include", &args.include)?,
             exclude: matcher("exclude", &args.exclude)?,
             actions: args.action.iter().map(Action::new).collect::<Result<_, _>>()?,
+            shows: args.debug_metrics.level,
         })
     }
 
@@ -117,11 +121,13 @@ impl Rules {
         Ok(batch)
     }
 
-    fn consumers(self: &Arc<Self>, next: &OtelFanout) -> Consumers {
+    fn consumers(self: &Arc<Self>, next: &OtelFanout, metrics: &Arc<ItemMetrics>) -> Consumers {
+        metrics.show(self.shows);
+        let (rules, metrics) = (self, metrics);
         Consumers {
-            traces: Arc::new(Relay { rules: self.clone(), next: next.traces.clone() }),
-            metrics: Arc::new(Relay { rules: self.clone(), next: next.metrics.clone() }),
-            logs: Arc::new(Relay { rules: self.clone(), next: next.logs.clone() }),
+            traces: Relay::new(rules, &next.traces, metrics),
+            metrics: Relay::new(rules, &next.metrics, metrics),
+            logs: Relay::new(rules, &next.logs, metrics),
         }
     }
 }
@@ -138,11 +144,12 @@ impl Component for Attributes {
         let rules = Arc::new(Rules::new(&args, &next)?);
         let ports = Ports::new(cx);
         let exports = AttributesExports { input: ports.input() };
-        Ok((Self { rules, next, ports }, exports))
+        let metrics = ItemMetrics::new("attributes", cx);
+        Ok((Self { rules, next, ports, metrics }, exports))
     }
 
     async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {
-        let _ = self.ports.attach_for(&self.next, self.rules.consumers(&self.next));
+        let _ = self.ports.attach_for(&self.next, self.rules.consumers(&self.next, &self.metrics));
         loop {
             match cx.event().await {
                 Event::Stop => return Ok(()),
@@ -150,7 +157,7 @@ impl Component for Attributes {
                     update.apply(|args| {
                         let next = args.output.fanout()?;
                         let rules = Arc::new(Rules::new(&args, &next)?);
-                        let _ = self.ports.attach_for(&next, rules.consumers(&next));
+                        let _ = self.ports.attach_for(&next, rules.consumers(&next, &self.metrics));
                         Ok(())
                     });
                 }
@@ -163,6 +170,16 @@ impl Component for Attributes {
 struct Relay<S: Edited> {
     rules: Arc<Rules>,
     next: Fanout<Otlp<S>>,
+    metrics: Arc<ItemMetrics>,
+}
+
+impl<S: Edited> Relay<S>
+where
+    Otlp<S>: Signal,
+{
+    fn new(rules: &Arc<Rules>, next: &Fanout<Otlp<S>>, metrics: &Arc<ItemMetrics>) -> Arc<Self> {
+        Arc::new(Self { rules: rules.clone(), next: next.clone(), metrics: metrics.clone() })
+    }
 }
 
 impl<S: Edited> Consumer<Otlp<S>> for Relay<S>
@@ -171,10 +188,12 @@ where
 {
     fn consume(&self, batch: Otlp<S>) -> BoxFuture<'_, Result<(), Rejected>> {
         Box::pin(async move {
-            match self.rules.batch(batch) {
-                Ok(batch) => self.next.send(batch).await,
-                Err(error) => Err(Rejected::Permanent(error.to_string())),
-            }
+            let (shows, items) = (self.rules.shows, batch.items());
+            self.metrics.came(shows, S::NAME, items);
+            let batch = self.rules.batch(batch).map_err(|error| Rejected::Permanent(error.to_string()))?;
+            self.next.send(batch).await?;
+            self.metrics.went(shows, S::NAME, items);
+            Ok(())
         })
     }
 }

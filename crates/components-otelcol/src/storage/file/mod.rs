@@ -216,7 +216,7 @@ impl Component for FileStorage {
                     Event::Stop => return Ok(()),
                     Event::Update(update) => {
                         let changed = update.args().folder(cx.data_path()).map(|new| {
-                            cx.publish(Self::exports(&cx, &new));
+                            cx.export(&Self::exports(&cx, &new));
                             folder = new;
                         });
                         update.answer(changed);

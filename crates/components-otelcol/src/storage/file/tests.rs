@@ -14,7 +14,8 @@ fn harness(root: &Path) -> Harness {
 
 fn folder(harness: &Harness) -> Folder {
     let exports = harness.node.exports();
-    let handler = Handler::from_value(&exports.as_object().expect("an object")["handler"]).expect("a handler");
+    let handler =
+        Handler::from_value(&exports.as_object().expect("an object")["handler"]).expect("a handler");
     handler.folder().expect("of a storage").clone()
 }
 
@@ -50,12 +51,8 @@ async fn new_arguments_are_a_new_handler() {
 #[test]
 fn a_folder_that_may_not_be_made_is_missed() {
     let root = tempfile::tempdir().expect("a folder");
-    let missing = Folder {
-        directory: root.path().join("x"),
-        timeout: Duration::ZERO,
-        fsync: false,
-        create: None,
-    };
+    let missing =
+        Folder { directory: root.path().join("x"), timeout: Duration::ZERO, fsync: false, create: None };
     assert!(missing.prepare().expect_err("not there").contains("create_directory"));
     std::fs::write(root.path().join("x"), "").expect("written");
     assert!(missing.prepare().expect_err("a file").contains("is no folder"));
@@ -64,8 +61,7 @@ fn a_folder_that_may_not_be_made_is_missed() {
 #[test]
 fn every_user_has_a_place_of_its_own_inside() {
     let names = ["a", "A", "a.b", "a/b", "a~b", "..", ".", "a:1", "a~3a1", "é", ""];
-    let folder =
-        Folder { directory: "/s".into(), timeout: Duration::ZERO, fsync: false, create: None };
+    let folder = Folder { directory: "/s".into(), timeout: Duration::ZERO, fsync: false, create: None };
     let places: std::collections::BTreeSet<_> = names.iter().map(|name| folder.of(name)).collect();
     assert_eq!(places.len(), names.len());
     for place in places {
