@@ -6,9 +6,9 @@ pub mod auth;
 pub mod connector;
 pub mod dropped;
 pub mod exporter;
-pub mod operators;
 pub mod flush;
 pub mod logfmt;
+pub mod operators;
 pub mod own_metrics;
 mod ports;
 pub mod processor;
@@ -28,8 +28,8 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::pure::<auth::oauth2::OAuth2>(),
     ComponentDef::pure::<auth::sigv4::SigV4Auth>(),
     ComponentDef::of::<connector::host_info::HostInfo>(),
-    ComponentDef::of::<connector::spanlogs::SpanLogs>(),
     ComponentDef::of::<connector::servicegraph::ServiceGraph>(),
+    ComponentDef::of::<connector::spanlogs::SpanLogs>(),
     ComponentDef::of::<connector::spanmetrics::SpanMetrics>(),
     ComponentDef::of::<exporter::debug::Debug>(),
     ComponentDef::of::<exporter::loki::Loki>(),
