@@ -45,6 +45,7 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<processor::metric_start_time::MetricStartTime>(),
     ComponentDef::of::<processor::probabilistic_sampler::ProbabilisticSampler>(),
     ComponentDef::of::<processor::tail_sampling::TailSampling>(),
+    ComponentDef::of::<receiver::filelog::FileLog>(),
     ComponentDef::of::<receiver::loki::Loki>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
     ComponentDef::of::<receiver::prometheus::Prometheus>(),
