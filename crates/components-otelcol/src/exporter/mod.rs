@@ -2,7 +2,8 @@
 
 pub mod args;
 pub mod debug;
+pub mod loadbalancing;
 pub mod otlp;
 pub mod otlphttp;
-pub(crate) mod sending;
 pub mod prometheus;
+pub(crate) mod sending;

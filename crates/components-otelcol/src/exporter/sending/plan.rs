@@ -174,3 +174,17 @@ fn client_name(id: &str, backend: &str, kind: Kind) -> String {
         backend => format!("{id}_{backend}_{}", kind.name()),
     }
 }
+
+/// The back ends whose queues are in a folder.
+pub(crate) fn kept_backends(folder: &Folder, id: &str) -> Vec<String> {
+    let prefix = format!("{id}_");
+    let backend = |name: String| {
+        let rest = name.strip_prefix(&prefix)?;
+        let (backend, kind) = rest.rsplit_once('_')?;
+        Kind::ALL.iter().any(|k| k.name() == kind).then(|| backend.to_owned())
+    };
+    let mut found: Vec<_> = folder.names().into_iter().filter_map(backend).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
