@@ -19,7 +19,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::fake_fs::FakeFs;
 use crate::{
-    Backoff, BoxFuture, Config, DiskConfig, Fsync, Growth, Handover, OnFull, Outcome, Queue, Record, Stats, Transport,
+    Backoff, BoxFuture, Config, DiskConfig, Fsync, Growth, Handover, OnFull, Outcome, Queue, Record, Stats,
+    Transport,
     queue::{Clock, Surroundings},
 };
 
@@ -518,7 +519,8 @@ async fn hand_over(seed: u64, slowest: u64) -> (BTreeMap<u64, Vec<u64>>, BTreeSe
     let clock = Arc::new(Jumping { origin: Instant::now(), offset: AtomicI64::new(0) });
     let disk = FakeFs::new(rng.u64(..));
     let backoff = Backoff { min: Duration::from_millis(5), max: Duration::from_millis(100) };
-    let config = Config { lanes: 4, min_senders: 4, batch_items: rng.u64(1..10), backoff, ..Config::default() };
+    let config =
+        Config { lanes: 4, min_senders: 4, batch_items: rng.u64(1..10), backoff, ..Config::default() };
     let way = || Arc::new(Way { to: careful.clone(), handover: Handover::default() });
     let (old_way, new_way) = (way(), way());
     let old = Queue::open(config.clone(), old_way.clone()).await.expect("memory");

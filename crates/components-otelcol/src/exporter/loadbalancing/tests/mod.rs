@@ -114,11 +114,12 @@ async fn what_waits_for_a_back_end_that_is_gone_goes_to_those_that_are_left() {
         running.eventually("the others arrived", |r| r.sent() > 10.0).await;
         running.update(&body(&[&good], queue, "")).await;
         push(&running, 100..120).await;
-        running.eventually("all arrived", |_| {
-            let taken = good.taken();
-            (0..120).all(|n| taken.binary_search(&n).is_ok())
-        })
-        .await;
+        running
+            .eventually("all arrived", |_| {
+                let taken = good.taken();
+                (0..120).all(|n| taken.binary_search(&n).is_ok())
+            })
+            .await;
         let mut taken = good.taken();
         // Without a queue, who waits for an answer offers it again to the new configuration.
         taken.dedup();
