@@ -26,6 +26,7 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::pure::<auth::oauth2::OAuth2>(),
     ComponentDef::pure::<auth::sigv4::SigV4Auth>(),
     ComponentDef::of::<exporter::debug::Debug>(),
+    ComponentDef::of::<exporter::file::FileExporter>(),
     ComponentDef::of::<exporter::loadbalancing::LoadBalancing>(),
     ComponentDef::of::<exporter::otlp::OtlpExporter>(),
     ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),

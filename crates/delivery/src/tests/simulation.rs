@@ -484,7 +484,7 @@ struct Way {
 
 impl Transport for Way {
     fn send<'a>(&'a self, records: &'a [Record], _attempt: u32) -> BoxFuture<'a, Outcome> {
-        Box::pin(self.handover.or(records, async {
+        Box::pin(self.handover.or(records, async move {
             self.to.in_flight.lock().extend(records.iter().map(number));
             let (wait, fails) = {
                 let mut rng = self.to.rng.lock();

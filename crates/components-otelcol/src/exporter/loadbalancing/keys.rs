@@ -19,7 +19,7 @@ use wire::otlp::{Flat, partition};
 use wire::proto::Reader;
 
 use super::ring::Ring;
-use crate::signals::Kind;
+use crate::signals::{Grouped, Kind};
 
 /// What goes together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,25 +77,13 @@ pub(super) fn share(
     match (kind, key) {
         (Kind::Traces, RoutingKey::Trace) => by_trace::<TracesSignal>(ring, request, 1),
         (Kind::Logs, _) if key == RoutingKey::Trace => by_trace::<LogsSignal>(ring, request, 9),
-        (Kind::Traces, _) => {
-            by_service::<TracesSignal, _>(ring, request, |r| &mut r.resource_spans, |r| r.resource.as_ref())
-        }
-        (Kind::Logs, _) => {
-            by_service::<LogsSignal, _>(ring, request, |r| &mut r.resource_logs, |r| r.resource.as_ref())
-        }
+        (Kind::Traces, _) => by_resource::<TracesSignal>(ring, request, service),
+        (Kind::Logs, _) => by_resource::<LogsSignal>(ring, request, service),
         (Kind::Metrics, RoutingKey::Metric | RoutingKey::Stream) => by_metric(ring, request, key),
-        (Kind::Metrics, RoutingKey::Resource) => by_resource::<MetricsSignal, _>(
-            ring,
-            request,
-            |r| &mut r.resource_metrics,
-            |r| attributes(r.resource.as_ref().map_or(&[], |r| &r.attributes[..])),
-        ),
-        (Kind::Metrics, _) => by_service::<MetricsSignal, _>(
-            ring,
-            request,
-            |r| &mut r.resource_metrics,
-            |r| r.resource.as_ref(),
-        ),
+        (Kind::Metrics, RoutingKey::Resource) => by_resource::<MetricsSignal>(ring, request, |resource| {
+            attributes(resource.map_or(&[], |r| &r.attributes[..]))
+        }),
+        (Kind::Metrics, _) => by_resource::<MetricsSignal>(ring, request, service),
     }
 }
 
@@ -124,15 +112,6 @@ fn by_trace<S: Flat>(ring: &Ring, request: &Bytes, field: u32) -> Result<Option<
     Ok(Some(parts.into_iter().map(part).collect()))
 }
 
-fn by_service<S: OtlpSignal, R: Clone>(
-    ring: &Ring,
-    request: &Bytes,
-    groups: impl Fn(&mut S::Request) -> &mut Vec<R>,
-    resource: impl Fn(&R) -> Option<&Resource>,
-) -> Result<Option<Vec<Part>>, String> {
-    by_resource::<S, R>(ring, request, groups, |group| service(resource(group)))
-}
-
 /// The name of a resource's service; those without one go together.
 fn service(resource: Option<&Resource>) -> Vec<u8> {
     let attributes = resource.map_or(&[][..], |resource| &resource.attributes);
@@ -140,17 +119,16 @@ fn service(resource: Option<&Resource>) -> Vec<u8> {
     crate::value::text(name.and_then(|name| name.value.as_ref())).into_bytes()
 }
 
-fn by_resource<S: OtlpSignal, R: Clone>(
+fn by_resource<S: Grouped>(
     ring: &Ring,
     request: &Bytes,
-    groups: impl Fn(&mut S::Request) -> &mut Vec<R>,
-    key: impl Fn(&R) -> Vec<u8>,
+    key: impl Fn(Option<&Resource>) -> Vec<u8>,
 ) -> Result<Option<Vec<Part>>, String> {
     let mut message = S::Request::decode(&request[..]).map_err(|e| e.to_string())?;
     let mut parts = Parts::<S>::default();
-    for group in std::mem::take(groups(&mut message)) {
-        let Some(backend) = ring.backend(&key(&group)) else { return Ok(None) };
-        groups(parts.of(backend)).push(group);
+    for group in std::mem::take(S::groups(&mut message)) {
+        let Some(backend) = ring.backend(&key(S::resource(&group))) else { return Ok(None) };
+        S::groups(parts.of(backend)).push(group);
     }
     Ok(Some(parts.finish()))
 }

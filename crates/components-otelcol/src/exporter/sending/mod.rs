@@ -28,7 +28,7 @@ pub(crate) use carrier::{Carrier, Verdict, partial_success};
 pub(crate) use endpoint::{Endpoint, Inlet};
 pub(crate) use metrics::Metrics;
 pub(crate) use plan::{Plan, Queueing, kept_backends};
-pub(crate) use record::Headers;
+pub(crate) use record::{Headers, Part};
 pub(crate) use writing::Writing;
 
 use crate::ports::{Consumers, Ports};
