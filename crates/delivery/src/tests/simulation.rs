@@ -523,7 +523,8 @@ async fn hand_over(seed: u64, slowest: u64) -> (BTreeMap<u64, Vec<u64>>, BTreeSe
         Config { lanes: 4, min_senders: 4, batch_items: rng.u64(1..10), backoff, ..Config::default() };
     let way = || Arc::new(Way { to: careful.clone(), handover: Handover::default() });
     let (old_way, new_way) = (way(), way());
-    let old = Queue::open(config.clone(), old_way.clone()).await.expect("memory");
+    let surroundings = Surroundings { fs: None, clock: clock.clone(), seed };
+    let old = Queue::open_in(config.clone(), old_way.clone(), surroundings).await.expect("memory");
     let fs: Arc<dyn crate::fs::Fs> = disk.process();
     let surroundings = Surroundings { fs: Some(fs), clock: clock.clone(), seed };
     let on_disk = Config { disk: Some(DiskConfig::new("queue")), ..config };
@@ -545,6 +546,7 @@ async fn hand_over(seed: u64, slowest: u64) -> (BTreeMap<u64, Vec<u64>>, BTreeSe
     old.set_transport(old_way.clone());
     let drained = old.drain(Duration::from_secs(60)).await;
     assert_eq!(drained.dropped.records, 0, "all of it has moved");
+    assert_eq!(old.stats().dropped_total().records, 0, "nothing was dropped on the way");
     new.drain(Duration::from_secs(36_000)).await;
     let taken = careful.taken.lock().clone();
     (taken, in_flight, count)

@@ -15,7 +15,7 @@ use delivery::{Endpoint as _, Endpoints};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{Args, with_port};
@@ -30,6 +30,8 @@ use crate::signals::Kind;
 
 /// A back end that has taken nothing for this long, while something waits, makes the node unhealthy.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How often that is looked at.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the queue of a back end that is gone may take to be shared out: others may be full for a while.
 const SHARING_OUT: Duration = Duration::from_secs(300);
 /// Most back ends; more is a mistake.
@@ -69,6 +71,8 @@ impl Backends {
             callers: HashMap::new(),
             leaving: JoinSet::new(),
             took_over: false,
+            unresolved: None,
+            unopened: Vec::new(),
             cx,
             metrics,
             balance,
@@ -111,6 +115,9 @@ struct Keeper {
     leaving: JoinSet<()>,
     /// Queues on disk of back ends that went while the program did not run have been looked for.
     took_over: bool,
+    /// Why back ends could not be looked up, and queues not be opened.
+    unresolved: Option<String>,
+    unopened: Vec<String>,
     cx: BuildCx,
     metrics: Arc<Metrics>,
     balance: Arc<Balance>,
@@ -122,6 +129,8 @@ impl Keeper {
     async fn run(mut self, mut wants: watch::Receiver<Arc<Args>>, stop: CancellationToken) {
         let mut args = wants.borrow_and_update().clone();
         let mut again = self.resolve(&args).await;
+        let mut health = tokio::time::interval(HEALTH_INTERVAL);
+        health.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let (resolve_at, reopen_at) = (again, self.endpoints.reopen_at());
             tokio::select! {
@@ -138,8 +147,9 @@ impl Keeper {
                 () = at(resolve_at) => again = self.resolve(&args).await,
                 () = at(reopen_at) => {
                     let errors = self.endpoints.reopen().await;
-                    self.publish(&errors);
+                    self.publish(errors);
                 }
+                _ = health.tick() => self.look_for_trouble(),
                 Some(_) = self.leaving.join_next() => {}
             }
         }
@@ -174,10 +184,12 @@ impl Keeper {
                         self.change(args).await;
                     }
                 }
-                *self.shared.trouble.lock() = Some(error);
+                self.unresolved = Some(error);
+                self.look_for_trouble();
                 return again;
             }
         };
+        self.unresolved = None;
         let mut names: Vec<Arc<str>> = names.into_iter().map(Arc::from).collect();
         names.sort_unstable();
         names.dedup();
@@ -214,7 +226,7 @@ impl Keeper {
         let plans: Vec<_> = self.found.clone().iter().flat_map(|backend| self.plans(args, backend)).collect();
         // What is on its way into a queue that moves is refused by it, and shared out again.
         let (gone, errors) = self.endpoints.change(plans, async || {}).await;
-        self.publish(&errors);
+        self.publish(errors);
         let found = &self.found;
         self.callers.retain(|backend, _| found.contains(backend));
         for endpoint in gone {
@@ -276,27 +288,31 @@ impl Keeper {
     }
 
     /// From now on requests are shared out among the back ends that are open.
-    fn publish(&self, errors: &[String]) {
+    fn publish(&mut self, errors: Vec<String>) {
         let inlet =
             |endpoint: &Endpoint| ((endpoint.plan.backend.clone(), endpoint.plan.kind), endpoint.inlet());
         self.shared.tables.store(Arc::new(Table {
             ring: Ring::new(&self.found),
             inlets: self.endpoints.iter().map(inlet).collect(),
         }));
-        *self.shared.trouble.lock() = (!errors.is_empty()).then(|| errors.join("; "));
+        self.unopened = errors;
+        self.look_for_trouble();
     }
 
     fn look_for_trouble(&self) {
-        if !self.endpoints.are_open() {
-            return;
-        }
         let trouble = |endpoint: &Endpoint| {
             let trouble = endpoint.queue.as_ref()?.stats().trouble(PATIENCE)?;
             Some(format!("{}: {trouble}", endpoint.plan.backend))
         };
-        let troubles: Vec<_> = self.endpoints.iter().filter_map(trouble).collect();
         let nobody = self.found.is_empty().then(|| "there is no back end".to_owned());
-        let all: Vec<_> = troubles.into_iter().chain(nobody).collect();
+        let all: Vec<String> = self
+            .endpoints
+            .iter()
+            .filter_map(trouble)
+            .chain(self.unopened.iter().cloned())
+            .chain(self.unresolved.clone())
+            .chain(nobody)
+            .collect();
         *self.shared.trouble.lock() = (!all.is_empty()).then(|| all.join("; "));
     }
 }
