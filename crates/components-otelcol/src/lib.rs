@@ -33,6 +33,8 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<connector::spanmetrics::SpanMetrics>(),
     ComponentDef::of::<exporter::debug::Debug>(),
     ComponentDef::of::<exporter::loki::Loki>(),
+    ComponentDef::of::<exporter::file::FileExporter>(),
+    ComponentDef::of::<exporter::loadbalancing::LoadBalancing>(),
     ComponentDef::of::<exporter::otlp::OtlpExporter>(),
     ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),
     ComponentDef::of::<exporter::prometheus::Prometheus>(),
