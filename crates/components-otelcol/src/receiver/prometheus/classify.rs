@@ -154,7 +154,8 @@ pub(super) fn sample<'a>(
 ) -> Class<'a> {
     let family = family.cloned().or_else(|| known.find(name));
     let kind = family.as_ref().map_or_else(|| shapes.kind(name), |family| family.kind);
-    let number = |label: &str| labels.get(label).and_then(|text| text.parse::<f64>().ok());
+    let number =
+        |label: &str| labels.get(label).and_then(|text| text.parse::<f64>().ok()).filter(|n| !n.is_nan());
     let (stem, kind, part) = match kind {
         MetricKind::Counter => match name.strip_suffix("_created") {
             Some(stem) => (stem, Kind::Counter, Part::Created),
