@@ -12,7 +12,7 @@ use signal::samples::{ExemplarPoint, HistogramPoint, Point, STALE_NAN, is_stale}
 use signal::{METRIC_NAME, NativeHistogram, Series};
 use smallvec::SmallVec;
 
-use super::cache::{Entry, First, Shard, Slot};
+use super::cache::{Before, Entry, Shard, Slot};
 use super::convert::{Context, Writer, millis};
 use super::labels::{Labeler, exemplar_labels};
 
@@ -36,7 +36,7 @@ impl Writer<'_> {
         counts: bool,
     ) -> Option<Times> {
         let time_ns = if time_ns == 0 { self.now_ns } else { time_ns };
-        let Some(First { before_ns }) = entry.advance(time_ns) else {
+        let Some(Before(before_ns)) = entry.advance(time_ns, self.now) else {
             self.converter.dropped.add("data point", "out of order", 1);
             return None;
         };
