@@ -240,7 +240,8 @@ impl Writer<'_> {
         if exemplar.time_unix_nano < slot.exemplar_ns {
             return self.converter.dropped.add("exemplar", "out of order", 1);
         }
-        slot.exemplar_ns = exemplar.time_unix_nano;
+        // One from the future is not one that later ones come before.
+        slot.exemplar_ns = exemplar.time_unix_nano.min(self.now_ns);
         let ids = [("trace_id", &exemplar.trace_id), ("span_id", &exemplar.span_id)];
         let ids = ids.into_iter().filter(|(_, id)| id.iter().any(|byte| *byte != 0));
         let ids = ids.map(|(name, id)| (name.to_string(), const_hex::encode(id))).collect();

@@ -149,6 +149,12 @@ async fn exemplars_go_with_the_bucket_that_their_value_falls_in() {
     let older = HistogramDataPoint { exemplars: vec![exemplar(0.1, 0)], ..point(&[0.5, 1.0], &[2, 0, 3]) };
     assert!(bench.lines(histogram(older)).await.iter().all(|line| !line.contains(" # ")));
     assert_eq!(bench.dropped("exemplar", "out of order"), "1");
+    for seconds in [1 << 33, 1 << 31] {
+        let exemplars = vec![exemplar(0.1, seconds)];
+        let lines =
+            bench.lines(histogram(HistogramDataPoint { exemplars, ..point(&[0.5, 1.0], &[2, 0, 3]) })).await;
+        assert_eq!(lines.iter().filter(|line| line.contains(" # ")).count(), 1, "the future is no order");
+    }
 }
 
 #[tokio::test]
