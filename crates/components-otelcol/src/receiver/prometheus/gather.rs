@@ -233,12 +233,11 @@ impl<'a> Gathered<'a> {
         // Counters' creation times have the name without `_total`, which samples have or not.
         let name = match class.part {
             Part::Created if class.kind == Kind::Counter => {
-                let total = format!("{}_total", class.name);
-                let key = self.key(Level::Metric, scope, class.kind as i64, [(&*total, "")].into_iter());
+                let key = self.key(Level::Metric, scope, class.kind as i64, [(class.name, "")].into_iter());
                 if let Some(place) = self.places.get(&key) {
                     return *place;
                 }
-                class.family.as_ref().map_or(total, |family| family.name.clone())
+                format!("{}_total", class.name)
             }
             _ => class.name.to_string(),
         };
