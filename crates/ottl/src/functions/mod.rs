@@ -17,7 +17,20 @@ use crate::expr::{Env, Expr, Lambda};
 use crate::path::Path;
 use crate::value::Value;
 
+mod aggregate;
+mod collections;
+mod distribution;
 mod editors;
+mod filter;
+mod format;
+mod hash;
+mod logs;
+mod metrics;
+mod parse;
+mod span_name;
+mod text;
+mod time;
+mod types;
 
 /// Which functions there are beside those that are everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -157,9 +170,11 @@ pub(crate) fn find(name: &str, groups: &[Group]) -> Option<&'static Function> {
     all(groups).find(|function| function.name == name)
 }
 
-const STANDARD: &[&[Function]] = &[editors::TABLE];
-const TRANSFORM: &[&[Function]] = &[];
-const FILTER: &[&[Function]] = &[];
+const STANDARD: &[&[Function]] =
+    &[editors::TABLE, types::TABLE, text::TABLE, collections::TABLE, hash::TABLE, time::TABLE, parse::TABLE];
+const TRANSFORM: &[&[Function]] =
+    &[metrics::TABLE, aggregate::TABLE, distribution::TABLE, logs::TABLE, span_name::TABLE];
+const FILTER: &[&[Function]] = &[filter::TABLE];
 
 /// An argument in its place.
 #[derive(Debug)]
@@ -294,6 +309,22 @@ impl Args {
         }
     }
 
+    /// The elements of a value that is a list.
+    pub(crate) fn elements<'a>(&'a self, at: usize, env: &Env<'a>) -> Result<Vec<Value<'a>>, EvalError> {
+        match self.value(at, env)? {
+            Value::List(Cow::Borrowed(list)) => Ok(list.iter().map(|item| Value::of(Some(item))).collect()),
+            Value::List(Cow::Owned(list)) => {
+                Ok(list.into_iter().map(|item| Value::from_any(Some(item))).collect())
+            }
+            other => Err(wrong("a list", &other)),
+        }
+    }
+
+    /// Whether a list that is written out has no elements.
+    pub(crate) fn is_empty_list(&self, at: usize) -> bool {
+        matches!(self.args.get(at), Some(Arg::Values(items)) if items.is_empty())
+    }
+
     /// The elements of a list of strings.
     pub(crate) fn strings<'a>(&'a self, at: usize, env: &Env<'a>) -> Result<Vec<Cow<'a, str>>, EvalError> {
         self.values(at, env)?.into_iter().map(strict_str).collect()
@@ -424,3 +455,6 @@ pub(crate) fn call_with_text(
     let value = convert(&args, env)?;
     Ok(strict_str(value)?.into_owned())
 }
+
+#[cfg(test)]
+mod tests;
