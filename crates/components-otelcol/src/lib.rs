@@ -22,6 +22,8 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),
     ComponentDef::of::<processor::attributes::Attributes>(),
     ComponentDef::of::<processor::batch::Batch>(),
+    ComponentDef::of::<processor::filter::Filter>(),
     ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
+    ComponentDef::of::<processor::transform::Transform>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
 ];

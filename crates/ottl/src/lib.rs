@@ -72,6 +72,8 @@ mod infer;
 mod lexer;
 mod parser;
 mod path;
+#[cfg(test)]
+mod properties;
 mod statement;
 mod time;
 mod value;

@@ -2,4 +2,7 @@
 
 pub mod attributes;
 pub mod batch;
+pub mod filter;
 pub mod memory_limiter;
+mod rules;
+pub mod transform;

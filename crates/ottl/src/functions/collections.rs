@@ -192,10 +192,9 @@ fn slice_to_map<'a>(args: &'a Args, env: &Env<'a>) -> Result<Value<'a>, EvalErro
     let (keys, values) = (args.strings(1, env)?, args.strings(2, env)?);
     let mut out = Vec::with_capacity(list.len());
     for (at, item) in list.iter().enumerate() {
-        if !keys.is_empty() || !values.is_empty() {
-            if !matches!(item.value, Some(Proto::KvlistValue(_))) {
-                return Err(EvalError::new(format!("element {at} is no map")));
-            }
+        let by_path = !keys.is_empty() || !values.is_empty();
+        if by_path && !matches!(item.value, Some(Proto::KvlistValue(_))) {
+            return Err(EvalError::new(format!("element {at} is no map")));
         }
         let key = match keys.is_empty() {
             true => at.to_string(),

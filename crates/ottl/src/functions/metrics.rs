@@ -231,12 +231,15 @@ fn copy_metric(args: &Args, item: &mut Item<'_>) -> Result<(), EvalError> {
     Ok(())
 }
 
+/// Data points with their temporality.
+type Extracted = (Vec<NumberDataPoint>, i32);
+
 fn extract(
     args: &Args,
     item: &mut Item<'_>,
     default: &str,
     unit: fn(&Metric) -> &str,
-    points: fn(&Data) -> Option<(Vec<NumberDataPoint>, i32)>,
+    points: fn(&Data) -> Option<Extracted>,
 ) -> Result<(), EvalError> {
     let (monotonic, suffix) = {
         let env = env(item);

@@ -172,7 +172,8 @@ mod tests {
     fn names_follow_the_conventions() {
         use SpanKind::{Client, Consumer, Internal, Producer, Server};
         let yes = || any(Proto::BoolValue(true));
-        let cases: &[(SpanKind, &[(&str, &str)], &str)] = &[
+        type Case = (SpanKind, &'static [(&'static str, &'static str)], &'static str);
+        let cases: &[Case] = &[
             (Server, &[("http.request.method", "GET"), ("http.route", "/u/{id}")], "GET /u/{id}"),
             (Server, &[("http.method", "GET"), ("url.template", "/x")], "GET"),
             (Client, &[("http.request.method", "GET"), ("url.template", "/u/{id}")], "GET /u/{id}"),

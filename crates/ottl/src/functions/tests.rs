@@ -76,7 +76,7 @@ fn eval(text: &str) -> Result<String, String> {
 }
 
 /// Checks `expression → value`; `!` begins what the error has to say.
-fn check(cases: &[(&str, &str)]) {
+pub(super) fn check(cases: &[(&str, &str)]) {
     for (text, expected) in cases {
         match (eval(text), expected.strip_prefix('!')) {
             (Ok(value), None) => assert_eq!(value, *expected, "{text}"),
@@ -398,6 +398,98 @@ const PARSERS: &[(&str, &str)] = &[
     ("URL(\"http://h/a b\")", "!spaces"),
 ];
 
+const GROK: &[(&str, &str)] = &[
+    (
+        "ExtractGrokPatterns(body, \"%{WORD:verb} %{URIPATH:path} took %{INT:ms:int}ms\", true)",
+        "{\"ms\":12,\"path\":\"/account/1234\",\"verb\":\"GET\"}",
+    ),
+    (
+        "ExtractGrokPatterns(body, \"%{WORD} %{NOTSPACE}\")",
+        "{\"NOTSPACE\":\"/account/1234\",\"WORD\":\"GET\"}",
+    ),
+    (
+        "ExtractGrokPatterns(body, \"%{LINE}\", true, [\"LINE=%{VERB:v} (?P<p.q>\\\\S+)\", \"VERB=[A-Z]+\"])",
+        "{\"p.q\":\"/account/1234\",\"v\":\"GET\"}",
+    ),
+    (
+        "ExtractGrokPatterns(\"smith:pass:1\", \"%{USERNAME:user.name}:%{DATA:pw}:%{NUMBER:n:double}\", true)",
+        "{\"n\":1,\"pw\":\"pass\",\"user.name\":\"smith\"}",
+    ),
+    ("ExtractGrokPatterns(body, \"%{POSINT:x}$\", true)", "{}"),
+    ("ExtractGrokPatterns(body, \"%{WORDD}\")", "!did you mean `WORD`?"),
+    ("ExtractGrokPatterns(body, \"%{WORD}\", true)", "!no capture with a name"),
+    ("ExtractGrokPatterns(body, \"%{WORD:a:date}\")", "!the type `date`"),
+    ("ExtractGrokPatterns(body, \"%{A:x}\", true, [\"A=%{A}\"])", "!without end"),
+    ("ExtractGrokPatterns(body, \"%{WORD:verb:int}\", true)", "!`GET` of `verb` cannot be converted"),
+];
+
+const XML: &[(&str, &str)] = &[
+    (
+        "ParseXML(\"<Log><Name type='first'>Joe &amp; <![CDATA[Co]]></Name><!-- c --><E/></Log>\")",
+        "{\"children\":[{\"attributes\":{\"type\":\"first\"},\"content\":\"Joe &Co\",\"tag\":\"Name\"},{\"tag\":\"E\"}],\"tag\":\"Log\"}",
+    ),
+    ("ParseXML(\"<a><b></a>\")", "!no XML"),
+    ("ParseXML(\"<a>\")", "!an element is not closed"),
+    ("ParseXML(\"<a/><b/>\")", "!several elements at the top"),
+    ("ParseXML(\"text\")", "!there is no element"),
+    ("ParseXML(\"<a>&nope;</a>\")", "!the entity `&nope;` is not known"),
+    (
+        "ParseSimplifiedXML(\"<e><id>1</id><d><t>x</t></d><v>1</v><v><![CDATA[2]]></v><w>3</w><w/><z/></e>\")",
+        "{\"e\":{\"d\":{\"t\":\"x\"},\"id\":\"1\",\"v\":[\"1\",\"2\"],\"w\":[\"3\"]}}",
+    ),
+    ("GetXML(\"<a><b c='1'>x</b><b>y</b></a>\", \"/a/b\")", "\"<b c=\\\"1\\\">x</b><b>y</b>\""),
+    ("GetXML(\"<a><b c='1'>x</b><b>y</b></a>\", \"//b[@c='1']\")", "\"<b c=\\\"1\\\">x</b>\""),
+    ("GetXML(\"<a><b>x</b><b>y</b></a>\", \"/a/b[2]/text()\")", "\"y\""),
+    ("GetXML(\"<a foo='bar'/>\", \"/a/@foo\")", "\"bar\""),
+    ("GetXML(\"<a><![CDATA[hello]]></a>\", \"/a/text()\")", "\"hello\""),
+    ("GetXML(\"<a><b><n>1</n></b><b><n>2</n></b></a>\", \"/a/b[n > 1 and not(n = 3)]/n\")", "\"<n>2</n>\""),
+    ("GetXML(\"<a><b/><c/></a>\", \"/a/b | /a/c[last()]\")", "\"<b></b><c></c>\""),
+    ("GetXML(\"<a/>\", \"/a[\")", "!is no XPath"),
+    ("GetXML(\"<a/>\", \"/child::a\")", "!the axis of `child::a` is not supported"),
+    (
+        "RemoveXML(\"<Log><Record><Name type='archive'/></Record><Record><Name type='user'/></Record></Log>\", \"/Log/Record[./Name/@type='archive']\")",
+        "\"<Log><Record><Name type=\\\"user\\\"></Name></Record></Log>\"",
+    ),
+    (
+        "RemoveXML(\"<a foo='1' bar='2'><!-- c --></a>\", \"/a/@foo | //comment()\")",
+        "\"<a bar=\\\"2\\\"></a>\"",
+    ),
+    (
+        "RemoveXML(\"<a><b>sensitive x</b><c>y</c></a>\", \"//*[contains(text(), 'sensitive')]\")",
+        "\"<a><c>y</c></a>\"",
+    ),
+    ("RemoveXML(\"<a/>\", \"/\")", "!the whole document"),
+    ("InsertXML(\"<a><foo/></a>\", \"//foo\", \"<bar/>\")", "\"<a><foo><bar></bar></foo></a>\""),
+    ("InsertXML(\"<a/>\", \"/\", \"<foo>1</foo>\")", "\"<a></a><foo>1</foo>\""),
+    ("InsertXML(\"<a>x</a>\", \"/a/text()\", \"<b/>\")", "!no element"),
+    (
+        "ConvertAttributesToElementsXML(\"<a foo='bar'><b x='1'>baz</b></a>\")",
+        "\"<a><b>baz<x>1</x></b><foo>bar</foo></a>\"",
+    ),
+    (
+        "ConvertAttributesToElementsXML(\"<a foo='bar'><b x='1'>baz</b></a>\", \"/a\")",
+        "\"<a><b x=\\\"1\\\">baz</b><foo>bar</foo></a>\"",
+    ),
+    ("ConvertTextToElementsXML(\"<a><b>foo</b>bar</a>\")", "\"<a><b>foo</b><value>bar</value></a>\""),
+    (
+        "ConvertTextToElementsXML(\"<a><b>foo</b>bar</a>\", elementName=\"custom\")",
+        "\"<a><b>foo</b><custom>bar</custom></a>\"",
+    ),
+];
+
+#[test]
+fn grok_patterns_follow_the_table() {
+    check(GROK);
+}
+
+#[test]
+fn converters_of_xml_follow_the_table() {
+    check(XML);
+    let deep = format!("ParseXML(\"{}{}\")", "<a>".repeat(300), "</a>".repeat(300));
+    assert!(eval(&deep).is_err_and(|error| error.contains("nested more than 256 deep")));
+    assert!(eval("UserAgent(body)").is_err_and(|error| error.contains("`UserAgent` is not supported")));
+}
+
 #[test]
 fn converters_between_types_follow_the_table() {
     check(TYPES);
@@ -554,7 +646,7 @@ fn wrong_arguments_are_told_when_a_statement_is_parsed() {
 #[test]
 fn each_function_has_a_case_in_a_table() {
     let mut cases: Vec<&str> = EDITORS.iter().map(|(text, _)| *text).collect();
-    for table in [TYPES, TEXT, COLLECTIONS, HASHES, TIMES, PARSERS] {
+    for table in [TYPES, TEXT, COLLECTIONS, HASHES, TIMES, PARSERS, GROK, XML] {
         cases.extend(table.iter().map(|(text, _)| *text));
     }
     for function in all(&[Group::Standard]).filter(|f| !matches!(f.body, Body::Unsupported(_))) {

@@ -13,7 +13,7 @@ use crate::ast::CompareOp;
 use crate::compare::compare;
 use crate::error::EvalError;
 use crate::expr::Env;
-use crate::value::{Value, any_str, entry};
+use crate::value::{Value, any_str};
 
 const TARGET: &[Param] = &[param("target", Str)];
 const CASES: [&str; 4] = ["lower", "upper", "snake", "camel"];
@@ -312,9 +312,4 @@ fn substring<'a>(args: &'a Args, env: &Env<'a>) -> Result<Value<'a>, EvalError> 
         return Ok(Value::string(text[start..end].to_owned()));
     }
     Ok(Value::string(String::from_utf8_lossy(&text.as_bytes()[start..end]).into_owned()))
-}
-
-/// A map of texts.
-pub(super) fn text_map<'t>(entries: impl IntoIterator<Item = (&'t str, String)>) -> Value<'static> {
-    Value::Map(Cow::Owned(entries.into_iter().map(|(key, value)| entry(key, any_str(value))).collect()))
 }
