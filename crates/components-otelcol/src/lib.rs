@@ -50,7 +50,6 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<receiver::filelog::FileLog>(),
     ComponentDef::of::<receiver::loki::Loki>(),
     ComponentDef::of::<processor::filter::Filter>(),
-    ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
     ComponentDef::of::<processor::transform::Transform>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
     ComponentDef::of::<receiver::prometheus::Prometheus>(),
