@@ -1,5 +1,8 @@
 //! `otelcol.connector.*`: what makes one signal out of another.
 
+pub mod count;
+mod items;
 pub mod servicegraph;
+pub mod signaltometrics;
 pub mod spanmetrics;
 mod spans;

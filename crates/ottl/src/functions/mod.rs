@@ -18,6 +18,7 @@ use crate::path::Path;
 use crate::value::Value;
 
 mod editors;
+mod signaltometrics;
 
 /// Which functions there are beside those that are everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +29,8 @@ pub enum Group {
     Transform,
     /// Those of `otelcol.processor.filter`.
     Filter,
+    /// Those of `otelcol.connector.signaltometrics`.
+    SignalToMetrics,
 }
 
 /// A row of the table.
@@ -149,6 +152,7 @@ pub(crate) fn all(groups: &[Group]) -> impl Iterator<Item = &'static Function> {
         Group::Standard => STANDARD,
         Group::Transform => TRANSFORM,
         Group::Filter => FILTER,
+        Group::SignalToMetrics => SIGNAL_TO_METRICS,
     });
     tables.flat_map(|table| table.iter())
 }
@@ -160,6 +164,7 @@ pub(crate) fn find(name: &str, groups: &[Group]) -> Option<&'static Function> {
 const STANDARD: &[&[Function]] = &[editors::TABLE];
 const TRANSFORM: &[&[Function]] = &[];
 const FILTER: &[&[Function]] = &[];
+const SIGNAL_TO_METRICS: &[&[Function]] = &[signaltometrics::TABLE];
 
 /// An argument in its place.
 #[derive(Debug)]
