@@ -4,16 +4,20 @@ use component::ComponentDef;
 
 pub mod auth;
 pub mod connector;
+pub mod dropped;
 pub mod exporter;
-mod flush;
-mod own_metrics;
+pub mod flush;
+pub mod logfmt;
+pub mod operators;
+pub mod own_metrics;
 mod ports;
 pub mod processor;
 pub mod receiver;
+pub mod rpc;
 pub mod server;
 pub mod signals;
 pub mod storage;
-mod streams;
+pub mod streams;
 pub mod value;
 
 /// The components of this family.
@@ -24,9 +28,17 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<connector::count::Count>(),
     ComponentDef::of::<connector::servicegraph::ServiceGraph>(),
     ComponentDef::of::<connector::signaltometrics::SignalToMetrics>(),
+    ComponentDef::pure::<auth::oauth2::OAuth2>(),
+    ComponentDef::pure::<auth::sigv4::SigV4Auth>(),
+    ComponentDef::of::<connector::host_info::HostInfo>(),
+    ComponentDef::of::<connector::servicegraph::ServiceGraph>(),
+    ComponentDef::of::<connector::spanlogs::SpanLogs>(),
     ComponentDef::of::<connector::spanmetrics::SpanMetrics>(),
     ComponentDef::of::<exporter::debug::Debug>(),
+    ComponentDef::of::<exporter::loki::Loki>(),
+    ComponentDef::of::<exporter::otlp::OtlpExporter>(),
     ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),
+    ComponentDef::of::<exporter::prometheus::Prometheus>(),
     ComponentDef::of::<processor::attributes::Attributes>(),
     ComponentDef::of::<processor::batch::Batch>(),
     ComponentDef::of::<processor::cumulativetodelta::CumulativeToDelta>(),
@@ -34,5 +46,11 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<processor::interval::Interval>(),
     ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
     ComponentDef::of::<processor::metric_start_time::MetricStartTime>(),
+    ComponentDef::of::<processor::probabilistic_sampler::ProbabilisticSampler>(),
+    ComponentDef::of::<processor::tail_sampling::TailSampling>(),
+    ComponentDef::of::<receiver::filelog::FileLog>(),
+    ComponentDef::of::<receiver::loki::Loki>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
+    ComponentDef::of::<receiver::prometheus::Prometheus>(),
+    ComponentDef::of::<storage::file::FileStorage>(),
 ];

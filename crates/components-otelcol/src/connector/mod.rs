@@ -2,6 +2,8 @@
 
 pub mod count;
 mod items;
+pub mod host_info;
+pub mod spanlogs;
 pub mod servicegraph;
 pub mod signaltometrics;
 pub mod spanmetrics;

@@ -2,4 +2,8 @@
 
 pub mod args;
 pub mod debug;
+pub mod otlp;
+pub mod loki;
 pub mod otlphttp;
+pub(crate) mod sending;
+pub mod prometheus;

@@ -2,8 +2,13 @@
 
 pub mod attributes;
 pub mod batch;
+mod items;
 pub mod cumulativetodelta;
 pub mod deltatocumulative;
 pub mod interval;
+mod lru;
 pub mod memory_limiter;
 pub mod metric_start_time;
+pub mod probabilistic_sampler;
+pub(crate) mod relay;
+pub mod tail_sampling;

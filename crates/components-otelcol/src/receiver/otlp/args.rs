@@ -58,16 +58,6 @@ impl Args {
         }
         Ok(())
     }
-
-    /// The arguments that change nothing, for the log.
-    pub(super) fn unused(&self) -> Vec<String> {
-        let grpc = self.grpc.as_ref().and_then(|g| g.tls.as_ref()).map(|tls| ("grpc", tls));
-        let http = self.http.as_ref().and_then(|h| h.server.tls.as_ref()).map(|tls| ("http", tls));
-        let blocks = grpc.into_iter().chain(http);
-        blocks
-            .flat_map(|(block, tls)| tls.unused().into_iter().map(move |n| format!("{block}.tls.{n}")))
-            .collect()
-    }
 }
 
 impl HttpArgs {

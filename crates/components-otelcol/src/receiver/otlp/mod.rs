@@ -98,13 +98,6 @@ fn tell(args: &Args) {
     if args.grpc.is_none() && args.http.is_none() {
         tracing::warn!("nothing listens: add a grpc or an http block");
     }
-    let unused = args.unused();
-    if !unused.is_empty() {
-        tracing::warn!(
-            arguments = unused.join(", "),
-            "arguments have no effect on a server; clients are verified with client_ca_file"
-        );
-    }
 }
 
 /// A server for each block that is there.
