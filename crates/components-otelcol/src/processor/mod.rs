@@ -12,3 +12,7 @@ pub mod metric_start_time;
 pub mod probabilistic_sampler;
 pub(crate) mod relay;
 pub mod tail_sampling;
+pub mod filter;
+pub mod memory_limiter;
+mod rules;
+pub mod transform;

@@ -33,7 +33,7 @@ async fn sums_histograms_and_gauges_are_made_of_values() {
             description = "d"
             unit        = "1"
             sum {{
-                value = "AdjustedCount()"
+                value = "Int(AdjustedCount())"
             }}
         }}
         spans {{
