@@ -5,10 +5,12 @@ use std::time::Duration;
 use component::otel::OtelInput;
 use component::testkit::{Harness, Names, Sink};
 use component::{ArgValue, Component, ComponentDef, Receiver, Rejected};
+use signal::otlp::proto::collector::logs::v1::ExportLogsServiceRequest;
 use signal::otlp::proto::collector::metrics::v1::ExportMetricsServiceRequest;
 use signal::otlp::proto::collector::trace::v1::ExportTraceServiceRequest;
 use signal::otlp::proto::common::v1::any_value::Value as Any;
 use signal::otlp::proto::common::v1::{AnyValue, KeyValue};
+use signal::otlp::proto::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use signal::otlp::proto::metrics::v1::metric::Data;
 use signal::otlp::proto::metrics::v1::number_data_point::Value;
 use signal::otlp::proto::metrics::v1::{
@@ -17,7 +19,7 @@ use signal::otlp::proto::metrics::v1::{
 };
 use signal::otlp::proto::resource::v1::Resource;
 use signal::otlp::proto::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use signal::otlp::{Otlp, OtlpMetrics, OtlpRequest, Traces, TracesSignal};
+use signal::otlp::{LogsSignal, Otlp, OtlpMetrics, OtlpRequest, Traces, TracesSignal};
 
 /// A component between a sender of metrics and a sink.
 pub struct Bench {
@@ -168,6 +170,58 @@ impl SpanBench {
 
     pub fn own(&self, series: &str) -> String {
         own(&self.harness, series)
+    }
+}
+
+/// A connector that takes all signals, and a sink of metrics.
+pub struct ItemBench {
+    pub harness: Harness,
+    pub sink: Sink<OtlpMetrics>,
+    input: OtelInput,
+}
+
+impl ItemBench {
+    pub async fn new<C: Component>(args: &str) -> Self {
+        let sink = Sink::<OtlpMetrics>::new();
+        let next = OtelInput { metrics: Some(sink.receiver()), ..OtelInput::default() };
+        let known = Names::default().with("next", next.to_value());
+        let harness = Harness::start(ComponentDef::of::<C>(), &format!("{args}\n{OUTPUT}"), known).await;
+        let component::eval::Value::Object(exports) = harness.node.exports() else { panic!("an object") };
+        let input = OtelInput::from_value(&exports["input"]).expect("an input");
+        Self { harness, sink, input }
+    }
+
+    pub async fn spans(&self, resources: Vec<ResourceSpans>) -> Result<(), Rejected> {
+        self.input.traces.as_ref().expect("takes spans").send(traces(resources)).await
+    }
+
+    pub async fn metrics(&self, metrics: Vec<Metric>) -> Result<(), Rejected> {
+        self.input.metrics.as_ref().expect("takes metrics").send(batch(metrics)).await
+    }
+
+    pub async fn logs(&self, resource_logs: Vec<ResourceLogs>) -> Result<(), Rejected> {
+        let request = OtlpRequest::<LogsSignal>::from_message(ExportLogsServiceRequest { resource_logs });
+        self.input.logs.as_ref().expect("takes logs").send(Otlp::of(request)).await
+    }
+
+    /// What has come out.
+    pub fn took(&self) -> Vec<ResourceMetrics> {
+        let batches = self.sink.take();
+        let requests = batches.iter().flat_map(|batch| &batch.requests);
+        requests.flat_map(|request| request.message().expect("a request").resource_metrics.clone()).collect()
+    }
+
+    pub fn own(&self, series: &str) -> String {
+        own(&self.harness, series)
+    }
+}
+
+/// Log records of a resource.
+pub fn logs_of(attributes: Vec<KeyValue>, log_records: Vec<LogRecord>) -> ResourceLogs {
+    ResourceLogs {
+        resource: Some(Resource { attributes, ..Default::default() }),
+        scope_logs: vec![ScopeLogs { log_records, ..Default::default() }],
+        ..Default::default()
     }
 }
 
