@@ -31,7 +31,6 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::pure::<auth::oauth2::OAuth2>(),
     ComponentDef::pure::<auth::sigv4::SigV4Auth>(),
     ComponentDef::of::<connector::host_info::HostInfo>(),
-    ComponentDef::of::<connector::servicegraph::ServiceGraph>(),
     ComponentDef::of::<connector::spanlogs::SpanLogs>(),
     ComponentDef::of::<connector::spanmetrics::SpanMetrics>(),
     ComponentDef::of::<exporter::debug::Debug>(),
