@@ -30,7 +30,7 @@ use super::cursors::{Cursors, SAVE_EVERY};
 use super::file::positions::label_text;
 use super::outlet::Outlet;
 use crate::intake::Intake;
-use crate::once_a_minute::OnceAMinute;
+use component::OnceAMinute;
 use follower::{Container, Follower};
 use info::Status;
 use resume::Place;

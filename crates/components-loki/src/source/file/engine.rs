@@ -29,7 +29,7 @@ use super::lines::Split;
 use super::registry::Registry;
 use super::tail::{Job, State, Surroundings, Tail};
 use super::{Metrics, Settings};
-use crate::once_a_minute::OnceAMinute;
+use component::OnceAMinute;
 
 /// Batches in flight at once.
 pub const WORKERS: usize = 4;

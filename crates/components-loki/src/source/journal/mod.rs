@@ -33,7 +33,7 @@ use super::cursors::{Cursors, SAVE_EVERY};
 use super::file::positions;
 use super::outlet::{Handed, Ledger, Outlet};
 use crate::intake::Intake;
-use crate::once_a_minute::OnceAMinute;
+use component::OnceAMinute;
 use matches::Matches;
 use place::{Cursor, Place};
 use reader::{Found, Reader, roots};
