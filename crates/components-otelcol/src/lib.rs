@@ -24,4 +24,5 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<processor::batch::Batch>(),
     ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
+    ComponentDef::of::<receiver::zipkin::ZipkinReceiver>(),
 ];

@@ -1,20 +1,27 @@
-//! Own metrics, by the names that Alloy gives them.
+//! Own metrics of receivers, by the names that Alloy gives them.
 //!
 //! All are families, which show nothing until they are used: `debug_metrics` decides what is.
 
 use component::metrics::{HistogramOpts, HistogramVec, IntCounterVec, NodeMetrics};
 use component::otel::MetricsLevel;
 use net::grpc::Finished;
-use signal::otlp::{LogsSignal, MetricsSignal, OtlpSignal};
+use signal::otlp::OtlpSignal;
+
+use crate::signals::Kind;
 
 /// The families.
 pub(super) struct Metrics {
     /// `receiver` label: as otelcol names components, the type and Alloy's ID.
     receiver: String,
-    /// Of spans, metric points and log records.
-    accepted: [IntCounterVec; 3],
-    refused: [IntCounterVec; 3],
+    /// Those of the signals that the receiver has.
+    items: Vec<(Kind, Items)>,
     rpc: Rpc,
+}
+
+/// Those of a signal.
+struct Items {
+    accepted: IntCounterVec,
+    refused: IntCounterVec,
 }
 
 /// Those of calls, as OpenTelemetry's instrumentation of gRPC names them.
@@ -26,31 +33,23 @@ struct Rpc {
     responses: HistogramVec,
 }
 
-const ITEMS: [&str; 3] = ["spans", "metric_points", "log_records"];
-
-fn index<S: OtlpSignal>() -> usize {
-    match S::NAME {
-        MetricsSignal::NAME => 1,
-        LogsSignal::NAME => 2,
-        _ => 0,
-    }
-}
-
 impl Metrics {
-    pub(super) fn new(metrics: &NodeMetrics, id: &str) -> Self {
+    /// For a receiver of a type (`otlp`) that takes some of the signals.
+    pub(super) fn new(metrics: &NodeMetrics, of: &str, id: &str, kinds: &[Kind]) -> Self {
         let (_, local) = component::metrics::split_global_id(id);
-        let labels = ["receiver", "transport"];
-        let count = |what: &str, help: &str| {
-            ITEMS.map(|items| {
-                let words = items.replace('_', " ");
-                let name = format!("otelcol_receiver_{what}_{items}_total");
-                metrics.counter_vec(&name, &format!("Number of {words} that were {help}."), &labels)
-            })
+        let items = |kind: &Kind| {
+            let words = kind.items().replace('_', " ");
+            let count = |what: &str, help: &str| {
+                let name = format!("otelcol_receiver_{what}_{}_total", kind.items());
+                let help = format!("Number of {words} that were {help}.");
+                metrics.counter_vec(&name, &help, &["receiver", "transport"])
+            };
+            let accepted = count("accepted", "taken by all consumers");
+            (*kind, Items { accepted, refused: count("refused", "not taken") })
         };
         Self {
-            receiver: format!("otlp/{local}"),
-            accepted: count("accepted", "taken by all consumers"),
-            refused: count("refused", "not taken"),
+            receiver: format!("{of}/{local}"),
+            items: kinds.iter().map(items).collect(),
             rpc: Rpc::new(metrics),
         }
     }
@@ -63,9 +62,10 @@ impl Metrics {
         items: u64,
         taken: bool,
     ) {
-        if level > MetricsLevel::None {
-            let families = if taken { &self.accepted } else { &self.refused };
-            families[index::<S>()].with_label_values(&[&self.receiver, transport]).inc_by(items);
+        let of = self.items.iter().find(|(kind, _)| *kind == Kind::of::<S>());
+        if let Some((_, of)) = of.filter(|_| level > MetricsLevel::None) {
+            let family = if taken { &of.accepted } else { &of.refused };
+            family.with_label_values(&[&self.receiver, transport]).inc_by(items);
         }
     }
 
@@ -79,7 +79,7 @@ impl Metrics {
     /// The level has changed: what it does not show any more is forgotten.
     pub(super) fn show(&self, level: MetricsLevel) {
         if level == MetricsLevel::None {
-            self.accepted.iter().chain(&self.refused).for_each(IntCounterVec::reset);
+            self.items.iter().flat_map(|(_, i)| [&i.accepted, &i.refused]).for_each(IntCounterVec::reset);
         }
         if level < MetricsLevel::Detailed {
             let rpc = &self.rpc;
