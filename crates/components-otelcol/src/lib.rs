@@ -23,6 +23,7 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<processor::attributes::Attributes>(),
     ComponentDef::of::<processor::batch::Batch>(),
     ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
+    ComponentDef::of::<receiver::jaeger::JaegerReceiver>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
     ComponentDef::of::<receiver::zipkin::ZipkinReceiver>(),
 ];

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 pub(crate) mod bench;
+pub mod jaeger;
 mod metrics;
 pub mod otlp;
 mod posts;
