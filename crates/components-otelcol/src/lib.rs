@@ -1,10 +1,11 @@
-//! The `otelcol.*` components; the folder of each is the path of its name.
+//! The `otelcol.*` components, and `faro.*`, which hand over to them; the folder of each is the path of its name.
 
 use component::ComponentDef;
 
 pub mod auth;
 pub mod connector;
 pub mod exporter;
+pub mod faro;
 mod ports;
 pub mod processor;
 pub mod receiver;
@@ -20,6 +21,7 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::pure::<auth::headers::Headers>(),
     ComponentDef::of::<exporter::debug::Debug>(),
     ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),
+    ComponentDef::of::<faro::receiver::FaroReceiver>(),
     ComponentDef::of::<processor::attributes::Attributes>(),
     ComponentDef::of::<processor::batch::Batch>(),
     ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
