@@ -1,4 +1,4 @@
-// Sends two spans with the `jaeger-client` package of npm, over UDP (compact Thrift, to JAEGER_AGENT_PORT) or HTTP (to
+// Sends two spans with the `jaeger-client` package of npm, over UDP (binary Thrift, to JAEGER_AGENT_PORT) or HTTP (to
 // JAEGER_URL) as HOW says; fails if the reporter does.
 "use strict";
 

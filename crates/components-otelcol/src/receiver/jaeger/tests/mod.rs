@@ -381,13 +381,14 @@ async fn a_real_jaeger_client_delivers_its_spans() {
         let mut run = tokio::process::Command::new(words.next().expect("a command"));
         run.args(words)
             .env("HOW", how)
-            .env("JAEGER_AGENT_PORT", bench.ports.compact.to_string())
+            .env("JAEGER_AGENT_PORT", bench.ports.binary.to_string())
             .env("JAEGER_URL", format!("http://127.0.0.1:{}/api/traces", bench.ports.http));
         let output = run.output().await.expect("the client runs");
         assert!(output.status.success(), "{how}: {}", String::from_utf8_lossy(&output.stderr));
         let mut found = Vec::new();
         while found.len() < 2 {
-            found.extend(spans(&bench.sink.wait(1).await));
+            let batches = tokio::time::timeout(std::time::Duration::from_secs(20), bench.sink.wait(1)).await;
+            found.extend(spans(&batches.expect("spans arrive")));
         }
         let outer = found.iter().find(|s| s.name == "outer").expect("the outer span");
         let inner = found.iter().find(|s| s.name == "inner").expect("the inner span");
