@@ -1,4 +1,4 @@
-//! The `otelcol.*` components; the folder of each is the path of its name.
+//! The `otelcol.*` components, and `faro.*`, which hand over to them; the folder of each is the path of its name.
 
 use component::ComponentDef;
 
@@ -10,6 +10,7 @@ pub mod flush;
 pub mod logfmt;
 pub mod operators;
 pub mod own_metrics;
+pub mod faro;
 mod ports;
 pub mod processor;
 pub mod receiver;
@@ -40,6 +41,7 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<exporter::otlp::OtlpExporter>(),
     ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),
     ComponentDef::of::<exporter::prometheus::Prometheus>(),
+    ComponentDef::of::<faro::receiver::FaroReceiver>(),
     ComponentDef::of::<processor::attributes::Attributes>(),
     ComponentDef::of::<processor::batch::Batch>(),
     ComponentDef::of::<processor::cumulativetodelta::CumulativeToDelta>(),
@@ -56,4 +58,6 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
     ComponentDef::of::<receiver::prometheus::Prometheus>(),
     ComponentDef::of::<storage::file::FileStorage>(),
+    ComponentDef::of::<receiver::jaeger::JaegerReceiver>(),
+    ComponentDef::of::<receiver::zipkin::ZipkinReceiver>(),
 ];
