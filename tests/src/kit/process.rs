@@ -22,6 +22,8 @@ pub struct Program {
     child: Option<Child>,
     folder: tempfile::TempDir,
     storage: PathBuf,
+    /// Of every launch.
+    flags: Vec<&'static str>,
     pub address: SocketAddr,
 }
 
@@ -39,7 +41,7 @@ impl Program {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("config.alloy"), config).expect("the configuration is written");
         let storage = folder.path().join("data");
-        Self { child: None, folder, storage, address: free_address() }
+        Self { child: None, folder, storage, flags: Vec::new(), address: free_address() }
     }
 
     /// Where the configuration is.
@@ -55,6 +57,11 @@ impl Program {
     /// Has it store elsewhere.
     pub fn store_at(&mut self, storage: &Path) {
         self.storage = storage.to_path_buf();
+    }
+
+    /// Permits components that are not generally available yet.
+    pub fn allow_preview(&mut self) {
+        self.flags.push("--stability.level=public-preview");
     }
 
     /// Resident memory in bytes.
@@ -91,6 +98,7 @@ impl Program {
             .arg("run")
             .arg(format!("--server.http.listen-addr={}", self.address))
             .arg(format!("--storage.path={}", self.storage().display()))
+            .args(&self.flags)
             .args(flags)
             .arg(self.config_path())
             .stdout(log.try_clone().expect("a second handle"))

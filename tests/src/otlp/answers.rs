@@ -1,20 +1,22 @@
 //! What back ends answer besides yes and no.
 
-use super::{Pipeline, arrives, counts};
+use super::{Out, Pipeline, arrives, counts};
 use crate::kit::eventually;
 use crate::kit::otlp::{Backend, Behaviour, Kind, Outcome, request, runtime};
 
 /// What a partial success rejects is counted and not sent again; a text without rejected items is only a remark.
 #[test]
 fn a_partial_success_is_counted_and_not_sent_again() {
-    for (behaviour, rejected, words) in [
+    let both = |case: (Behaviour, f64, Option<&'static str>)| Out::ALL.map(|out| (out, case.clone()));
+    let cases = [
         (Behaviour::Partial(3, "three are too old"), 3.0, Some("three are too old")),
         (Behaviour::Partial(3, ""), 3.0, None),
         (Behaviour::Partial(0, "deprecated field"), 0.0, Some("deprecated field")),
         (Behaviour::Partial(0, ""), 0.0, None),
-    ] {
+    ];
+    for (out, (behaviour, rejected, words)) in cases.into_iter().flat_map(both) {
         let backend = Backend::behaving(behaviour.clone());
-        let pipeline = Pipeline::new(&backend);
+        let pipeline = Pipeline { out, ..Pipeline::new(&backend) };
         let program = pipeline.start();
         let mut client = pipeline.client(true);
         let body = request(Kind::Logs, "grpc", 1..11, 0);
@@ -38,9 +40,9 @@ fn a_partial_success_is_counted_and_not_sent_again() {
 /// A union is refused because of one client's item: the others' are tried by themselves.
 #[test]
 fn what_a_back_end_refuses_of_one_client_is_not_the_others_loss() {
-    for in_queue in [false, true] {
+    for (out, in_queue) in Out::ALL.into_iter().flat_map(|out| [(out, false), (out, true)]) {
         let backend = Backend::behaving(Behaviour::Without("bad"));
-        let pipeline = Pipeline::new(&backend);
+        let pipeline = Pipeline { out, ..Pipeline::new(&backend) };
         let pipeline = if in_queue {
             let queue = "num_consumers = 1\n\t\tbatch {\n\t\t\tflush_timeout = \"300ms\"\n\t\t\tmin_size = 100000\n\t\t\tmax_size = 0\n\t\t}";
             Pipeline { queue: queue.into(), ..pipeline }
@@ -79,26 +81,34 @@ fn what_a_back_end_refuses_of_one_client_is_not_the_others_loss() {
 /// Without a queue the client gets the back end's own answer.
 #[test]
 fn without_a_queue_a_client_gets_the_answer_of_the_back_end() {
-    let backend = Backend::start();
-    let pipeline = Pipeline {
-        queue: "enabled = false".into(),
-        retry: "enabled = false".into(),
-        ..Pipeline::new(&backend)
+    let answers = |out: Out| match out {
+        Out::Http => (Behaviour::Status(503, None), Behaviour::Status(400, None)),
+        Out::Grpc => (Behaviour::Grpc(14, None), Behaviour::Grpc(3, None)),
     };
-    let program = pipeline.start();
-    for grpc in [true, false] {
-        let mut client = pipeline.client(grpc);
-        for (behaviour, taken, later) in [
-            (Behaviour::Accept, true, false),
-            (Behaviour::Status(503, None), false, true),
-            (Behaviour::Status(400, None), false, false),
-            (Behaviour::Accept, true, false),
-        ] {
-            backend.set(behaviour.clone());
-            let body = request(Kind::Traces, "client", 1..2, 0);
-            let outcome = runtime().block_on(client.send(Kind::Traces, &body));
-            let found = (outcome == Outcome::Taken, matches!(outcome, Outcome::Later(_)));
-            assert_eq!(found, (taken, later), "{behaviour:?}: {outcome:?}\n{}", program.log());
+    for out in Out::ALL {
+        let backend = Backend::start();
+        let pipeline = Pipeline {
+            out,
+            queue: "enabled = false".into(),
+            retry: "enabled = false".into(),
+            ..Pipeline::new(&backend)
+        };
+        let program = pipeline.start();
+        let (later, never) = answers(out);
+        for grpc in [true, false] {
+            let mut client = pipeline.client(grpc);
+            for (behaviour, is_taken, is_later) in [
+                (&Behaviour::Accept, true, false),
+                (&later, false, true),
+                (&never, false, false),
+                (&Behaviour::Accept, true, false),
+            ] {
+                backend.set(behaviour.clone());
+                let body = request(Kind::Traces, "client", 1..2, 0);
+                let outcome = runtime().block_on(client.send(Kind::Traces, &body));
+                let found = (outcome == Outcome::Taken, matches!(outcome, Outcome::Later(_)));
+                assert_eq!(found, (is_taken, is_later), "{behaviour:?}: {outcome:?}\n{}", program.log());
+            }
         }
     }
 }

@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::{Pipeline, all_arrive};
-use crate::kit::Program;
 use crate::kit::otlp::{Backend, Kind, Load, Shape};
+use crate::kit::{Program, eventually};
 
 /// Kinds of frames (RFC 9113, section 6).
 const DATA: u8 = 0;
@@ -96,9 +96,10 @@ fn attack(most_bytes: u64, attack: impl Fn(Raw, SocketAddr) + Sync) {
     let program: Program = pipeline.start();
     // What a served client costs is not the attackers' doing.
     let load = Load::start(pipeline.grpc, pipeline.http, &Shape::default());
-    while load.taken() < 600 {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    eventually("clients are served", || match load.taken() {
+        taken if taken > 600 => Ok(()),
+        taken => Err(format!("{taken}\n{}", program.log())),
+    });
     let before = program.peak();
     for address in [pipeline.grpc, pipeline.http] {
         std::thread::scope(|scope| {
@@ -110,7 +111,7 @@ fn attack(most_bytes: u64, attack: impl Fn(Raw, SocketAddr) + Sync) {
     let grown = program.peak() - before;
     assert!(grown < most_bytes, "memory grew by {grown} bytes\n{}", program.log());
     let taken = load.taken();
-    crate::kit::eventually("clients are served", || match load.taken() > taken + 100 {
+    eventually("clients are still served", || match load.taken() > taken + 100 {
         true => Ok(()),
         false => Err(program.log()),
     });

@@ -17,23 +17,30 @@ use crate::kit::{Program, eventually, free_address, get};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Out {
     Http,
+    Grpc,
 }
 
 impl Out {
-    const ALL: [Self; 1] = [Self::Http];
+    const ALL: [Self; 2] = [Self::Http, Self::Grpc];
 
     /// The component.
     fn exporter(self) -> &'static str {
         match self {
             Self::Http => "otelcol.exporter.otlphttp",
+            Self::Grpc => "otelcol.exporter.otlp",
         }
     }
 
-    fn client(self, backend: &Backend, more: &str) -> String {
+    /// The block, and what belongs to it outside of it.
+    fn client(self, backend: &Backend, timeout: &str, more: &str) -> String {
         let address = backend.address;
         match self {
             Self::Http => format!(
-                "client {{\n\t\tendpoint = \"http://{address}\"\n\t\ttimeout  = \"1s\"\n\t\t{more}\n\t}}"
+                "client {{\n\t\tendpoint = \"http://{address}\"\n\t\ttimeout  = \"{timeout}\"\n\t\t{more}\n\t}}"
+            ),
+            Self::Grpc => format!(
+                "timeout = \"{timeout}\"\n\tclient {{\n\t\tendpoint = \"{address}\"\n\t\ttls {{\n\t\t\tinsecure = true\n\t\t}}\n\t\t\
+                 {more}\n\t}}"
             ),
         }
     }
@@ -51,6 +58,8 @@ struct Pipeline<'a> {
     in_http: String,
     /// Processors between: component, its arguments; each hands on to the next.
     between: Vec<(&'static str, String)>,
+    /// Of an attempt. Long, so that a busy machine does not make one fail; what it delivers would come twice.
+    timeout: &'static str,
     /// More arguments of the exporters' `client`, `sending_queue`, `retry_on_failure`.
     client: String,
     queue: String,
@@ -72,6 +81,7 @@ impl<'a> Pipeline<'a> {
             in_grpc: String::new(),
             in_http: String::new(),
             between: Vec::new(),
+            timeout: "20s",
             client: String::new(),
             queue: String::new(),
             retry: "max_elapsed_time = \"0s\"".into(),
@@ -105,7 +115,7 @@ impl<'a> Pipeline<'a> {
             to = format!("{component}.step_{i}.input");
         }
         for (i, backend) in self.backends.iter().enumerate() {
-            let client = self.out.client(backend, client);
+            let client = self.out.client(backend, self.timeout, client);
             text += &format!(
                 "{exporter} \"backend_{i}\" {{\n\t{client}\n\tsending_queue {{\n\t\t{queue}\n\t}}\n\tretry_on_failure {{\n\t\t\
                  initial_interval = \"50ms\"\n\t\tmax_interval = \"200ms\"\n\t\t{retry}\n\t}}\n}}\n"
@@ -118,10 +128,25 @@ impl<'a> Pipeline<'a> {
         )
     }
 
-    fn start(&self) -> Program {
-        let program = Program::start(&self.config());
-        self.wait_listening(&program);
+    /// The program; nothing runs yet.
+    fn prepare(&self) -> Program {
+        let mut program = Program::prepare(&self.config());
+        // The queue on disk is not generally available.
+        program.allow_preview();
         program
+    }
+
+    fn start(&self) -> Program {
+        let mut program = self.prepare();
+        self.launch(&mut program);
+        program
+    }
+
+    /// Starts it, again if it ran before, and waits until it listens.
+    fn launch(&self, program: &mut Program) {
+        program.launch();
+        program.wait_ready();
+        self.wait_listening(program);
     }
 
     /// The program is ready before its components have built their listeners, for all that it says.

@@ -22,6 +22,8 @@ fn reload(program: &Program, what: &str, pipeline: &Pipeline<'_>) {
     assert_eq!(answer.status, 200, "{what}: {}", answer.body);
 }
 
+/// A request that is between two components when one is taken out is answered with "again, please", as OTLP has
+/// it; nothing else may happen to a client.
 #[test]
 fn a_reload_of_any_part_under_load_loses_no_item_and_refuses_no_client() {
     for out in Out::ALL {
@@ -75,7 +77,9 @@ fn a_reload_of_any_part_under_load_loses_no_item_and_refuses_no_client() {
         }
         goes_on(&load, &program);
         let sent = load.finish();
-        sent.nobody_had_to_retry();
+        let again = |(_, o): &&(String, Outcome)| matches!(o, Outcome::Later(_));
+        assert_eq!(sent.troubles.iter().filter(again).count(), sent.troubles.len(), "{:?}", sent.troubles);
+        assert!(sent.troubles.len() <= 2 * steps.len(), "more than a few: {:?}", sent.troubles);
         all_arrive(&backend, &sent, &program);
         assert!(!other.clients().is_empty(), "the second exporter had its share");
     }

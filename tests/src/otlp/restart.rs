@@ -32,9 +32,7 @@ fn sigterm_sends_what_clients_were_told_is_taken() {
         for _ in 0..3 {
             taken_more(&load, 600, &program);
             terminate(&mut program);
-            program.launch();
-            program.wait_ready();
-            pipeline.wait_listening(&program);
+            pipeline.launch(&mut program);
         }
         taken_more(&load, 100, &program);
         let sent = load.finish();
@@ -90,7 +88,7 @@ fn after_kill_9_every_span_that_a_client_was_told_is_taken_arrives() {
         let pipeline = Pipeline { out, ..Pipeline::new(&backend) }
             .through("otelcol.processor.batch", "timeout = \"10ms\"\n\tsend_batch_size = 50")
             .on_disk();
-        let mut program = Program::prepare(&pipeline.config());
+        let mut program = pipeline.prepare();
         let load = Load::start(pipeline.grpc, pipeline.http, &Shape::default());
         for round in 0..6u64 {
             if round % 2 == 0 {

@@ -45,8 +45,8 @@ const MOST: usize = 400;
 /// gRPC connections; those of HTTP/1 are as many as requests are under way.
 const CHANNELS: usize = 4;
 const TICK: Duration = Duration::from_millis(2);
-/// Before a request is sent again.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Before a request is sent again, as SDKs begin.
+const PAUSE: Duration = Duration::from_secs(1);
 /// For an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
