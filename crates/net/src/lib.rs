@@ -9,6 +9,7 @@ pub mod args;
 mod auth;
 pub mod client;
 mod credential;
+pub mod datagrams;
 pub mod digest;
 pub mod docker;
 mod error;

@@ -114,7 +114,8 @@ impl Charset {
             Self::Utf8 => {
                 let tail = &bytes[bytes.len().saturating_sub(3)..];
                 let cut = (0..tail.len()).any(|i| {
-                    std::str::from_utf8(&tail[i..]).is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none())
+                    std::str::from_utf8(&tail[i..])
+                        .is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none())
                 });
                 !cut && bytes.last() != Some(&0)
             }

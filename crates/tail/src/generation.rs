@@ -16,10 +16,10 @@ use bytestring::ByteString;
 use signal::logs::{Entry, Receipt};
 use tokio::time::Instant;
 
+use crate::Settings;
 use crate::charset::Charset;
 use crate::handle::{End, Handle, Mode};
 use crate::identity::{FileId, Mark, Place, Print, SEAM};
-use crate::Settings;
 use crate::lines::{Framing, Sheet, Split, split};
 
 /// Size of a read: the bytes before the place, and what the splitter has to see at once.
@@ -354,8 +354,7 @@ impl Generation {
         let mut sheet = Sheet { entries: &mut entries, next_ns: desk.next_ns };
         // A hole at the end may yet be filled, and a character be written whole.
         let flush = std::mem::take(&mut self.flush) && end.is_some() && self.charset.is_whole(&piece);
-        let split =
-            split(&piece, &desk.settings.framing, self.charset, after.done || flush, &mut sheet);
+        let split = split(&piece, &desk.settings.framing, self.charset, after.done || flush, &mut sheet);
         let until = before + split.consumed;
         let seam = Print::of(&bytes[until.saturating_sub(SEAM)..until]);
         let counted = if desk.settings.count_records { entries.len() as u64 } else { 0 };

@@ -104,13 +104,7 @@ impl Sheet<'_> {
 }
 
 /// Splits a piece that starts where a line does. `last`: nothing will ever follow, so what is left is a line.
-pub fn split(
-    piece: &Bytes,
-    framing: &Framing,
-    charset: Charset,
-    last: bool,
-    sheet: &mut Sheet<'_>,
-) -> Split {
+pub fn split(piece: &Bytes, framing: &Framing, charset: Charset, last: bool, sheet: &mut Sheet<'_>) -> Split {
     let how = How { charset, max: framing.max };
     match &framing.rule {
         Rule::Lines => split_lines(piece, how, last, sheet),
@@ -218,7 +212,8 @@ fn rest(tail: &Bytes, how: How, last: bool, sheet: &mut Sheet<'_>, done: &mut Sp
         let line = tail.slice(nul..);
         let (part, hole) = first_part(&line, how);
         // The line's end may just not be there yet, or a hole be filled; what fills the window is not waited with.
-        let ended = line.len() >= look(how.max) + 2 * charset.unit() || hole && past_hole(&line[part..], charset);
+        let ended =
+            line.len() >= look(how.max) + 2 * charset.unit() || hole && past_hole(&line[part..], charset);
         if !ended {
             // One NUL stays: what follows may be a line end, and a line of NULs is none.
             let skipped = nul.saturating_sub(charset.unit());
@@ -496,6 +491,10 @@ mod tests {
         let bytes = Bytes::from(format!("a\nb{hole}"));
         let (mut entries, mut next_ns) = (Vec::new(), 0);
         let mut sheet = Sheet { entries: &mut entries, next_ns: &mut next_ns };
-        assert_eq!(split(&bytes, &Framing::default(), Charset::Utf8, false, &mut sheet).consumed, 2, "it may yet be filled");
+        assert_eq!(
+            split(&bytes, &Framing::default(), Charset::Utf8, false, &mut sheet).consumed,
+            2,
+            "it may yet be filled"
+        );
     }
 }

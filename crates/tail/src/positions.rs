@@ -418,9 +418,19 @@ mod tests {
     }
 
     fn sample() -> BTreeMap<Key, Record> {
-        let file = Record { value: "70".into(), file: Some(place(7, "/log/a \"b\"\n.log")), rest: vec![], done: vec![] };
+        let file = Record {
+            value: "70".into(),
+            file: Some(place(7, "/log/a \"b\"\n.log")),
+            rest: vec![],
+            done: vec![],
+        };
         let rest = vec![place(5, "/log/c.2"), place(6, "/log/c.1")];
-        let rotated = Record { value: "0".into(), file: Some(place(8, "/log/c")), rest, done: vec![place(3, "/log/c.3")] };
+        let rotated = Record {
+            value: "0".into(),
+            file: Some(place(8, "/log/c")),
+            rest,
+            done: vec![place(3, "/log/c.3")],
+        };
         BTreeMap::from([
             (key("/log/a.log", r#"{job="x", team="it's"}"#), file),
             (key("/log/c", r#"{q="\n\\"}"#), rotated),

@@ -128,8 +128,7 @@ mod tests {
             there = (there + step).min(text.len());
             let mut sheet = Sheet { entries: &mut entries, next_ns: &mut next_ns };
             let is_last = last && there == text.len();
-            let split =
-                split(&bytes.slice(all.consumed..there), framing, Charset::Utf8, is_last, &mut sheet);
+            let split = split(&bytes.slice(all.consumed..there), framing, Charset::Utf8, is_last, &mut sheet);
             all.consumed += split.consumed;
             all.holes += split.holes;
             all.cut += split.cut;

@@ -227,7 +227,9 @@ fn is_related(path: &Path, was: &Path, owner: &Path) -> bool {
     let Some(here) = name(path) else { return false };
     [was, owner].into_iter().any(|other| {
         let beside = path.parent() == other.parent();
-        beside && name(other).is_some_and(|other| here.starts_with(stem(&other)) || other.starts_with(stem(&here)))
+        beside
+            && name(other)
+                .is_some_and(|other| here.starts_with(stem(&other)) || other.starts_with(stem(&here)))
     })
 }
 

@@ -176,13 +176,7 @@ pub fn holds(handle: &mut Handle, place: &Place) -> bool {
 }
 
 impl Sibling {
-    fn new(
-        folder: &Path,
-        name: OsString,
-        inode: u64,
-        names: &[String],
-        template: Option<&Template>,
-    ) -> Self {
+    fn new(folder: &Path, name: OsString, inode: u64, names: &[String], template: Option<&Template>) -> Self {
         let path = folder.join(&name);
         let name = name.to_string_lossy().into_owned();
         let codec = Codec::of_name(&name);
@@ -276,8 +270,8 @@ fn turn_of(base: &str, name: &str) -> Option<Turn> {
 
 #[cfg(test)]
 mod tests {
-    use crate::identity::{Mark, Print};
     use super::*;
+    use crate::identity::{Mark, Print};
 
     #[test]
     fn names_of_rotated_files_say_their_turn() {

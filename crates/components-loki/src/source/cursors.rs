@@ -11,7 +11,6 @@ use component::Error;
 use parking_lot::Mutex;
 use tail::positions::{self, Key, Record};
 
-
 /// How often positions are written while they change. As Alloy: `positions.Config.SyncPeriod`.
 pub const SAVE_EVERY: Duration = Duration::from_secs(10);
 

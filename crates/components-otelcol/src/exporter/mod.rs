@@ -5,6 +5,7 @@ pub mod debug;
 pub mod file;
 pub mod loadbalancing;
 pub mod otlp;
+pub mod loki;
 pub mod otlphttp;
 pub mod prometheus;
 pub(crate) mod sending;

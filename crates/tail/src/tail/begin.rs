@@ -9,12 +9,12 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
+use super::{State, Surroundings, Tail};
 use crate::generation::Generation;
-use crate::{OnLost, Start};
 use crate::identity::{FileId, Mark, Place};
 use crate::registry::{Claim, Known};
 use crate::siblings::Siblings;
-use super::{State, Surroundings, Tail};
+use crate::{OnLost, Start};
 
 impl Tail {
     /// The target's first file, of which nothing is known.

@@ -21,13 +21,13 @@ use signal::Labels;
 use signal::logs::Receipt;
 use tokio::time::Instant;
 
-use crate::{Batch, Packing, Settings};
 use crate::charset::Charset;
 use crate::generation::{After, Generation};
 use crate::handle::{Codec, Handle};
 use crate::identity::{FileId, Mark, Place};
 use crate::positions::{Key, Record};
 use crate::registry::Registry;
+use crate::{Batch, Packing, Settings};
 
 /// How long a rotated file is watched for what its writer still writes before it opens the new one.
 const LINGER: Duration = Duration::from_secs(30);

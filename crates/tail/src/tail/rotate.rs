@@ -7,12 +7,12 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
+use super::{LINGER, State, Surroundings, Tail};
 use crate::generation::Generation;
 use crate::handle::Handle;
 use crate::identity::{FileId, Place};
 use crate::registry::Known;
 use crate::siblings::{Found, Sibling, Siblings};
-use super::{LINGER, State, Surroundings, Tail};
 
 impl Tail {
     /// The path leads nowhere: what it led to was renamed or removed and may still be written to.

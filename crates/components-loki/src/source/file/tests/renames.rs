@@ -3,7 +3,10 @@
 use super::*;
 
 fn pattern(rig: &Rig, pattern: &str) -> String {
-    format!("targets = [{{__path__ = {:?}, job = \"x\"}}]\nfile_match {{\nenabled = true\n}}\n", rig.at(pattern))
+    format!(
+        "targets = [{{__path__ = {:?}, job = \"x\"}}]\nfile_match {{\nenabled = true\n}}\n",
+        rig.at(pattern)
+    )
 }
 
 /// So many numbered lines in all, whatever their order; each once.
