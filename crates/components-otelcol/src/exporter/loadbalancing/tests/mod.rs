@@ -33,7 +33,7 @@ fn body(backends: &[&GrpcBackend], queue: &str, rest: &str) -> String {
     let names: Vec<_> = backends.iter().map(|backend| format!("{:?}", backend.address())).collect();
     let retry = FAST.replace("retry_on_failure", "retry");
     format!(
-        "resolver {{\nstatic {{\nhostnames = [{}]\n}}\n}}\nprotocol {{\notlp {{\ntimeout = \"300ms\"\n{retry}{queue}\nclient {{\ntls {{\ninsecure = true\n}}\n}}\n}}\n}}\n{FAST}{rest}\n",
+        "resolver {{\nstatic {{\nhostnames = [{}]\n}}\n}}\nprotocol {{\notlp {{\ntimeout = \"5s\"\n{retry}{queue}\nclient {{\ntls {{\ninsecure = true\n}}\n}}\n}}\n}}\n{FAST}{rest}\n",
         names.join(", ")
     )
 }

@@ -82,7 +82,7 @@ async fn a_message_that_nobody_has_changed_goes_out_byte_by_byte_as_it_came() {
     let packed = Packed { encoding: "gzip", bytes: bytes.clone().into() };
     let batch = Otlp::of(OtlpRequest::<LogsSignal>::from_wire(wire.clone().into(), 2, Some(packed)));
     let backend = GrpcBackend::first([Outcome::Hangs]).await;
-    let running = start(&body(&backend.address(), "", "timeout = \"100ms\"")).await;
+    let running = start(&body(&backend.address(), "", "timeout = \"1s\"")).await;
     running.send(batch.clone()).await.expect("taken");
     let all = backend.wait(2).await;
     assert!(all.iter().all(|called| called.message == bytes), "after a retry too");
