@@ -28,6 +28,7 @@ mod hash;
 mod logs;
 mod metrics;
 mod parse;
+mod replace;
 mod span_name;
 mod text;
 mod time;
@@ -175,6 +176,7 @@ pub(crate) fn find(name: &str, groups: &[Group]) -> Option<&'static Function> {
 
 const STANDARD: &[&[Function]] = &[
     editors::TABLE,
+    replace::TABLE,
     types::TABLE,
     text::TABLE,
     collections::TABLE,
