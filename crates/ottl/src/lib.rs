@@ -64,6 +64,7 @@ mod ast;
 mod compare;
 mod compile;
 mod context;
+mod duration;
 mod enums;
 mod error;
 mod expr;

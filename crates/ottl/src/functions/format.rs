@@ -97,7 +97,7 @@ impl Verb {
         match value {
             Value::Nil => "<nil>".to_owned(),
             Value::Double(v) => general(*v),
-            Value::Duration(nanos) => crate::time::go_duration(*nanos),
+            Value::Duration(nanos) => crate::duration::show(*nanos),
             Value::Map(map) => map_json(map).to_string(),
             Value::List(list) => list.iter().map(json).collect::<serde_json::Value>().to_string(),
             value => value.borrow().to_text().ok().flatten().unwrap_or_default().into_owned(),

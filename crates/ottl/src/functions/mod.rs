@@ -28,6 +28,7 @@ mod hash;
 mod logs;
 mod metrics;
 mod parse;
+mod replace;
 mod signaltometrics;
 mod span_name;
 mod text;
@@ -179,6 +180,7 @@ pub(crate) fn find(name: &str, groups: &[Group]) -> Option<&'static Function> {
 
 const STANDARD: &[&[Function]] = &[
     editors::TABLE,
+    replace::TABLE,
     types::TABLE,
     text::TABLE,
     collections::TABLE,

@@ -4,9 +4,10 @@ use jiff::tz::TimeZone;
 
 use super::Takes::{Int, Str, Value as Any};
 use super::{Args, Function, Param, optional, param};
+use crate::duration;
 use crate::error::EvalError;
 use crate::expr::Env;
-use crate::time::{Layout, parse_duration, weekday, zoned};
+use crate::time::{Layout, weekday, zoned};
 use crate::value::{Time, Value};
 
 const TIME: &[Param] = &[param("time", Any)];
@@ -16,7 +17,7 @@ pub(super) const TABLE: &[Function] = &[
     Function::convert("Day", TIME, |args, env| clock(args, env, |t| i64::from(t.day()))),
     Function::convert("Duration", &[param("duration", Str)], |args, env| {
         let text = args.str(0, env)?;
-        let nanos = parse_duration(&text);
+        let nanos = duration::parse(&text);
         nanos.map(Value::Duration).ok_or_else(|| EvalError::new(format!("`{text}` is no duration")))
     }),
     Function::convert("FormatTime", &[param("time", Any), param("format", Str)], |args, env| {

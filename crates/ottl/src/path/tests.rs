@@ -344,7 +344,10 @@ const LOG: &[Row] = &[
     ("event_name", "e", "\"x\"", "x"),
 ];
 
-const TABLES: &[(Context, fn() -> Metric, &[Row])] = &[
+/// Makes the metric of an item.
+type Make = fn() -> Metric;
+
+const TABLES: &[(Context, Make, &[Row])] = &[
     (Context::Resource, number, RESOURCE),
     (Context::Scope, number, SCOPE),
     (Context::Span, number, SPAN),
@@ -401,8 +404,7 @@ fn each_field_of_the_tables_has_a_row() {
 
 #[test]
 fn types_of_metrics_and_indexes_of_events_can_only_be_read() {
-    let types: [(fn() -> Metric, &str); 4] =
-        [(number, "2"), (histogram, "3"), (exponential, "4"), (summary, "5")];
+    let types: [(Make, &str); 4] = [(number, "2"), (histogram, "3"), (exponential, "4"), (summary, "5")];
     for (make, expected) in types {
         with_item(Context::Metric, make(), |item| assert_eq!(read(Context::Metric, item, "type"), expected));
     }
