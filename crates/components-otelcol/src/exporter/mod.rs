@@ -2,8 +2,8 @@
 
 pub mod args;
 pub mod debug;
-pub mod otlp;
 pub mod loki;
+pub mod otlp;
 pub mod otlphttp;
-pub(crate) mod sending;
 pub mod prometheus;
+pub(crate) mod sending;

@@ -2,17 +2,16 @@
 
 pub mod attributes;
 pub mod batch;
-mod items;
 pub mod cumulativetodelta;
 pub mod deltatocumulative;
+pub mod filter;
 pub mod interval;
+mod items;
 mod lru;
 pub mod memory_limiter;
 pub mod metric_start_time;
 pub mod probabilistic_sampler;
 pub(crate) mod relay;
-pub mod tail_sampling;
-pub mod filter;
-pub mod memory_limiter;
 mod rules;
+pub mod tail_sampling;
 pub mod transform;

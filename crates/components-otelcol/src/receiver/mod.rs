@@ -1,6 +1,6 @@
 //! Components that take data from clients.
 
-pub mod loki;
 pub mod filelog;
+pub mod loki;
 pub mod otlp;
 pub mod prometheus;
