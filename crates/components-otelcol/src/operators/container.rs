@@ -134,7 +134,8 @@ impl Container {
         let path = path.ok_or_else(|| {
             Failure::new("there is no attribute log.file.path: set include_file_path, or add_metadata_from_filepath = false")
         })?;
-        let found = PATH.captures(path).ok_or_else(|| Failure::new(format!("{path:?} is no path of a pod's log")))?;
+        let found =
+            PATH.captures(path).ok_or_else(|| Failure::new(format!("{path:?} is no path of a pod's log")))?;
         let pairs: Vec<_> =
             RESOURCE.iter().map(|(group, name)| (name.to_string(), Value::from(&found[*group]))).collect();
         entry.resource_mut().extend(pairs);

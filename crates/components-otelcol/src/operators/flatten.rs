@@ -18,7 +18,9 @@ impl Flatten {
     pub fn new(options: &mut Options) -> Result<Self, String> {
         let field = options.required_field("field")?;
         if field.keys.is_empty() {
-            return Err(options.error(format!("field: there is nothing around {field} to put its members into")));
+            return Err(
+                options.error(format!("field: there is nothing around {field} to put its members into"))
+            );
         }
         Ok(Self { field })
     }

@@ -79,7 +79,9 @@ impl SyslogParser {
             return Err(options.error("octet counting and trailers are for the protocol rfc5424"));
         }
         if rules.octet_counting && rules.trailer.is_some() {
-            return Err(options.error("enable_octet_counting and non_transparent_framing_trailer exclude each other"));
+            return Err(
+                options.error("enable_octet_counting and non_transparent_framing_trailer exclude each other")
+            );
         }
         Ok(Self { parser, rules })
     }
@@ -241,7 +243,10 @@ mod tests {
             (r#"protocol = "rfc5424", location = "Mars""#, "Mars"),
             (r#"protocol = "rfc3164", enable_octet_counting = true"#, "rfc5424"),
         ] {
-            assert!(refused(&format!(r#"{{type = "syslog_parser", {options}}}"#)).contains(says), "{options}");
+            assert!(
+                refused(&format!(r#"{{type = "syslog_parser", {options}}}"#)).contains(says),
+                "{options}"
+            );
         }
     }
 }

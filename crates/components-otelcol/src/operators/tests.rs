@@ -103,18 +103,9 @@ fn operators_run_one_after_the_other_unless_they_say_where_to() {
                 {type = "add", id = "r", field = "attributes.r", value = 1}, {type = "noop", id = "end"}]"#,
             "{\"l\":1} \"x\"\n{\"r\":1} \"x\"",
         ),
-        (
-            r#"[{type = "add", if = "body == 'y'", field = "attributes.a", value = 1}]"#,
-            r#"{} "x""#,
-        ),
-        (
-            r#"[{type = "json_parser", on_error = "drop"}]"#,
-            "",
-        ),
-        (
-            r#"[{type = "json_parser", if = "body.z.z == 1", on_error = "drop_quiet"}]"#,
-            "",
-        ),
+        (r#"[{type = "add", if = "body == 'y'", field = "attributes.a", value = 1}]"#, r#"{} "x""#),
+        (r#"[{type = "json_parser", on_error = "drop"}]"#, ""),
+        (r#"[{type = "json_parser", if = "body.z.z == 1", on_error = "drop_quiet"}]"#, ""),
     ] {
         assert_eq!(shown(&run_all(list, vec![text_entry("x")])), expected, "{list}");
     }
