@@ -22,6 +22,7 @@ pub mod paths;
 mod port;
 mod services;
 pub mod testkit;
+pub mod trace;
 mod values;
 
 pub use context::{BuildCx, DebugInfo, Event, RunCx, Spawner, Update};

@@ -14,7 +14,7 @@ pub mod digest;
 pub mod docker;
 mod error;
 pub mod grpc;
-mod oauth2;
+pub mod oauth2;
 pub mod proxy;
 pub mod server;
 pub mod sign;
@@ -25,7 +25,7 @@ mod token;
 
 pub use client::{Client, ClientOptions, Poster, Request, Response, describe};
 pub use credential::Credential;
-pub use error::{Error, Kind, shown_url};
+pub use error::{Error, Kind, post_url, shown_url};
 pub use server::{Server, ServerOptions};
 pub use tls::{ClientAuth, ServerStream, ServerTls, TlsExtras, install_provider};
 pub use url::Url;

@@ -9,6 +9,7 @@ pub mod labels;
 pub mod logs;
 pub mod names;
 pub mod otlp;
+pub mod otlp_names;
 pub mod points;
 pub mod re2;
 pub mod relabel;

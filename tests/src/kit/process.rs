@@ -65,6 +65,14 @@ impl Program {
         pages * rustix::param::page_size() as u64
     }
 
+    /// The most that it ever had resident (VmHWM), in bytes.
+    pub fn peak(&self) -> u64 {
+        let pid = self.child.as_ref().expect("running").id();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("running");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("as proc(5)");
+        line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("kilobytes") * 1024
+    }
+
     /// Everything that the program has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()

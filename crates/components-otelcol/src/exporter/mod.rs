@@ -2,4 +2,8 @@
 
 pub mod args;
 pub mod debug;
+pub mod loki;
+pub mod otlp;
 pub mod otlphttp;
+pub mod prometheus;
+pub(crate) mod sending;

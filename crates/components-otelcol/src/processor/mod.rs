@@ -2,4 +2,13 @@
 
 pub mod attributes;
 pub mod batch;
+pub mod cumulativetodelta;
+pub mod deltatocumulative;
+pub mod interval;
+mod items;
+mod lru;
 pub mod memory_limiter;
+pub mod metric_start_time;
+pub mod probabilistic_sampler;
+pub(crate) mod relay;
+pub mod tail_sampling;

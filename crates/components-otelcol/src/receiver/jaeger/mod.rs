@@ -20,7 +20,6 @@ pub use args::{AgentArgs, Args, BinaryArgs, CompactArgs, GrpcArgs, HttpArgs, Pro
 use servers::{Servers, Shared};
 
 use super::spans::{Spans, Target};
-use super::warn_unused;
 
 /// Nothing: data goes to `output`.
 #[derive(Clone, Debug, Default, PartialEq, Exports)]
@@ -109,7 +108,4 @@ fn tell(args: &Args) {
     if args.output.traces.is_empty() {
         tracing::warn!("nothing is served: output has no consumer of traces");
     }
-    let grpc = protocols.grpc.as_ref().and_then(|grpc| grpc.server.tls.as_ref());
-    let http = protocols.thrift_http.as_ref().and_then(|http| http.server.tls.as_ref());
-    warn_unused([("protocols.grpc.tls", grpc), ("protocols.thrift_http.tls", http)]);
 }

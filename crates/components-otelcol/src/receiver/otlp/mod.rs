@@ -26,7 +26,6 @@ pub use args::{Args, HttpArgs};
 use intake::{BUDGET, Config, Shared};
 
 use crate::receiver::metrics::Metrics;
-use crate::receiver::warn_unused;
 use crate::server::GrpcServerArgs;
 use crate::signals::Kind;
 
@@ -98,9 +97,6 @@ fn tell(args: &Args) {
     if args.grpc.is_none() && args.http.is_none() {
         tracing::warn!("nothing listens: add a grpc or an http block");
     }
-    let grpc = args.grpc.as_ref().and_then(|grpc| grpc.tls.as_ref());
-    let http = args.http.as_ref().and_then(|http| http.server.tls.as_ref());
-    warn_unused([("grpc.tls", grpc), ("http.tls", http)]);
 }
 
 /// A server for each block that is there.

@@ -19,9 +19,9 @@ use net::server::Refusal;
 use wire::spans::Converted;
 use wire::zipkin::{self, Options};
 
+use super::check_debug_metrics;
 use super::posts::{Format, Posts};
 use super::spans::{Spans, Target};
-use super::{check_debug_metrics, warn_unused};
 use crate::server::{HttpPolicy, HttpServerArgs, media_type};
 
 /// How long requests under way may take when the server stops or moves.
@@ -104,7 +104,6 @@ async fn bind(args: &Args, spans: &Arc<Spans>) -> Result<Server, Error> {
 }
 
 fn tell(args: &Args) {
-    warn_unused([("tls", args.server.tls.as_ref())]);
     if args.output.traces.is_empty() {
         tracing::warn!("nothing is served: output has no consumer of traces");
     }
