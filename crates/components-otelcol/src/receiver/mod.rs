@@ -6,8 +6,6 @@ pub mod filelog;
 pub mod jaeger;
 pub mod loki;
 mod metrics;
-pub mod filelog;
-pub mod loki;
 pub mod otlp;
 mod posts;
 pub mod prometheus;

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use component::metrics::IntCounterVec;
 use component::otel::{DebugMetrics, MetricsLevel, Output};
 use component::{BuildCx, Error, Fanout, OnceAMinute, Rejected};
 use net::grpc::Finished;
@@ -15,6 +14,7 @@ use signal::otlp::{ClientMetadata, OtlpBatch, OtlpRequest, Traces, TracesSignal}
 use wire::spans::Converted;
 
 use super::metrics::Metrics;
+use crate::dropped::Dropped;
 use crate::signals::Kind;
 
 /// Bytes that the requests of one receiver may hold together; more wait.
@@ -38,7 +38,7 @@ pub(super) struct Spans {
     pub(super) budget: Budget,
     pub(super) cx: BuildCx,
     metrics: Metrics,
-    unconverted: IntCounterVec,
+    unconverted: Dropped,
     /// Of refusals in the log.
     warned: OnceAMinute,
 }
@@ -46,17 +46,12 @@ pub(super) struct Spans {
 impl Spans {
     /// For a receiver of a type (`zipkin`).
     pub(super) fn new(of: &str, target: Target, cx: &BuildCx) -> Arc<Self> {
-        let metrics = cx.metrics();
         Arc::new(Self {
             target: ArcSwap::from_pointee(target),
             budget: Budget::new(BUDGET),
             cx: cx.clone(),
-            unconverted: metrics.counter_vec(
-                &format!("otelcol_receiver_{of}_conversion_dropped_total"),
-                "Number of parts of spans that OTLP has no place for, or that came twice.",
-                &["what", "why"],
-            ),
-            metrics: Metrics::new(&metrics, of, cx.id(), &[Kind::Traces]),
+            unconverted: Dropped::new(cx, &format!("otelcol_receiver_{of}")),
+            metrics: Metrics::new(&cx.metrics(), of, cx.id(), &[Kind::Traces]),
             warned: OnceAMinute::default(),
         })
     }
@@ -64,9 +59,6 @@ impl Spans {
     /// Puts another target into force.
     pub(super) fn aim(&self, target: Target) {
         self.metrics.show(target.level);
-        if target.level == MetricsLevel::None {
-            self.unconverted.reset();
-        }
         self.target.store(Arc::new(target));
     }
 
@@ -84,7 +76,7 @@ impl Spans {
     ) -> Option<Traces> {
         if self.target.load().level > MetricsLevel::None {
             for (what, why, count) in converted.dropped.iter() {
-                self.unconverted.with_label_values(&[what, why]).inc_by(count);
+                self.unconverted.add(what, why, usize::try_from(count).unwrap_or(usize::MAX));
             }
         }
         let request = OtlpRequest::<TracesSignal>::from_message(converted.request);

@@ -19,9 +19,9 @@ use net::server::Refusal;
 use wire::spans::Converted;
 use wire::zipkin::{self, Options};
 
+use super::check_debug_metrics;
 use super::posts::{Format, Posts};
 use super::spans::{Spans, Target};
-use super::check_debug_metrics;
 use crate::server::{HttpPolicy, HttpServerArgs, media_type};
 
 /// How long requests under way may take when the server stops or moves.
