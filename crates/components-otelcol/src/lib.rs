@@ -22,8 +22,11 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<exporter::otlphttp::OtlpHttp>(),
     ComponentDef::of::<processor::attributes::Attributes>(),
     ComponentDef::of::<processor::batch::Batch>(),
+    ComponentDef::of::<processor::discovery::Discovery>(),
+    ComponentDef::of::<processor::groupbyattrs::GroupByAttrs>(),
     ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
     ComponentDef::of::<processor::probabilistic_sampler::ProbabilisticSampler>(),
+    ComponentDef::of::<processor::span::SpanProcessor>(),
     ComponentDef::of::<processor::tail_sampling::TailSampling>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
 ];

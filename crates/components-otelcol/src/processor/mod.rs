@@ -2,8 +2,11 @@
 
 pub mod attributes;
 pub mod batch;
+pub mod discovery;
+pub mod groupbyattrs;
 mod lru;
 pub mod memory_limiter;
 pub mod probabilistic_sampler;
 pub(crate) mod relay;
+pub mod span;
 pub mod tail_sampling;
