@@ -91,12 +91,12 @@ async fn names_are_made_of_attributes_and_taken_apart_into_them() {
         ),
         (to(r#"["^nothing(?P<id>.)"]"#, ""), same.as_str(), vec![]),
         (
-            to(r#"["/(?P<a>\\w+)/v1", "v1/(?P<b>\\w+)"]"#, ""),
+            to(r#"["/(?P<a>\\w+)/v1", "v1/(?P<w>\\w+)"]"#, ""),
             "/{a}/v1/{w}/12/update",
             vec![text("a", "api"), text("w", "document")],
         ),
         (
-            to(r#"["/(?P<a>\\w+)/v1", "v1/(?P<b>\\w+)"]"#, "break_after_match = true"),
+            to(r#"["/(?P<a>\\w+)/v1", "v1/(?P<w>\\w+)"]"#, "break_after_match = true"),
             "/{a}/v1/document/12/update",
             vec![text("a", "api")],
         ),
