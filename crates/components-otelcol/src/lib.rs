@@ -26,6 +26,7 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<processor::groupbyattrs::GroupByAttrs>(),
     ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
     ComponentDef::of::<processor::probabilistic_sampler::ProbabilisticSampler>(),
+    ComponentDef::of::<processor::resourcedetection::ResourceDetection>(),
     ComponentDef::of::<processor::span::SpanProcessor>(),
     ComponentDef::of::<processor::tail_sampling::TailSampling>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),

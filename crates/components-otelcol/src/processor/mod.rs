@@ -8,5 +8,6 @@ mod lru;
 pub mod memory_limiter;
 pub mod probabilistic_sampler;
 pub(crate) mod relay;
+pub mod resourcedetection;
 pub mod span;
 pub mod tail_sampling;
