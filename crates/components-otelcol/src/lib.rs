@@ -29,5 +29,8 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<processor::resourcedetection::ResourceDetection>(),
     ComponentDef::of::<processor::span::SpanProcessor>(),
     ComponentDef::of::<processor::tail_sampling::TailSampling>(),
+    ComponentDef::of::<processor::filter::Filter>(),
+    ComponentDef::of::<processor::memory_limiter::MemoryLimiter>(),
+    ComponentDef::of::<processor::transform::Transform>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
 ];

@@ -11,3 +11,7 @@ pub(crate) mod relay;
 pub mod resourcedetection;
 pub mod span;
 pub mod tail_sampling;
+pub mod filter;
+pub mod memory_limiter;
+mod rules;
+pub mod transform;
