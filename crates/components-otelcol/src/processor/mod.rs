@@ -3,15 +3,15 @@
 pub mod attributes;
 pub mod batch;
 pub mod discovery;
+pub mod filter;
 pub mod groupbyattrs;
 mod lru;
 pub mod memory_limiter;
 pub mod probabilistic_sampler;
+pub mod redaction;
 pub(crate) mod relay;
 pub mod resourcedetection;
+mod rules;
 pub mod span;
 pub mod tail_sampling;
-pub mod filter;
-pub mod memory_limiter;
-mod rules;
 pub mod transform;
