@@ -1,6 +1,7 @@
 //! What takes the place of what is not to be seen.
 
 use component::eval::Secret;
+use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use signal::Regex;
@@ -9,6 +10,7 @@ use signal::Regex;
 #[derive(Debug)]
 pub(super) enum Mask {
     Stars,
+    Md5,
     Sha1,
     HmacSha256(Secret),
     HmacSha512(Secret),
@@ -17,6 +19,7 @@ pub(super) enum Mask {
 impl Mask {
     pub(super) fn new(function: &str, key: &Secret) -> Self {
         match function {
+            "md5" => Self::Md5,
             "sha1" => Self::Sha1,
             "hmac-sha256" => Self::HmacSha256(key.clone()),
             "hmac-sha512" => Self::HmacSha512(key.clone()),
@@ -28,6 +31,7 @@ impl Mask {
     pub(super) fn of(&self, text: &str) -> String {
         match self {
             Self::Stars => "****".to_string(),
+            Self::Md5 => const_hex::encode(Md5::digest(text.as_bytes())),
             Self::Sha1 => const_hex::encode(Sha1::digest(text.as_bytes())),
             Self::HmacSha256(key) => hmac::<Sha256>(64, key.reveal().as_bytes(), text.as_bytes()),
             Self::HmacSha512(key) => hmac::<Sha512>(128, key.reveal().as_bytes(), text.as_bytes()),
@@ -103,6 +107,7 @@ mod tests {
         );
         let long = Secret::from("k".repeat(200));
         assert_ne!(Mask::new("hmac-sha256", &long).of(text), Mask::new("hmac-sha256", &key).of(text));
+        assert_eq!(Mask::new("md5", &key).of("abc"), "900150983cd24fb0d6963f7d28e17f72");
         assert_eq!(Mask::new("sha1", &key).of("abc"), "a9993e364706816aba3e25717850c26c9cd0d89d");
     }
 }

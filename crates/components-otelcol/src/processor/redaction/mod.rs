@@ -48,7 +48,7 @@ pub struct Args {
     /// RE2 expressions: what they match in values is masked.
     #[arg(default)]
     pub blocked_values: Vec<String>,
-    /// Put a hash in the place of what is masked instead of `****`: `sha1`, `hmac-sha256` or `hmac-sha512`.
+    /// Put a hash in the place of what is masked instead of `****`: `md5`, `sha1`, `hmac-sha256` or `hmac-sha512`.
     #[arg(default)]
     pub hash_function: String,
     /// The key of the HMAC functions.
@@ -145,13 +145,13 @@ impl Args {
             return Err(Invalid::field("summary", "must be silent, info or debug"));
         }
         match self.hash_function.as_str() {
-            "" | "sha1" => Ok(()),
+            "" | "md5" | "sha1" => Ok(()),
             "hmac-sha256" | "hmac-sha512" if self.hmac_key.is_empty() => {
                 Err(Invalid::field("hmac_key", "is needed for this hash_function"))
             }
             "hmac-sha256" | "hmac-sha512" => Ok(()),
-            "md5" | "sha3" => Err(Invalid::field("hash_function", "md5 and sha3 are not supported")),
-            _ => Err(Invalid::field("hash_function", "must be sha1, hmac-sha256 or hmac-sha512")),
+            "sha3" => Err(Invalid::field("hash_function", "sha3 is not supported")),
+            _ => Err(Invalid::field("hash_function", "must be md5, sha1, hmac-sha256 or hmac-sha512")),
         }
     }
 }

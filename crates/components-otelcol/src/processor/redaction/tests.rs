@@ -259,8 +259,8 @@ async fn arguments_that_make_no_sense_are_refused() {
     for (lines, why) in [
         ("blocked_values = [\"(\"]", "error parsing regexp"),
         ("summary = \"loud\"", "silent, info or debug"),
-        ("hash_function = \"md5\"", "not supported"),
-        ("hash_function = \"crc\"", "must be sha1"),
+        ("hash_function = \"sha3\"", "not supported"),
+        ("hash_function = \"crc\"", "must be md5"),
         ("hash_function = \"hmac-sha256\"", "is needed"),
         ("url_sanitizer { enabled = true }", "URLs are not cleaned"),
         ("db_sanitizer {\n redis { enabled = true }\n}", "queries are not cleaned"),

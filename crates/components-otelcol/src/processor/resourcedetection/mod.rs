@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use component::eval::Invalid;
 use component::otel::{DebugMetrics, OtelFanout, OtelInput, Output};
-use component::{Arguments, BuildCx, Component, Error, Event, Exports, Health, Rejected, RunCx, Stability};
+use component::{Arguments, BuildCx, Component, Error, Event, Exports, Rejected, RunCx, Stability};
 use prost::Message as _;
 use signal::otlp::Otlp;
 use wire::otlp::view::Unclear;
@@ -260,10 +260,7 @@ impl Component for ResourceDetection {
                     // The old generation goes on until the new one knows where it is.
                     let detected = stopping.run_until_cancelled(self.detect(&args, &next, &cx)).await;
                     match detected {
-                        Some(Err(error)) => {
-                            cx.report(Health::unhealthy(error.to_string()));
-                            update.answer(Err(error));
-                        }
+                        Some(Err(error)) => update.answer(Err(error)),
                         Some(Ok(())) | None => update.answer(Ok(())),
                     }
                 }
