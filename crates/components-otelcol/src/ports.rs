@@ -97,7 +97,7 @@ impl Ports {
     }
 }
 
-/// Puts a consumer behind one port if its signal has somewhere to go; otherwise the signal is refused.
+/// Puts a consumer behind a port if its signal has somewhere to go; else what is sent to it is refused.
 pub fn attach<S: OtlpSignal>(
     port: &Port<Otlp<S>>,
     next: &Fanout<Otlp<S>>,

@@ -11,12 +11,18 @@ use component::{
 use signal::otlp::{LogsSignal, MetricsSignal, Otlp, OtlpRequest, OtlpSignal, Traces, TracesSignal};
 use wire::otlp::{Editor, Schematic, Uneditable, edit};
 
+use super::items::ItemCounts;
 use crate::ports::Ports;
 
 /// One generation of a processor, for one signal.
 pub(crate) trait Change<S: OtlpSignal>: Send + Sync + 'static {
     /// What goes on; `None` where nothing is left.
     fn change(&self, batch: Otlp<S>) -> Result<Option<Otlp<S>>, Rejected>;
+
+    /// Where items are counted; `None` where the component counts by itself.
+    fn counts(&self) -> Option<&ItemCounts> {
+        None
+    }
 }
 
 /// Stands behind the port of one signal.
@@ -31,10 +37,13 @@ where
 {
     fn consume(&self, batch: Otlp<S>) -> BoxFuture<'_, Result<(), Rejected>> {
         Box::pin(async move {
-            match self.change.change(batch)? {
-                Some(batch) => self.next.send(batch).await,
-                None => Ok(()),
-            }
+            let counts = self.change.counts();
+            counts.inspect(|counts| counts.came(S::NAME, batch.items()));
+            let Some(batch) = self.change.change(batch)? else { return Ok(()) };
+            let items = batch.items();
+            self.next.send(batch).await?;
+            counts.inspect(|counts| counts.went(S::NAME, items));
+            Ok(())
         })
     }
 }

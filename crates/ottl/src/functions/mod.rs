@@ -28,6 +28,7 @@ mod hash;
 mod logs;
 mod metrics;
 mod parse;
+mod signaltometrics;
 mod span_name;
 mod text;
 mod time;
@@ -43,6 +44,8 @@ pub enum Group {
     Transform,
     /// Those of `otelcol.processor.filter`.
     Filter,
+    /// Those of `otelcol.connector.signaltometrics`.
+    SignalToMetrics,
 }
 
 /// A row of the table.
@@ -165,6 +168,7 @@ pub(crate) fn all(groups: &[Group]) -> impl Iterator<Item = &'static Function> {
         Group::Standard => STANDARD,
         Group::Transform => TRANSFORM,
         Group::Filter => FILTER,
+        Group::SignalToMetrics => SIGNAL_TO_METRICS,
     });
     tables.flat_map(|table| table.iter())
 }
@@ -193,6 +197,7 @@ const UNSUPPORTED: &[Function] = &[Function::unsupported(
     "it needs a list of browsers that this program does not carry; use ExtractPatterns",
 )];
 const FILTER: &[&[Function]] = &[filter::TABLE];
+const SIGNAL_TO_METRICS: &[&[Function]] = &[signaltometrics::TABLE];
 
 /// An argument in its place.
 #[derive(Debug)]

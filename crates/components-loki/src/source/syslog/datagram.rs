@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use component::BuildCx;
 use component::metrics::IntCounterVec;
+use net::datagrams::{Datagram, Limits, Receiving};
 use net::socket::Claim;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -15,7 +16,6 @@ use wire::syslog::{Frame, Framer};
 
 use super::names::PATIENCE;
 use super::read::{Current, Entries, Metrics, Reading};
-use crate::source::datagrams::{Datagram, Receiving};
 
 /// What the two halves of a listener share.
 pub(super) struct Listening {
@@ -31,7 +31,7 @@ pub(super) struct Listening {
 pub(super) async fn receive(claim: Claim<UdpSocket>, shared: Arc<Listening>) {
     let size = usize::try_from(shared.current.load().args.udp_queue_size).unwrap_or(1).max(1);
     let (queue, batches) = mpsc::channel(size);
-    let receiving = Receiving { claim, queue, dropped: shared.dropped.clone() };
+    let receiving = Receiving { claim, queue, dropped: shared.dropped.clone(), limits: Limits::default() };
     let mut tasks = JoinSet::new();
     tasks.spawn(receiving.run(shared.retire.clone()));
     tasks.spawn(forward(batches, shared));

@@ -26,9 +26,9 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::datagrams::KERNEL_BUFFER;
 use super::http_intake::NoExports;
 pub use args::{Args, CiscoComponents, Format, ListenerArgs, Protocol, RawFormatOptions};
+use net::datagrams::KERNEL_BUFFER;
 use read::{Current, Metrics, Reading};
 
 /// The component.

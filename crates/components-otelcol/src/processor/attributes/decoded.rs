@@ -1,6 +1,8 @@
 //! Edits decoded requests: what the byte path is compared with, and the comparison.
 
 use component::eval::{Number, Value};
+use component::otel::MetricsLevel;
+use component::{BuildCx, Services};
 use proptest::prelude::*;
 use prost::Message as _;
 use signal::otlp::proto::collector::logs::v1::ExportLogsServiceRequest;
@@ -24,6 +26,7 @@ use super::action::{Action, ActionArgs, Verb};
 use super::edit::Editing;
 use super::matching::decoded::AroundDecoded as Around;
 use super::matching::{AttributeArgs, Filter, LibraryArgs, MatchArgs, MatchType, RegexpArgs, SeverityArgs};
+use crate::processor::items::ItemMetrics;
 use crate::signals::Kind;
 
 impl Rules {
@@ -330,9 +333,11 @@ proptest! {
         actions in prop::collection::vec(action(), 1..4),
         include in filter(), exclude in filter(),
     ) {
+        let cx = BuildCx::detached("x", Services::for_tests("/nonexistent"));
         let rules = Rules {
             filter: Filter::new(include.as_ref(), exclude.as_ref(), false, false).expect("sound"),
             actions: actions.iter().map(|args| Action::new(args).expect("sound")).collect(),
+            counts: ItemMetrics::new("attributes", &cx).at(MetricsLevel::None),
         };
         let client = ClientMetadata { headers: vec![("x".into(), "a".into())], peer: "[::1]:4000".into() };
         alike::<TracesSignal>(traces(&drawn), &rules, &client);

@@ -19,6 +19,7 @@ use component::{Arguments, BuildCx, Component, Error, Event, Exports, Rejected, 
 use signal::otlp::Otlp;
 use wire::otlp::Schematic;
 
+use super::items::{ItemCounts, ItemMetrics};
 use super::relay::{self, Change};
 use crate::ports::Ports;
 use crate::signals::Kind;
@@ -58,21 +59,23 @@ pub struct Attributes {
     rules: Arc<Rules>,
     next: OtelFanout,
     ports: Ports,
+    metrics: Arc<ItemMetrics>,
 }
 
 /// One generation of the arguments.
-#[derive(Debug)]
 struct Rules {
     filter: Filter,
     actions: Vec<Action>,
+    counts: ItemCounts,
 }
 
 impl Rules {
-    fn new(args: &Args, next: &OtelFanout) -> Result<Arc<Self>, Error> {
+    fn new(args: &Args, next: &OtelFanout, metrics: &Arc<ItemMetrics>) -> Result<Arc<Self>, Error> {
         let (traces, logs) = (!next.traces.is_empty(), !next.logs.is_empty());
         Ok(Arc::new(Self {
             filter: Filter::new(args.include.as_ref(), args.exclude.as_ref(), traces, logs)?,
             actions: args.action.iter().map(Action::new).collect::<Result<_, _>>()?,
+            counts: metrics.at(args.debug_metrics.level),
         }))
     }
 }
@@ -85,6 +88,10 @@ impl<S: Schematic> Change<S> for Rules {
         let client = batch.client.clone();
         relay::edit_batch(batch, &mut Editing::new(self, Kind::of::<S>(), client.as_deref()))
     }
+
+    fn counts(&self) -> Option<&ItemCounts> {
+        Some(&self.counts)
+    }
 }
 
 impl Component for Attributes {
@@ -96,10 +103,11 @@ impl Component for Attributes {
 
     fn build(args: Args, cx: &BuildCx) -> Result<(Self, AttributesExports), Error> {
         let next = args.output.fanout()?;
-        let rules = Rules::new(&args, &next)?;
+        let metrics = ItemMetrics::new("attributes", cx);
+        let rules = Rules::new(&args, &next, &metrics)?;
         let ports = Ports::new(cx);
         let exports = AttributesExports { input: ports.input() };
-        Ok((Self { rules, next, ports }, exports))
+        Ok((Self { rules, next, ports, metrics }, exports))
     }
 
     async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {
@@ -110,7 +118,7 @@ impl Component for Attributes {
                 Event::Update(update) => {
                     update.apply(|args| {
                         let next = args.output.fanout()?;
-                        let rules = Rules::new(&args, &next)?;
+                        let rules = Rules::new(&args, &next, &self.metrics)?;
                         let _ = self.ports.relay(&next, &rules);
                         Ok(())
                     });

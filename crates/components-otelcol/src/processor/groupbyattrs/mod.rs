@@ -15,6 +15,7 @@ use component::otel::{DebugMetrics, OtelFanout, OtelInput, Output};
 use component::{Arguments, BuildCx, Component, Error, Exports, Rejected, RunCx, Stability};
 use signal::otlp::{Otlp, OtlpBatch, OtlpRequest};
 
+use super::items::{ItemCounts, ItemMetrics};
 use super::relay::{self, Change, Shown};
 use crate::ports::Ports;
 use crate::signals::Kind;
@@ -47,6 +48,7 @@ pub struct GroupByAttrs {
     ports: Ports,
     counters: Arc<[Counters; 3]>,
     shown: Shown,
+    metrics: Arc<ItemMetrics>,
 }
 
 /// Of one signal.
@@ -92,6 +94,7 @@ impl Counters {
 struct Generation {
     keys: Vec<String>,
     counters: Arc<[Counters; 3]>,
+    counts: ItemCounts,
 }
 
 impl<S: Grouped> Change<S> for Generation {
@@ -108,6 +111,10 @@ impl<S: Grouped> Change<S> for Generation {
         let mut batch = OtlpBatch { client, received_ms, ..OtlpBatch::default() };
         batch.requests.push(OtlpRequest::from_message(groups.finish()));
         Ok(Some(Otlp::new(batch)))
+    }
+
+    fn counts(&self) -> Option<&ItemCounts> {
+        Some(&self.counts)
     }
 }
 
@@ -126,14 +133,17 @@ impl Component for GroupByAttrs {
         let collectors = counters.iter().flat_map(Counters::collectors).collect();
         let level = args.debug_metrics.level;
         let shown = Shown::new(&cx.metrics(), "otelcol_processor_groupbyattrs", level, collectors);
-        Ok((Self { args, ports, counters, shown }, exports))
+        let metrics = ItemMetrics::new("groupbyattrs", cx);
+        Ok((Self { args, ports, counters, shown, metrics }, exports))
     }
 
     async fn run(self, cx: RunCx<Self>) -> Result<(), Error> {
         let make = |args: &Args| -> Result<(Arc<Generation>, OtelFanout), Error> {
             let next = args.output.fanout()?;
             self.shown.show(args.debug_metrics.level);
-            let generation = Generation { keys: args.keys.clone(), counters: self.counters.clone() };
+            let counts = self.metrics.at(args.debug_metrics.level);
+            let counters = self.counters.clone();
+            let generation = Generation { keys: args.keys.clone(), counters, counts };
             Ok((Arc::new(generation), next))
         };
         relay::run(cx, &self.ports, self.args.clone(), make).await

@@ -18,6 +18,7 @@ use component::{Arguments, BuildCx, Component, Error, Exports, Rejected, RunCx, 
 use signal::otlp::Otlp;
 use wire::otlp::Schematic;
 
+use super::items::{ItemCounts, ItemMetrics};
 use super::relay::{self, Change};
 use crate::ports::Ports;
 use crate::signals::Kind;
@@ -167,17 +168,29 @@ pub struct RedactionExports {
 pub struct Redaction {
     args: Args,
     ports: Ports,
+    metrics: Arc<ItemMetrics>,
 }
 
-impl Rules {
-    fn generation(args: &Args) -> Result<(Arc<Self>, OtelFanout), Error> {
-        Ok((Arc::new(Self::new(args)?), args.output.fanout()?))
+/// One generation of the arguments.
+struct Generation {
+    rules: Rules,
+    counts: ItemCounts,
+}
+
+impl Generation {
+    fn new(args: &Args, metrics: &Arc<ItemMetrics>) -> Result<(Arc<Self>, OtelFanout), Error> {
+        let generation = Self { rules: Rules::new(args)?, counts: metrics.at(args.debug_metrics.level) };
+        Ok((Arc::new(generation), args.output.fanout()?))
     }
 }
 
-impl<S: Schematic> Change<S> for Rules {
+impl<S: Schematic> Change<S> for Generation {
     fn change(&self, batch: Otlp<S>) -> Result<Option<Otlp<S>>, Rejected> {
-        relay::edit_batch(batch, &mut Redacting::new(self, Kind::of::<S>()))
+        relay::edit_batch(batch, &mut Redacting::new(&self.rules, Kind::of::<S>()))
+    }
+
+    fn counts(&self) -> Option<&ItemCounts> {
+        Some(&self.counts)
     }
 }
 
@@ -189,13 +202,15 @@ impl Component for Redaction {
     type Exports = RedactionExports;
 
     fn build(args: Args, cx: &BuildCx) -> Result<(Self, RedactionExports), Error> {
-        Rules::generation(&args)?;
+        let metrics = ItemMetrics::new("redaction", cx);
+        Generation::new(&args, &metrics)?;
         let ports = Ports::new(cx);
         let exports = RedactionExports { input: ports.input() };
-        Ok((Self { args, ports }, exports))
+        Ok((Self { args, ports, metrics }, exports))
     }
 
     async fn run(self, cx: RunCx<Self>) -> Result<(), Error> {
-        relay::run(cx, &self.ports, self.args, Rules::generation).await
+        let make = |args: &Args| Generation::new(args, &self.metrics);
+        relay::run(cx, &self.ports, self.args.clone(), make).await
     }
 }

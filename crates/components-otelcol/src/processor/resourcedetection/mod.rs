@@ -25,6 +25,7 @@ use signal::otlp::Otlp;
 use wire::otlp::view::Unclear;
 use wire::otlp::{Around, AttributeList, Editor, Fate, Schematic, Splices};
 
+use super::items::{ItemCounts, ItemMetrics};
 use super::relay::{self, Change};
 use crate::ports::Ports;
 use args::*;
@@ -157,6 +158,7 @@ pub struct DetectionExports {
 pub struct ResourceDetection {
     args: Args,
     ports: Ports,
+    metrics: Arc<ItemMetrics>,
 }
 
 /// What was found, for one set of arguments.
@@ -164,12 +166,13 @@ struct Generation {
     /// Keys and serialised values.
     attributes: Vec<(String, Vec<u8>)>,
     replace: bool,
+    counts: ItemCounts,
 }
 
 impl Generation {
-    fn new(found: Found, replace: bool) -> Arc<Self> {
+    fn new(found: Found, replace: bool, counts: ItemCounts) -> Arc<Self> {
         let serialised = found.into_iter().map(|(key, value)| (key, value.encode_to_vec()));
-        Arc::new(Self { attributes: serialised.collect(), replace })
+        Arc::new(Self { attributes: serialised.collect(), replace, counts })
     }
 }
 
@@ -204,6 +207,10 @@ impl<S: Schematic> Change<S> for Generation {
             false => relay::edit_batch(batch, &mut Marking(self)),
         }
     }
+
+    fn counts(&self) -> Option<&ItemCounts> {
+        Some(&self.counts)
+    }
 }
 
 impl ResourceDetection {
@@ -213,7 +220,8 @@ impl ResourceDetection {
         let found = detect::all(args, &place).await.map_err(Error::other)?;
         let keys: Vec<_> = found.iter().map(|(key, _)| key.as_str()).collect();
         tracing::info!(attributes = ?keys, "the program's surroundings were looked at");
-        let _ = self.ports.relay(next, &Generation::new(found, args.r#override));
+        let counts = self.metrics.at(args.debug_metrics.level);
+        let _ = self.ports.relay(next, &Generation::new(found, args.r#override, counts));
         Ok(())
     }
 }
@@ -231,7 +239,8 @@ impl Component for ResourceDetection {
         detect::patterns("azure.tags", &args.azure.tags)?;
         let ports = Ports::new(cx);
         let exports = DetectionExports { input: ports.input() };
-        Ok((Self { args, ports }, exports))
+        let metrics = ItemMetrics::new("resourcedetection", cx);
+        Ok((Self { args, ports, metrics }, exports))
     }
 
     async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {

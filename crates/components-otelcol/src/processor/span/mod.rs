@@ -15,6 +15,7 @@ use component::{Arguments, BuildCx, Component, Error, Exports, Port, Rejected, R
 use signal::otlp::{Traces, TracesSignal};
 
 use super::attributes::matching::{Filter, Filtering, MatchArgs};
+use super::items::{ItemCounts, ItemMetrics};
 use super::relay::{self, Change};
 use crate::signals::Kind;
 use rename::{Renaming, Rules};
@@ -90,19 +91,22 @@ pub struct SpanExports {
 pub struct SpanProcessor {
     args: Args,
     port: Port<Traces>,
+    metrics: Arc<ItemMetrics>,
 }
 
 /// One generation of the arguments.
 struct Generation {
     filter: Filter,
     rules: Rules,
+    counts: ItemCounts,
 }
 
 impl Generation {
-    fn new(args: &Args) -> Result<(Arc<Self>, OtelFanout), Error> {
+    fn new(args: &Args, metrics: &Arc<ItemMetrics>) -> Result<(Arc<Self>, OtelFanout), Error> {
         let rules = Rules::new(&args.name, args.status.as_ref())?;
         let filter = Filter::new(args.include.as_ref(), args.exclude.as_ref(), true, false)?;
-        Ok((Arc::new(Self { filter, rules }), args.output.fanout()?))
+        let counts = metrics.at(args.debug_metrics.level);
+        Ok((Arc::new(Self { filter, rules, counts }), args.output.fanout()?))
     }
 }
 
@@ -110,6 +114,10 @@ impl Change<TracesSignal> for Generation {
     fn change(&self, batch: Traces) -> Result<Option<Traces>, Rejected> {
         let filtering = Filtering::new(&self.filter, Kind::Traces);
         relay::edit_batch(batch, &mut Renaming::new(&self.rules, filtering))
+    }
+
+    fn counts(&self) -> Option<&ItemCounts> {
+        Some(&self.counts)
     }
 }
 
@@ -121,13 +129,15 @@ impl Component for SpanProcessor {
     type Exports = SpanExports;
 
     fn build(args: Args, cx: &BuildCx) -> Result<(Self, SpanExports), Error> {
-        Generation::new(&args)?;
+        let metrics = ItemMetrics::new("span", cx);
+        Generation::new(&args, &metrics)?;
         let port = cx.port::<Traces>("traces");
         let input = OtelInput { traces: Some(port.receiver()), ..OtelInput::default() };
-        Ok((Self { args, port }, SpanExports { input }))
+        Ok((Self { args, port, metrics }, SpanExports { input }))
     }
 
     async fn run(self, cx: RunCx<Self>) -> Result<(), Error> {
-        relay::run_traces(cx, &self.port, self.args, Generation::new).await
+        let make = |args: &Args| Generation::new(args, &self.metrics);
+        relay::run_traces(cx, &self.port, self.args.clone(), make).await
     }
 }
