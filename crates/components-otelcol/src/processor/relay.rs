@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use component::metrics::{Collector, Computed, NodeMetrics};
-use component::otel::MetricsLevel;
-use component::{BoxFuture, Consumer, Draining, Fanout, Port, Rejected, Signal};
-use signal::otlp::{Otlp, OtlpRequest, OtlpSignal};
+use component::otel::{MetricsLevel, OtelFanout};
+use component::{
+    BoxFuture, Component, Consumer, Draining, Error, Event, Fanout, Port, Rejected, RunCx, Signal,
+};
+use signal::otlp::{LogsSignal, MetricsSignal, Otlp, OtlpRequest, OtlpSignal, Traces, TracesSignal};
 use wire::otlp::{Editor, Schematic, Uneditable, edit};
 
 use super::items::ItemCounts;
+use crate::ports::Ports;
 
 /// One generation of a processor, for one signal.
 pub(crate) trait Change<S: OtlpSignal>: Send + Sync + 'static {
@@ -55,6 +58,56 @@ where
     Otlp<S>: Signal,
 {
     crate::ports::attach(port, next, Arc::new(Relay { change: change.clone(), next: next.clone() }))
+}
+
+/// Runs a processor of all three signals: a generation of it stands behind the ports, and is made anew from new
+/// arguments.
+pub(crate) async fn run<C: Component, G>(
+    mut cx: RunCx<C>,
+    ports: &Ports,
+    args: C::Args,
+    make: impl Fn(&C::Args) -> Result<(Arc<G>, OtelFanout), Error>,
+) -> Result<(), Error>
+where
+    G: Change<TracesSignal> + Change<MetricsSignal> + Change<LogsSignal>,
+{
+    let (generation, next) = make(&args)?;
+    let _ = ports.relay(&next, &generation);
+    loop {
+        match cx.event().await {
+            Event::Stop => return Ok(()),
+            Event::Update(update) => {
+                update.apply(|args| {
+                    let (generation, next) = make(&args)?;
+                    let _ = ports.relay(&next, &generation);
+                    Ok(())
+                });
+            }
+        }
+    }
+}
+
+/// Runs a processor of spans alone, as [`run`].
+pub(crate) async fn run_traces<C: Component, G: Change<TracesSignal>>(
+    mut cx: RunCx<C>,
+    port: &Port<Traces>,
+    args: C::Args,
+    make: impl Fn(&C::Args) -> Result<(Arc<G>, OtelFanout), Error>,
+) -> Result<(), Error> {
+    let (generation, next) = make(&args)?;
+    let _ = attach(port, &next.traces, &generation);
+    loop {
+        match cx.event().await {
+            Event::Stop => return Ok(()),
+            Event::Update(update) => {
+                update.apply(|args| {
+                    let (generation, next) = make(&args)?;
+                    let _ = attach(port, &next.traces, &generation);
+                    Ok(())
+                });
+            }
+        }
+    }
 }
 
 /// Edits each request of a batch; those without items left go.

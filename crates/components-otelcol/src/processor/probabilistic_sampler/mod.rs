@@ -20,6 +20,7 @@ use component::{
 use signal::otlp::{Otlp, OtlpLogs, Traces};
 use wire::otlp::Schematic;
 
+use super::items::{ItemCounts, ItemMetrics};
 use super::relay::{self, Change, Shown};
 use sampler::{Policy, Sampler, Sampling};
 use threshold::{DIGITS, MIN_PROBABILITY};
@@ -115,6 +116,7 @@ pub struct ProbabilisticSampler {
     logs: Port<OtlpLogs>,
     counters: Arc<Counters>,
     shown: Shown,
+    metrics: Arc<ItemMetrics>,
 }
 
 /// Items by policy and decision.
@@ -143,15 +145,17 @@ struct Generation {
     logs: Sampler,
     from_attribute: String,
     counters: Arc<Counters>,
+    counts: ItemCounts,
 }
 
 impl Generation {
-    fn new(args: &Args, counters: &Arc<Counters>) -> Arc<Self> {
+    fn new(args: &Args, counters: &Arc<Counters>, counts: ItemCounts) -> Arc<Self> {
         Arc::new(Self {
             traces: Sampler::new(args, false),
             logs: Sampler::new(args, true),
             from_attribute: args.from_attribute.clone(),
             counters: counters.clone(),
+            counts,
         })
     }
 
@@ -180,17 +184,26 @@ impl Change<signal::otlp::TracesSignal> for Generation {
     fn change(&self, batch: Traces) -> Result<Option<Traces>, Rejected> {
         self.sample(&self.traces, &self.counters.traces, batch)
     }
+
+    fn counts(&self) -> Option<&ItemCounts> {
+        Some(&self.counts)
+    }
 }
 
 impl Change<signal::otlp::LogsSignal> for Generation {
     fn change(&self, batch: OtlpLogs) -> Result<Option<OtlpLogs>, Rejected> {
         self.sample(&self.logs, &self.counters.logs, batch)
     }
+
+    fn counts(&self) -> Option<&ItemCounts> {
+        Some(&self.counts)
+    }
 }
 
 impl ProbabilisticSampler {
     fn attach(&self, args: &Args, next: &OtelFanout) {
-        let generation = Generation::new(args, &self.counters);
+        let counts = self.metrics.at(args.debug_metrics.level);
+        let generation = Generation::new(args, &self.counters, counts);
         let _ = relay::attach(&self.traces, &next.traces, &generation);
         let _ = relay::attach(&self.logs, &next.logs, &generation);
         self.shown.show(args.debug_metrics.level);
@@ -215,7 +228,8 @@ impl Component for ProbabilisticSampler {
             args.debug_metrics.level,
             vec![Box::new(counters.traces.clone()), Box::new(counters.logs.clone())],
         );
-        Ok((Self { args, traces, logs, counters, shown }, SamplerExports { input }))
+        let metrics = ItemMetrics::new("probabilistic_sampler", cx);
+        Ok((Self { args, traces, logs, counters, shown, metrics }, SamplerExports { input }))
     }
 
     async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {

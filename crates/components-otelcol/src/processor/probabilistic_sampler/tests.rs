@@ -332,8 +332,11 @@ proptest! {
             output: Output::default(),
             debug_metrics: DebugMetrics::default(),
         };
+        let services = component::Services::for_tests(std::env::temp_dir());
+        let cx = BuildCx::detached("otelcol.processor.probabilistic_sampler.p", services);
+        let counts = ItemMetrics::new("probabilistic_sampler", &cx).at(args.debug_metrics.level);
         let threshold = Threshold::of(f64::from(percent as f32) / 100.0, 4).expect("in range");
-        let generation = Generation::new(&args, &Arc::new(Counters::new()));
+        let generation = Generation::new(&args, &Arc::new(Counters::new()), counts);
         let items = TracesSignal::count(&request) as u32;
         let bytes = request.encode_to_vec();
         let batch = Otlp::of(OtlpRequest::<TracesSignal>::from_wire(bytes.into(), items, None));

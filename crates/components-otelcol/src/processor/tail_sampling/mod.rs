@@ -7,6 +7,7 @@
 
 mod args;
 mod composite;
+mod condition;
 mod metrics;
 mod policy;
 mod pool;

@@ -10,6 +10,7 @@ use wire::otlp::view::{Any, Unclear, text};
 
 use super::args::{AndArgs, PolicyArgs, SharedArgs, SubArgs};
 use super::composite::{Bucket, Composite};
+use super::condition::OttlCondition;
 use super::trace::{Trace, status, text_of};
 use crate::processor::lru::Lru;
 
@@ -57,6 +58,9 @@ pub(super) enum Undecided {
     /// The trace cannot be read.
     #[error(transparent)]
     Unclear(#[from] Unclear),
+    /// A condition failed.
+    #[error("{0}")]
+    Condition(String),
 }
 
 /// A policy.
@@ -73,6 +77,7 @@ pub(super) enum Policy {
     SpanCount { least: i64, most: i64 },
     Boolean { key: String, value: bool, invert: bool },
     TraceState { key: String, values: Vec<String> },
+    Ottl(OttlCondition),
     And(Vec<Policy>),
     Not(Box<Policy>),
     Drop(Vec<Policy>),
@@ -94,7 +99,7 @@ fn wrong(name: &str, message: impl std::fmt::Display) -> Error {
 }
 
 const KINDS: &str = "always_sample, latency, numeric_attribute, probabilistic, status_code, string_attribute, \
-    rate_limiting, bytes_limiting, span_count, boolean_attribute, trace_state";
+    rate_limiting, bytes_limiting, span_count, boolean_attribute, ottl_condition, trace_state";
 
 impl Policy {
     fn new(args: &PolicyArgs) -> Result<Self, Error> {
@@ -189,7 +194,9 @@ impl Policy {
                 let values = args.values.iter().filter(|v| !v.is_empty()).cloned().collect();
                 Ok(Self::TraceState { key: args.key.clone(), values })
             }
-            "ottl_condition" => Err(wrong(name, "policies of the type ottl_condition are not supported")),
+            "ottl_condition" => {
+                Ok(Self::Ottl(OttlCondition::new(name, args.ottl_condition.as_ref().ok_or_else(needs)?)?))
+            }
             _ => Err(wrong(name, format!("type {kind:?} is none of {KINDS}{more}"))),
         }
     }
@@ -229,6 +236,7 @@ impl Policy {
                 let state = text(text_of(span, 3)?)?;
                 Ok(member(state, key).is_some_and(|value| values.iter().any(|v| v == value)))
             })?),
+            Self::Ottl(condition) => Decision::of(condition.holds(trace)?),
             Self::And(all) => Decision::of(all_sample(all, trace, now)?),
             Self::Not(policy) => match policy.evaluate(trace, now)? {
                 Decision::Sampled => Decision::NotSampled,

@@ -436,7 +436,7 @@ impl State {
         let Some(mut trace) = self.forget(&id, now, counters) else { return };
         let mut said = std::mem::take(&mut self.said);
         let mut decide = |bytes: &[u8]| {
-            let trace = Trace { id: &id, bytes, spans: u64::from(trace.spans) };
+            let trace = Trace::new(&id, bytes, u64::from(trace.spans));
             self.policies.decide(&trace, now, &mut said)
         };
         let mut decision = decide(&trace.bytes);

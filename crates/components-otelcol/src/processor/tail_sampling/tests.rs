@@ -7,6 +7,7 @@ use signal::otlp::proto::collector::trace::v1::ExportTraceServiceRequest;
 use signal::otlp::proto::common::v1::any_value::Value;
 use signal::otlp::proto::common::v1::{AnyValue, KeyValue};
 use signal::otlp::proto::resource::v1::Resource;
+use signal::otlp::proto::trace::v1::span::Event;
 use signal::otlp::proto::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use signal::otlp::{Otlp, OtlpRequest, TracesSignal};
 use tokio::task::JoinHandle;
@@ -161,7 +162,7 @@ fn decide(args: &str, spans: Vec<Span>) -> &'static str {
     let mut policies = policies(args).expect("sound policies");
     let bytes = request(spans.clone()).encode_to_vec();
     let id: TraceId = spans[0].trace_id.clone().try_into().expect("16 bytes");
-    let trace = trace::Trace { id: &id, bytes: &bytes, spans: spans.len() as u64 };
+    let trace = trace::Trace::new(&id, &bytes, spans.len() as u64);
     let now = tokio::time::Instant::now();
     policies.decide(&trace, now, &mut Vec::new()).expect("readable").labels()[1]
 }
@@ -285,6 +286,24 @@ fn each_policy_samples_what_it_says() {
             vec![span(1, "a"), span(1, "b"), span(1, "c")],
             true,
         ),
+        (
+            "ottl_condition",
+            "error_mode = \"ignore\"\nspan = [\"name == \\\"no\\\"\", \"name == \\\"s\\\"\"]",
+            one(span(1, "s")),
+            true,
+        ),
+        (
+            "ottl_condition",
+            "error_mode = \"ignore\"\nspan = [\"resource.attributes[\\\"env\\\"] == \\\"dev\\\"\"]",
+            one(span(1, "s")),
+            false,
+        ),
+        (
+            "ottl_condition",
+            "error_mode = \"ignore\"\nspanevent = [\"name == \\\"e\\\"\"]",
+            one(Span { events: vec![Event { name: "e".into(), ..Event::default() }], ..span(1, "s") }),
+            true,
+        ),
         ("bytes_limiting", "bytes_per_second = 10", one(span(1, "s")), false),
         ("bytes_limiting", "bytes_per_second = 10\nburst_capacity = 1000", one(span(1, "s")), true),
     ];
@@ -369,7 +388,7 @@ async fn policies_of_a_composite_one_share_its_rate_in_their_order() {
     let mut sampled = |spans: Vec<Span>| {
         let bytes = request(spans.clone()).encode_to_vec();
         let id: TraceId = spans[0].trace_id.clone().try_into().expect("16 bytes");
-        let trace = trace::Trace { id: &id, bytes: &bytes, spans: spans.len() as u64 };
+        let trace = trace::Trace::new(&id, &bytes, spans.len() as u64);
         policies.decide(&trace, tokio::time::Instant::now(), &mut Vec::new()).expect("readable").samples()
     };
     assert!(sampled(vec![failed(1), failed(1)]));
@@ -563,6 +582,11 @@ fn policies_that_make_no_sense_are_refused() {
         (
             policy("p", "and", &sub("and_sub_policy", "a", "composite", "max_total_spans_per_second = 1")),
             "composite",
+        ),
+        (policy("p", "ottl_condition", "error_mode = \"ignore\""), "needs a condition"),
+        (
+            policy("p", "ottl_condition", "error_mode = \"ignore\"\nspan = [\"nam == 1\"]"),
+            "is no field of the context span",
         ),
         (format!("decision_wait = \"0s\"\n{ALWAYS}"), "greater than zero"),
         (format!("num_traces = 0\n{ALWAYS}"), "greater than zero"),

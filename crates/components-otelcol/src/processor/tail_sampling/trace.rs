@@ -1,16 +1,21 @@
 //! A trace as policies see it: one serialised request with all its spans.
 
+use std::cell::OnceCell;
+
+use prost::Message as _;
+use signal::otlp::proto::collector::trace::v1::ExportTraceServiceRequest;
 use wire::otlp::view::{Any, Unclear, any_or_empty, fields, find, once, payload};
 
 use super::TraceId;
 
 /// A trace that is being decided about.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Trace<'a> {
     pub(super) id: &'a TraceId,
     /// A serialised request.
     pub(super) bytes: &'a [u8],
     pub(super) spans: u64,
+    decoded: OnceCell<Option<ExportTraceServiceRequest>>,
 }
 
 /// Numbers of the fields with attributes.
@@ -18,6 +23,15 @@ const OF_RESOURCE: u32 = 1;
 const OF_SPAN: u32 = 9;
 
 impl<'a> Trace<'a> {
+    pub(super) fn new(id: &'a TraceId, bytes: &'a [u8], spans: u64) -> Self {
+        Self { id, bytes, spans, decoded: OnceCell::new() }
+    }
+
+    /// Its messages, decoded once for all policies that need them; nothing for bytes that are no request.
+    pub(super) fn decoded(&self) -> Option<&ExportTraceServiceRequest> {
+        self.decoded.get_or_init(|| ExportTraceServiceRequest::decode(self.bytes).ok()).as_ref()
+    }
+
     /// Whether one of the resources or spans is like this.
     pub(super) fn any(
         &self,
