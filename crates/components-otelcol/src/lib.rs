@@ -6,8 +6,8 @@ pub mod auth;
 pub mod connector;
 pub mod dropped;
 pub mod exporter;
-pub mod operators;
 pub mod flush;
+pub mod operators;
 pub mod own_metrics;
 mod ports;
 pub mod processor;
@@ -39,7 +39,10 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<processor::metric_start_time::MetricStartTime>(),
     ComponentDef::of::<processor::probabilistic_sampler::ProbabilisticSampler>(),
     ComponentDef::of::<processor::tail_sampling::TailSampling>(),
+    ComponentDef::of::<receiver::filelog::FileLog>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
     ComponentDef::of::<receiver::prometheus::Prometheus>(),
+    ComponentDef::of::<receiver::syslog::Syslog>(),
+    ComponentDef::of::<receiver::tcplog::TcpLog>(),
     ComponentDef::of::<storage::file::FileStorage>(),
 ];

@@ -3,3 +3,6 @@
 pub mod filelog;
 pub mod otlp;
 pub mod prometheus;
+pub mod syslog;
+pub mod tcplog;
+mod text;

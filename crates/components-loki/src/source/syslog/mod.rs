@@ -7,7 +7,6 @@
 mod args;
 mod datagram;
 mod labels;
-mod names;
 mod read;
 mod stream;
 #[cfg(test)]
@@ -21,12 +20,12 @@ use component::metrics::IntCounterVec;
 use component::{BuildCx, Component, Error, Event, RunCx, Stability};
 use net::ServerTls;
 use net::args::TlsConfigArgs;
+use net::datagrams::KERNEL_BUFFER;
 use net::socket::{Claim, listen_tcp, listen_udp};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::datagrams::KERNEL_BUFFER;
 use super::http_intake::NoExports;
 pub use args::{Args, CiscoComponents, Format, ListenerArgs, Protocol, RawFormatOptions};
 use read::{Current, Metrics, Reading};

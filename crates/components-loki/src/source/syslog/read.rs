@@ -14,7 +14,7 @@ use wire::syslog::{self, Frame, Message, Time};
 
 use super::args::{Format, ListenerArgs};
 use super::labels::{CONNECTION_HOSTNAME, CONNECTION_IP, Wanted};
-use super::names::Names;
+use net::names::Names;
 use crate::intake::Intake;
 use crate::source::hand_over::HandOver;
 

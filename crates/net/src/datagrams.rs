@@ -5,18 +5,19 @@
 //! and not silently in the kernel.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use bytes::{Bytes, BytesMut};
 use component::metrics::IntCounterVec;
-use net::socket::Claim;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::socket::Claim;
+
 /// Bytes that the kernel is asked to keep until they are read.
-pub(crate) const KERNEL_BUFFER: usize = 1 << 20;
+pub const KERNEL_BUFFER: usize = 1 << 20;
 /// The largest datagram there is.
 const LARGEST: usize = 65_535;
 /// Datagrams and bytes of a batch.
@@ -25,21 +26,22 @@ const MOST: [usize; 2] = [1024, 1 << 20];
 const BLOCK: usize = 256 << 10;
 
 /// Where a datagram came from, and what was in it.
-pub(crate) type Datagram = (IpAddr, Bytes);
+pub type Datagram = (SocketAddr, Bytes);
 
 /// Receives until it is told to stop or the socket is claimed by another one; dropping the queue's end is how
 /// the other side learns of it.
-pub(crate) struct Receiving {
+pub struct Receiving {
     /// The socket.
-    pub(crate) claim: Claim<UdpSocket>,
+    pub claim: Claim<UdpSocket>,
     /// To whoever makes entries of datagrams.
-    pub(crate) queue: mpsc::Sender<Vec<Datagram>>,
+    pub queue: mpsc::Sender<Vec<Datagram>>,
     /// Counts what there was no room for, by reason.
-    pub(crate) dropped: IntCounterVec,
+    pub dropped: IntCounterVec,
 }
 
 impl Receiving {
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    /// Receives; see above.
+    pub async fn run(self, stop: CancellationToken) {
         let mut batch = Batch::default();
         loop {
             tokio::select! {
@@ -87,7 +89,7 @@ impl Receiving {
                     let _ = (length, from);
                     self.dropped.with_label_values(&["queue_full"]).inc();
                 }
-                Ok((length, from)) => batch.push(from.ip(), length),
+                Ok((length, from)) => batch.push(from, length),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // Errors of a datagram that was sent from here, which never happens, and the like.
                 Err(error) => {
@@ -118,12 +120,13 @@ impl Batch {
         self.datagrams.len() >= MOST[0] || self.bytes >= MOST[1]
     }
 
-    fn push(&mut self, from: IpAddr, length: usize) {
+    fn push(&mut self, from: SocketAddr, length: usize) {
         if self.block.capacity() < length {
             self.block = BytesMut::with_capacity(BLOCK);
         }
         self.block.extend_from_slice(&self.scratch[..length]);
-        self.datagrams.push((from.to_canonical(), self.block.split().freeze()));
+        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        self.datagrams.push((from, self.block.split().freeze()));
         self.bytes += length;
     }
 
@@ -141,7 +144,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_there_is_no_room_for_is_counted_and_the_rest_keeps_its_order() {
-        let claim = net::socket::listen_udp("test", "127.0.0.1:0", KERNEL_BUFFER).await.expect("free");
+        let claim = crate::socket::listen_udp("test", "127.0.0.1:0", KERNEL_BUFFER).await.expect("free");
         let address = claim.address();
         let metrics = Metrics::default();
         let dropped = metrics.node("x").counter_vec("dropped", "Dropped.", &["reason"]);
