@@ -63,7 +63,11 @@ mod tests {
             (r#"field = "attributes.k", value = "n-EXPR(string(body.a))""#, r#"{"k":"n-1"} {"a":1}"#),
             (r#"field = "attributes.k", value = "EXPR(body.x.y)""#, r#"{} {"a":1}"#),
         ] {
-            assert_eq!(shown(&run(&format!(r#"{{type = "add", {options}}}"#), r#"{"a": 1}"#)), expected, "{options}");
+            assert_eq!(
+                shown(&run(&format!(r#"{{type = "add", {options}}}"#), r#"{"a": 1}"#)),
+                expected,
+                "{options}"
+            );
         }
         for (options, says) in [
             (r#"field = "attributes.k""#, "value"),

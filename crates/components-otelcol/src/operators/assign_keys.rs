@@ -51,7 +51,11 @@ mod tests {
             (r#"keys = ["a"], field = "body.l""#, r#"{"l": [1, 2]}"#, r#"{} {"l":[1,2]}"#),
             (r#"keys = ["a"], field = "body.l""#, r#"{"l": 1}"#, r#"{} {"l":1}"#),
         ] {
-            assert_eq!(shown(&run(&format!(r#"{{type = "assign_keys", {options}}}"#), body)), expected, "{options}");
+            assert_eq!(
+                shown(&run(&format!(r#"{{type = "assign_keys", {options}}}"#), body)),
+                expected,
+                "{options}"
+            );
         }
         assert!(refused(r#"{type = "assign_keys"}"#).contains("keys"));
     }

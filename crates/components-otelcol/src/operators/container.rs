@@ -134,7 +134,8 @@ impl Container {
         let path = path.ok_or_else(|| {
             Failure::new("there is no attribute log.file.path: set include_file_path, or add_metadata_from_filepath = false")
         })?;
-        let found = PATH.captures(path).ok_or_else(|| Failure::new(format!("{path:?} is no path of a pod's log")))?;
+        let found =
+            PATH.captures(path).ok_or_else(|| Failure::new(format!("{path:?} is no path of a pod's log")))?;
         let pairs: Vec<_> =
             RESOURCE.iter().map(|(group, name)| (name.to_string(), Value::from(&found[*group]))).collect();
         entry.resource_mut().extend(pairs);
@@ -144,7 +145,7 @@ impl Container {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{run_entries, shown, text_entry};
+    use super::super::tests::{run_entries, shown, sorted, text_entry};
     use super::super::value::Value;
 
     const CONFIG: &str = r#"{type = "container", add_metadata_from_filepath = false}"#;
@@ -176,7 +177,7 @@ mod tests {
                 r#"{"time":"2026-01-02T03:04:05Z","logtag":"F","log.iostream":"stdout"} "docker" 2026-01-02T03:04:05Z"#,
             ),
         ] {
-            assert_eq!(run(CONFIG, &[line]), expected);
+            assert_eq!(run(CONFIG, &[line]), sorted(expected));
         }
     }
 

@@ -11,8 +11,8 @@ use component::eval::Invalid;
 use component::{Arguments, Fanout, OnceAMinute, Rejected};
 use parking_lot::Mutex;
 use signal::logs::Hold;
-use signal::otlp::proto::common::v1::InstrumentationScope;
 use signal::otlp::proto::collector::logs::v1::ExportLogsServiceRequest;
+use signal::otlp::proto::common::v1::InstrumentationScope;
 use signal::otlp::proto::logs::v1::{ResourceLogs, ScopeLogs};
 use signal::otlp::proto::resource::v1::Resource;
 use signal::otlp::{OtlpBatch, OtlpLogs, OtlpRequest};
@@ -66,7 +66,10 @@ impl Retry {
             return Err(Invalid::field("initial_interval", "initial_interval must be longer than 0"));
         }
         if self.max_interval < self.initial_interval {
-            return Err(Invalid::field("max_interval", "max_interval must not be shorter than initial_interval"));
+            return Err(Invalid::field(
+                "max_interval",
+                "max_interval must not be shorter than initial_interval",
+            ));
         }
         Ok(())
     }
@@ -367,7 +370,8 @@ mod tests {
             entry.scope = scope.into();
             entry
         };
-        let entries = vec![entry("a", "s"), entry("a", "s"), entry("a", "t"), entry("b", "t"), entry("b", "t")];
+        let entries =
+            vec![entry("a", "s"), entry("a", "s"), entry("a", "t"), entry("b", "t"), entry("b", "t")];
         let (batch, _) = batch(entries).unwrap();
         let message = batch.requests[0].message().unwrap();
         let counts: Vec<Vec<usize>> = message

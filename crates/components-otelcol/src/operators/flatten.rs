@@ -18,7 +18,9 @@ impl Flatten {
     pub fn new(options: &mut Options) -> Result<Self, String> {
         let field = options.required_field("field")?;
         if field.keys.is_empty() {
-            return Err(options.error(format!("field: there is nothing around {field} to put its members into")));
+            return Err(
+                options.error(format!("field: there is nothing around {field} to put its members into"))
+            );
         }
         Ok(Self { field })
     }
@@ -38,7 +40,7 @@ impl Transform for Flatten {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{refused, run, shown};
+    use super::super::tests::{refused, run, shown, sorted};
 
     #[test]
     fn members_take_the_place_of_their_map() {
@@ -53,7 +55,7 @@ mod tests {
                 _ => r#"{"a": {"b": 1}, "x": 1, "b": {"c": 2}}"#,
             };
             let config = format!(r#"{{type = "flatten", field = "{field}"}}"#);
-            assert_eq!(shown(&run(&config, body)), expected, "{field}");
+            assert_eq!(shown(&run(&config, body)), sorted(expected), "{field}");
         }
         assert!(refused(r#"{type = "flatten", field = "body"}"#).contains("around"));
     }

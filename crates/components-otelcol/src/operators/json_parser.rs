@@ -57,7 +57,11 @@ mod tests {
         ] {
             let out = run_text(&format!(r#"{{type = "json_parser"{options}}}"#), body);
             let unchanged = format!(" {}", serde_json::json!(body));
-            assert_eq!(shown(&out).replace(&unchanged, ""), expected.replace(&unchanged, ""), "{options} {body}");
+            assert_eq!(
+                shown(&out).replace(&unchanged, ""),
+                expected.replace(&unchanged, ""),
+                "{options} {body}"
+            );
         }
     }
 }

@@ -24,7 +24,8 @@ impl KeyValueParser {
         let delimiter = options.text("delimiter")?.filter(|d| !d.is_empty()).unwrap_or("=".into());
         let pair_delimiter = options.text("pair_delimiter")?.filter(|d| !d.is_empty());
         let spaces = |text: &str| text.trim().is_empty();
-        if pair_delimiter.as_ref().is_some_and(|p| *p == delimiter) || pair_delimiter.is_none() && spaces(&delimiter)
+        if pair_delimiter.as_ref().is_some_and(|p| *p == delimiter)
+            || pair_delimiter.is_none() && spaces(&delimiter)
         {
             return Err(options.error("delimiter and pair_delimiter must differ"));
         }

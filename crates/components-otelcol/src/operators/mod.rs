@@ -158,11 +158,7 @@ impl Counters {
                 "Log records that did not come in as they were sent: cut, or not in the encoding.",
                 &["reason"],
             ),
-            datagrams: vec(
-                "dropped_datagrams_total",
-                "Datagrams that were dropped, by reason.",
-                &["reason"],
-            ),
+            datagrams: vec("dropped_datagrams_total", "Datagrams that were dropped, by reason.", &["reason"]),
         };
         let Self { dropped, failed, altered, datagrams } = counters.clone();
         let all: [IntCounterVec; 4] = [dropped, failed, altered, datagrams];
@@ -218,7 +214,13 @@ impl Pipeline {
     }
 
     /// Puts an operator before all others.
-    pub fn prepend(&mut self, name: &str, first: impl Transform + 'static, drops_on_error: bool, quiet: bool) {
+    pub fn prepend(
+        &mut self,
+        name: &str,
+        first: impl Transform + 'static,
+        drops_on_error: bool,
+        quiet: bool,
+    ) {
         let on_error = match (drops_on_error, quiet) {
             (true, false) => OnError::Drop,
             (true, true) => OnError::DropQuiet,
@@ -256,7 +258,10 @@ impl Pipeline {
             self.nodes.iter().enumerate().map(|(i, node)| (node.name.clone(), i)).collect();
         let find = |i: usize, outputs: &[String]| -> Result<Vec<usize>, String> {
             let found = outputs.iter().map(|name| {
-                names.get(name).copied().ok_or_else(|| format!("{at}[{i}]: output: there is no operator {name:?}"))
+                names
+                    .get(name)
+                    .copied()
+                    .ok_or_else(|| format!("{at}[{i}]: output: there is no operator {name:?}"))
             });
             found.collect()
         };
@@ -360,13 +365,7 @@ impl Pipeline {
         }
     }
 
-    fn recombine(
-        &self,
-        node: &Node,
-        parts: &Mutex<Recombine>,
-        entry: Entry,
-        work: &mut Vec<(usize, Entry)>,
-    ) {
+    fn recombine(&self, node: &Node, parts: &Mutex<Recombine>, entry: Entry, work: &mut Vec<(usize, Entry)>) {
         let mut done = Vec::new();
         let result = parts.lock().process(entry, &mut done);
         if let Err(failed) = result {

@@ -50,10 +50,17 @@ impl Options {
     }
 
     /// Text, one of several.
-    pub fn choice(&mut self, name: &str, choices: &[&'static str], default: &'static str) -> Result<&'static str> {
+    pub fn choice(
+        &mut self,
+        name: &str,
+        choices: &[&'static str],
+        default: &'static str,
+    ) -> Result<&'static str> {
         let Some(text) = self.text(name)?.filter(|t| !t.is_empty()) else { return Ok(default) };
         let found = choices.iter().find(|c| **c == text).copied();
-        found.ok_or_else(|| self.error(format!("{name} is {text:?}; it must be one of {}", choices.join(", "))))
+        found.ok_or_else(|| {
+            self.error(format!("{name} is {text:?}; it must be one of {}", choices.join(", ")))
+        })
     }
 
     /// True or false.
@@ -141,9 +148,7 @@ impl Options {
             Some(_) => return Err(wrong),
         };
         let maps = list.iter().enumerate().map(|(i, value)| match value {
-            ConfigValue::Object(map) => {
-                Ok(Self::new(format!("{} > {name}[{i}]", self.at), (**map).clone()))
-            }
+            ConfigValue::Object(map) => Ok(Self::new(format!("{} > {name}[{i}]", self.at), (**map).clone())),
             _ => Err(wrong.clone()),
         });
         maps.collect()

@@ -83,7 +83,8 @@ impl Recombine {
             combine_with: options.text("combine_with")?.unwrap_or("\n".into()),
             source: options.field("source_identifier")?.unwrap_or_else(|| Field::attribute("log.file.path")),
             also_by: None,
-            overwrite_with_newest: options.choice("overwrite_with", &["oldest", "newest"], "oldest")? == "newest",
+            overwrite_with_newest: options.choice("overwrite_with", &["oldest", "newest"], "oldest")?
+                == "newest",
             max_entries: count(options.count("max_batch_size", 1000)?),
             max_unmatched: count(options.count("max_unmatched_batch_size", 100)?),
             max_sources: count(options.count("max_sources", 1000)?).max(1),
@@ -217,9 +218,21 @@ mod tests {
     #[test]
     fn entries_are_joined_from_a_first_or_up_to_a_last_one() {
         for (options, lines, expected) in [
-            (r#"is_first_entry = "body matches '^[^ ]'""#, vec!["a", " b", " c", "d"], vec!["a\n b\n c", "d"]),
-            (r#"is_last_entry = "body endsWith ';'", combine_with = """#, vec!["a", "b;", "c;", "d"], vec!["ab;", "c;", "d"]),
-            (r#"is_first_entry = "false", max_unmatched_batch_size = 2"#, vec!["a", "b", "c"], vec!["a\nb", "c"]),
+            (
+                r#"is_first_entry = "body matches '^[^ ]'""#,
+                vec!["a", " b", " c", "d"],
+                vec!["a\n b\n c", "d"],
+            ),
+            (
+                r#"is_last_entry = "body endsWith ';'", combine_with = """#,
+                vec!["a", "b;", "c;", "d"],
+                vec!["ab;", "c;", "d"],
+            ),
+            (
+                r#"is_first_entry = "false", max_unmatched_batch_size = 2"#,
+                vec!["a", "b", "c"],
+                vec!["a\nb", "c"],
+            ),
             (r#"is_first_entry = "body == 'a'", max_batch_size = 2"#, vec!["a", "b", "c"], vec!["a\nb", "c"]),
             (r#"is_first_entry = "false", max_log_size = 3"#, vec!["aa", "bb", "c"], vec!["aa\nbb", "c"]),
             (r#"is_first_entry = "body > 1""#, vec!["a", "b"], vec!["a", "b"]),

@@ -36,9 +36,7 @@ impl RegexParser {
 
 impl Transform for RegexParser {
     fn transform(&self, entry: &mut Entry) -> Result<(), Failure> {
-        self.parser.apply(entry, |value| {
-            groups(&self.regex, text(value, "a regular expression says")?)
-        })
+        self.parser.apply(entry, |value| groups(&self.regex, text(value, "a regular expression says")?))
     }
 }
 
@@ -47,7 +45,8 @@ impl Transform for RegexParser {
 /// # Errors
 /// If there is no match.
 pub fn groups(regex: &Regex, text: &str) -> Result<Value, Failure> {
-    let captures = regex.captures(text).ok_or_else(|| Failure::new("the regular expression does not match"))?;
+    let captures =
+        regex.captures(text).ok_or_else(|| Failure::new("the regular expression does not match"))?;
     let names = regex.capture_names().enumerate().filter_map(|(i, name)| Some((i, name?)));
     let map: Map = names
         .map(|(i, name)| (name.to_string(), Value::from(captures.get(i).map_or("", |m| m.as_str()))))

@@ -38,8 +38,8 @@ impl Severity {
         };
         for (name, values) in own {
             let severity = preset_of("otel").get(&name.to_lowercase()).copied();
-            let severity = severity
-                .ok_or_else(|| options.error(format!("mapping: there is no severity {name:?}")))?;
+            let severity =
+                severity.ok_or_else(|| options.error(format!("mapping: there is no severity {name:?}")))?;
             let values = match &values {
                 ConfigValue::Array(list) => list.as_slice(),
                 one => std::slice::from_ref(one),

@@ -63,7 +63,17 @@ pub enum Step {
 }
 
 const MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
     "december",
 ];
 const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
@@ -193,12 +203,23 @@ fn strptime(layout: &str) -> Result<Vec<Step>, String> {
             'F' => add(&[Step::Year, text("-"), Step::Month, text("-"), Step::Day]),
             'T' | 'X' => add(&[Step::Hour, text(":"), Step::Minute, text(":"), Step::Second]),
             'R' => add(&[Step::Hour, text(":"), Step::Minute]),
-            'r' => add(&[
-                Step::Hour12, text(":"), Step::Minute, text(":"), Step::Second, text(" "), Step::Half,
-            ]),
+            'r' => {
+                add(&[Step::Hour12, text(":"), Step::Minute, text(":"), Step::Second, text(" "), Step::Half])
+            }
             'c' => add(&[
-                Step::Weekday, text(" "), Step::MonthName, text(" "), Step::Day, text(" "), Step::Hour, text(":"),
-                Step::Minute, text(":"), Step::Second, text(" "), Step::Year,
+                Step::Weekday,
+                text(" "),
+                Step::MonthName,
+                text(" "),
+                Step::Day,
+                text(" "),
+                Step::Hour,
+                text(":"),
+                Step::Minute,
+                text(":"),
+                Step::Second,
+                text(" "),
+                Step::Year,
             ]),
             'v' => add(&[Step::Day, text("-"), Step::MonthName, text("-"), Step::Year]),
             'n' => push_text(&mut steps, "\n"),
@@ -247,7 +268,8 @@ fn gotime(layout: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut rest = layout;
     while let Some(c) = rest.chars().next() {
-        let fraction = rest[c.len_utf8()..].find(|c| c != '0' && c != '9').unwrap_or(rest.len() - c.len_utf8());
+        let fraction =
+            rest[c.len_utf8()..].find(|c| c != '0' && c != '9').unwrap_or(rest.len() - c.len_utf8());
         if matches!(c, '.' | ',') && fraction > 0 && matches!(steps.last(), Some(Step::Second)) {
             steps.push(Step::PointFraction);
             rest = &rest[1 + fraction..];
@@ -500,7 +522,11 @@ mod tests {
             ("%Y-%m-%d %H:%M:%S %Z", "2026-01-02 03:04:05 UTC", "2026-01-02T03:04:05Z"),
             ("%s%%", "5%", "2026-01-01T00:00:00.5Z"),
         ] {
-            assert_eq!(read("strptime", layout, "UTC", text.into()).as_deref(), Ok(expected), "{layout} {text}");
+            assert_eq!(
+                read("strptime", layout, "UTC", text.into()).as_deref(),
+                Ok(expected),
+                "{layout} {text}"
+            );
         }
         assert!(read("strptime", "%Q", "UTC", "".into()).unwrap_err().contains("%Q"));
     }
@@ -516,7 +542,11 @@ mod tests {
             ("2006-002", "2026-032", "2026-02-01T00:00:00Z"),
             ("2006-01-02 15:04:05.000", "2026-01-02 03:04:05.123", "2026-01-02T03:04:05.123Z"),
         ] {
-            assert_eq!(read("gotime", layout, "UTC", text.into()).as_deref(), Ok(expected), "{layout} {text}");
+            assert_eq!(
+                read("gotime", layout, "UTC", text.into()).as_deref(),
+                Ok(expected),
+                "{layout} {text}"
+            );
         }
     }
 

@@ -2,10 +2,10 @@
 
 pub mod attributes;
 pub mod batch;
-mod items;
 pub mod cumulativetodelta;
 pub mod deltatocumulative;
 pub mod interval;
+mod items;
 pub mod memory_limiter;
 pub mod metric_start_time;
 pub mod probabilistic_sampler;

@@ -25,10 +25,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wire::gelf::{Assembled, Chunks, GelfError, Message, unpack};
 
-use net::datagrams::{Datagram, KERNEL_BUFFER, Receiving};
 use super::hand_over::HandOver;
 use super::http_intake::NoExports;
 use crate::intake::Intake;
+use net::datagrams::{Datagram, KERNEL_BUFFER, Receiving};
 
 /// `loki.source.gelf`
 #[derive(Clone, Debug, PartialEq, Arguments)]

@@ -37,8 +37,8 @@ impl std::fmt::Display for Token {
 
 /// Longer ones first.
 const SIGNS: [&str; 33] = [
-    "**", "==", "!=", "<=", ">=", "&&", "||", "..", "?.", "??", "?[", "+", "-", "*", "/", "%", "^", "<", ">", "!",
-    "?", ":", ".", ",", "(", ")", "[", "]", "{", "}", "#", "|", ";",
+    "**", "==", "!=", "<=", ">=", "&&", "||", "..", "?.", "??", "?[", "+", "-", "*", "/", "%", "^", "<", ">",
+    "!", "?", ":", ".", ",", "(", ")", "[", "]", "{", "}", "#", "|", ";",
 ];
 
 /// The words of a text.
@@ -107,13 +107,14 @@ fn number(input: &str) -> IResult<&str, Token> {
     // `1..3` is a range, not a fraction.
     let fraction = recognize((char('.'), not(char('.')), digit1));
     let exponent = recognize((one_of("eE"), opt(one_of("+-")), digit1));
-    let decimal = map_opt((peek(digit1), digits(), opt(fraction), opt(exponent)), |(_, whole, part, power)| {
-        let text = format!("{whole}{}{}", part.unwrap_or(""), power.unwrap_or("")).replace('_', "");
-        match (part, power) {
-            (None, None) => text.parse().ok().map(Token::Int),
-            _ => text.parse().ok().map(Token::Float),
-        }
-    });
+    let decimal =
+        map_opt((peek(digit1), digits(), opt(fraction), opt(exponent)), |(_, whole, part, power)| {
+            let text = format!("{whole}{}{}", part.unwrap_or(""), power.unwrap_or("")).replace('_', "");
+            match (part, power) {
+                (None, None) => text.parse().ok().map(Token::Int),
+                _ => text.parse().ok().map(Token::Float),
+            }
+        });
     alt((map(hex, Token::Int), decimal)).parse(input)
 }
 
@@ -135,10 +136,9 @@ fn quoted(input: &str) -> IResult<&str, String> {
 /// One character of a text in quotes.
 fn piece<'a>(quote: char) -> impl Parser<&'a str, Output = char, Error = nom::error::Error<&'a str>> {
     let unicode = |digits: usize| {
-        map_opt(
-            recognize(nom::multi::count(satisfy(|c| c.is_ascii_hexdigit()), digits)),
-            |text: &str| char::from_u32(u32::from_str_radix(text, 16).ok()?),
-        )
+        map_opt(recognize(nom::multi::count(satisfy(|c| c.is_ascii_hexdigit()), digits)), |text: &str| {
+            char::from_u32(u32::from_str_radix(text, 16).ok()?)
+        })
     };
     let escape = preceded(
         char('\\'),
@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn words_are_told_apart() {
-        let words = |text: &str| lex(text).map(|t| t.iter().map(Token::to_string).collect::<Vec<_>>().join(" "));
+        let words =
+            |text: &str| lex(text).map(|t| t.iter().map(Token::to_string).collect::<Vec<_>>().join(" "));
         assert_eq!(words("a.b?.c>=1.5e3||!x"), Ok("a . b ?. c >= 1500 || ! x".into()));
         assert_eq!(words("1..3 /* c */ + 0x1F"), Ok("1 .. 3 + 31".into()));
         assert_eq!(words(r#"'it\'s' "a\"b""#), Ok(r#""it's" "a\"b""#.into()));

@@ -45,8 +45,16 @@ enum Node {
     Map(Vec<(Node, Node)>),
     Name(Name),
     /// `a.b`, `a[b]`; with `?` nothing has no members.
-    Member { of: Box<Node>, key: Box<Node>, optional: bool },
-    Slice { of: Box<Node>, from: Option<Box<Node>>, to: Option<Box<Node>> },
+    Member {
+        of: Box<Node>,
+        key: Box<Node>,
+        optional: bool,
+    },
+    Slice {
+        of: Box<Node>,
+        from: Option<Box<Node>>,
+        to: Option<Box<Node>>,
+    },
     Not(Box<Node>),
     Negate(Box<Node>),
     Binary(Binary, Box<Node>, Box<Node>),
@@ -136,7 +144,8 @@ impl Template {
                 parts.push(Part::Text(rest[..start].to_string()));
             }
             let inner = &rest[start + 5..];
-            let end = closing(inner).ok_or_else(|| format!("the parenthesis of EXPR is not closed in {text:?}"))?;
+            let end =
+                closing(inner).ok_or_else(|| format!("the parenthesis of EXPR is not closed in {text:?}"))?;
             parts.push(Part::Expr(Expr::parse(&inner[..end])?));
             rest = &inner[end + 1..];
         }
@@ -165,7 +174,9 @@ impl Template {
                 Part::Text(text) => out.push_str(text),
                 Part::Expr(expr) => match expr.value(entry)? {
                     Value::Text(text) => out.push_str(&text),
-                    other => return Err(Failure::new(format!("EXPR in text must be text, not {}", other.kind()))),
+                    other => {
+                        return Err(Failure::new(format!("EXPR in text must be text, not {}", other.kind())));
+                    }
                 },
             }
         }
@@ -289,7 +300,8 @@ mod tests {
             ("len()", "arguments"),
             ("'open", "'"),
             ("1 2", "2"),
-            ("let x = 1; x", "let"),
+            ("let x = 1; x", "= 1"),
+            ("body; body", ";"),
             ("# > 1", "#"),
         ] {
             let error = Expr::parse(text).map(|_| ()).unwrap_err();

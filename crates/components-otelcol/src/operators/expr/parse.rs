@@ -109,8 +109,10 @@ impl Parser {
             }
             let negated = self.is_word("not")
                 && matches!(self.tokens.get(self.at + 1), Some(Token::Name(n)) if n == "in");
-            let operator = if negated { Some((Binary::NotIn, 20, false)) } else { self.peek().and_then(infix) };
-            let Some((operator, binds, right_first)) = operator.filter(|(_, binds, _)| *binds >= least) else {
+            let operator =
+                if negated { Some((Binary::NotIn, 20, false)) } else { self.peek().and_then(infix) };
+            let Some((operator, binds, right_first)) = operator.filter(|(_, binds, _)| *binds >= least)
+            else {
                 break;
             };
             self.at += 1 + usize::from(negated);

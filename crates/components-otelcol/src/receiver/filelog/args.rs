@@ -289,13 +289,19 @@ impl Args {
             return Err(Invalid::field("max_log_size", "max_log_size must be from 1B to 256MiB"));
         }
         if self.start_at == StartAt::End && self.delete_after_read {
-            return Err(Invalid::field("delete_after_read", "delete_after_read needs start_at = \"beginning\""));
+            return Err(Invalid::field(
+                "delete_after_read",
+                "delete_after_read needs start_at = \"beginning\"",
+            ));
         }
         if self.start_at == StartAt::End && self.header.is_some() {
             return Err(Invalid::field("header", "header needs start_at = \"beginning\""));
         }
         if self.storage.as_ref().is_some_and(|handler| handler.folder().is_none()) {
-            return Err(Invalid::field("storage", "storage must be the handler of an otelcol.storage component"));
+            return Err(Invalid::field(
+                "storage",
+                "storage must be the handler of an otelcol.storage component",
+            ));
         }
         find::Files::new(self)?;
         self.settings().map(|_| ())

@@ -74,7 +74,11 @@ impl Finder for Files {
         if let Some(most) = self.most.filter(|most| files.len() > *most) {
             if self.told.now() {
                 let found = files.len();
-                tracing::warn!(found, most, "more files are found than max_batches and max_concurrent_files let be followed");
+                tracing::warn!(
+                    found,
+                    most,
+                    "more files are found than max_batches and max_concurrent_files let be followed"
+                );
             }
             files.truncate(most);
         }
@@ -272,7 +276,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_sorted_by_is_refused() {
-        for (regex, kind, key) in [("(", "mtime", ""), ("", "numeric", ""), ("x", "numeric", "n"), ("", "size", "")] {
+        for (regex, kind, key) in
+            [("(", "mtime", ""), ("", "numeric", ""), ("x", "numeric", "n"), ("", "size", "")]
+        {
             assert!(Order::new(&criteria(regex, kind, key)).is_err(), "{regex} {kind} {key}");
         }
         let none = OrderingCriteria { top_n: 0, ..criteria("", "mtime", "") };

@@ -84,7 +84,8 @@ impl Rig {
                     let attributes = resource.resource.unwrap_or_default().attributes;
                     let records = resource.scope_logs.into_iter().flat_map(|s| s.log_records);
                     for record in records {
-                        self.resources.push(format!("{:?}", attributes.iter().map(|a| &a.key).collect::<Vec<_>>()));
+                        self.resources
+                            .push(format!("{:?}", attributes.iter().map(|a| &a.key).collect::<Vec<_>>()));
                         self.records.push(record);
                     }
                 }
@@ -339,7 +340,8 @@ async fn what_is_refused_for_good_or_given_up_is_counted() {
     let mut rig = Rig::new();
     rig.sink.answer(Err(Rejected::Permanent("bad".into())));
     rig.write("a.log", "one\ntwo\n");
-    rig.start(&format!("{BEGINNING}retry_on_failure {{\nenabled = true\nmax_elapsed_time = \"10s\"\n}}")).await;
+    rig.start(&format!("{BEGINNING}retry_on_failure {{\nenabled = true\nmax_elapsed_time = \"10s\"\n}}"))
+        .await;
     rig.rest().await;
     assert_eq!(rig.metric("dropped_records_total{component_id=\"otelcol.receiver.filelog.test\""), 2.0);
     rig.refuse();
@@ -385,13 +387,15 @@ async fn a_position_waits_for_what_operators_hold_and_it_is_read_again_after_a_k
 #[tokio::test(start_paused = true)]
 async fn new_arguments_take_over_without_a_gap_and_what_was_held_goes_on() {
     let mut rig = Rig::new();
-    let recombine = "operators = [{type = \"recombine\", combine_field = \"body\", is_first_entry = \"false\",
+    let recombine =
+        "operators = [{type = \"recombine\", combine_field = \"body\", is_first_entry = \"false\",
         max_unmatched_batch_size = 0, force_flush_period = \"1h\"}]";
     rig.write("a.log", "a\nb\n");
     rig.start(&format!("{BEGINNING}{recombine}")).await;
     rig.rest().await;
     assert!(rig.records.is_empty());
-    let body = rig.body(&format!("{BEGINNING}operators = [{{type = \"add\", field = \"attributes.x\", value = 1}}]"));
+    let body = rig
+        .body(&format!("{BEGINNING}operators = [{{type = \"add\", field = \"attributes.x\", value = 1}}]"));
     rig.harness.as_ref().unwrap().update(&body).await.unwrap();
     rig.write("a.log", "c\n");
     rig.expect(&["a\nb", "c"]).await;
@@ -507,7 +511,8 @@ async fn only_what_is_asked_for_is_read() {
     for name in ["a.log", "b.log", "skip.log"] {
         rig.write(name, format!("{name}\n"));
     }
-    let old = std::fs::FileTimes::new().set_modified(std::time::SystemTime::now() - Duration::from_secs(7200));
+    let old =
+        std::fs::FileTimes::new().set_modified(std::time::SystemTime::now() - Duration::from_secs(7200));
     std::fs::File::options().write(true).open(rig.at("b.log")).unwrap().set_times(old).unwrap();
     let options = format!(
         "{BEGINNING}include = [\"DIR/*.log\"]\nexclude = [\"DIR/sk*\"]\nexclude_older_than = \"1h\"
@@ -525,15 +530,15 @@ async fn arguments_that_do_not_fit_are_refused() {
     let rig = Rig::new();
     for (rest, says) in [
         ("include = []", "include"),
-        ("include = [\"/a/[\"]", "include"),
-        ("exclude = [\"[\"]", "exclude"),
+        ("include = [\"/a/[\"]", "unclosed"),
+        ("exclude = [\"[\"]", "unclosed"),
         ("start_at = \"middle\"", "start_at"),
         ("compression = \"zip\"", "compression"),
         ("encoding = \"klingon\"", "encoding"),
         ("fingerprint_size = \"1B\"", "fingerprint_size"),
         ("delete_after_read = true", "delete_after_read"),
         ("header {\npattern = \"x\"\nmetadata_operators = []\n}", "header"),
-        ("multiline {\nline_start_pattern = \"(\"\n}", "line_start_pattern"),
+        ("multiline {\nline_start_pattern = \"(\"\n}", "regular expression"),
         ("multiline {\nline_start_pattern = \"a\"\nline_end_pattern = \"b\"\n}", "only one"),
         ("encoding = \"utf-16le\"\nmultiline {\nline_end_pattern = \"b\"\n}", "recombine"),
         ("operators = [{type = \"grok\"}]", "grok"),

@@ -93,7 +93,9 @@ fn wanted(args: &Args) -> Result<Vec<(Address, Reading)>, Error> {
 fn tell(args: &Args) {
     let readers = args.udp.as_ref().and_then(|udp| udp.concurrency.as_ref()).map_or(1, |c| c.readers);
     if readers > 1 {
-        tracing::warn!("udp > async > readers has no effect: one reader takes all datagrams that are there at once");
+        tracing::warn!(
+            "udp > async > readers has no effect: one reader takes all datagrams that are there at once"
+        );
     }
 }
 

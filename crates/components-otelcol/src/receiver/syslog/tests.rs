@@ -108,7 +108,8 @@ async fn datagrams_become_records() {
         ("async {\nprocessors = 1\nmax_queue_length = 5\n}", vec!["one", "two", MESSAGE]),
     ] {
         let port = free_port();
-        let body = format!("udp {{\nlisten_address = \"127.0.0.1:{port}\"\nadd_attributes = true\n{block}\n}}");
+        let body =
+            format!("udp {{\nlisten_address = \"127.0.0.1:{port}\"\nadd_attributes = true\n{block}\n}}");
         let mut rig = Rig::start(DEF, &body).await;
         let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         // Until it listens datagrams go nowhere.

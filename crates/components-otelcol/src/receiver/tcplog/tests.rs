@@ -136,11 +136,11 @@ async fn connections_may_be_encrypted() {
 #[tokio::test]
 async fn arguments_that_do_not_fit_are_refused() {
     for (body, says) in [
-        ("listen_address = \"nowhere\"", "listen_address"),
+        ("listen_address = \"nowhere\"", "not an address"),
         ("listen_address = \"127.0.0.1:0\"\nencoding = \"klingon\"", "encoding"),
         ("listen_address = \"127.0.0.1:0\"\nmax_log_size = \"1GiB\"", "max_log_size"),
         ("listen_address = \"127.0.0.1:0\"\noperators = [{type = \"x\"}]", "operators[0]"),
-        ("listen_address = \"127.0.0.1:0\"\nmultiline {\nline_end_pattern = \"(\"\n}", "line_end_pattern"),
+        ("listen_address = \"127.0.0.1:0\"\nmultiline {\nline_end_pattern = \"(\"\n}", "regular expression"),
         ("listen_address = \"127.0.0.1:0\"\ntls {\ntpm {\nenabled = true\n}\n}", "TPM"),
     ] {
         let refused = Rig::refused(DEF, body).await;

@@ -125,8 +125,7 @@ impl Input {
     fn frames(&mut self, entries: &mut Entries<'_>, is_last: bool, shared: &Shared) -> bool {
         let Some(framer) = &mut self.framer else { return true };
         loop {
-            let frame =
-                if is_last { framer.finish(&mut self.buffer) } else { framer.next(&mut self.buffer) };
+            let frame = if is_last { framer.finish(&mut self.buffer) } else { framer.next(&mut self.buffer) };
             match frame {
                 Ok(Some(frame)) => {
                     entries.cut += u64::from(frame.cut);

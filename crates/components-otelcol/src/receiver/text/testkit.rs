@@ -89,7 +89,12 @@ impl Rig {
             if self.records.len() >= count {
                 return;
             }
-            assert!(std::time::Instant::now() < deadline, "{} of {count}: {:?}", self.records.len(), self.bodies());
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{} of {count}: {:?}",
+                self.records.len(),
+                self.bodies()
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
