@@ -47,9 +47,18 @@ impl<G: Gathers> Flusher<G> {
     /// Flushes for the last time.
     pub async fn finish(&self) {
         let _turn = self.turn.lock().await;
-        while let Err(Rejected::Retryable(error)) = self.gathers.flush().await {
-            tracing::warn!(%error, "what has been gathered was not taken yet");
-            tokio::time::sleep(RETRY).await;
+        loop {
+            match self.gathers.flush().await {
+                Ok(()) => return,
+                Err(Rejected::Retryable(error)) => {
+                    tracing::warn!(%error, "what has been gathered was not taken yet");
+                    tokio::time::sleep(RETRY).await;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "what has been gathered is lost");
+                    return;
+                }
+            }
         }
     }
 }

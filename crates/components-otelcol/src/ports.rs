@@ -6,7 +6,11 @@ use std::sync::Arc;
 
 use component::otel::{OtelFanout, OtelInput};
 use component::{BoxFuture, BuildCx, Consumer, Draining, Fanout, Port, Rejected, Signal};
-use signal::otlp::{Otlp, OtlpLogs, OtlpMetrics, OtlpSignal, Traces};
+use signal::otlp::{
+    LogsSignal, MetricsSignal, Otlp, OtlpLogs, OtlpMetrics, OtlpSignal, Traces, TracesSignal,
+};
+
+use crate::processor::relay::{self, Change};
 
 /// The ports of a component that takes all signals.
 #[derive(Clone)]
@@ -67,6 +71,18 @@ impl Ports {
             attach(&self.traces, &next.traces, consumers.traces),
             attach(&self.metrics, &next.metrics, consumers.metrics),
             attach(&self.logs, &next.logs, consumers.logs),
+        ]
+    }
+
+    /// Puts one generation of a processor behind the ports of those signals that have somewhere to go.
+    pub(crate) fn relay<C>(&self, next: &OtelFanout, change: &Arc<C>) -> [Draining; 3]
+    where
+        C: Change<TracesSignal> + Change<MetricsSignal> + Change<LogsSignal>,
+    {
+        [
+            relay::attach(&self.traces, &next.traces, change),
+            relay::attach(&self.metrics, &next.metrics, change),
+            relay::attach(&self.logs, &next.logs, change),
         ]
     }
 

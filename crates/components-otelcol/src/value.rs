@@ -42,6 +42,12 @@ pub fn decoded(value: Option<&[u8]>) -> Option<AnyValue> {
     value.and_then(|value| AnyValue::decode(value).ok())
 }
 
+/// An attribute with a text.
+pub fn attribute(key: &str, value: &str) -> KeyValue {
+    let value = Some(AnyValue { value: Some(Value::StringValue(value.to_string())) });
+    KeyValue { key: key.to_string(), value, ..KeyValue::default() }
+}
+
 /// The name of a value's type.
 pub fn type_name(value: Option<&AnyValue>) -> &'static str {
     match value.and_then(|v| v.value.as_ref()) {

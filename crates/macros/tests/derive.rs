@@ -560,6 +560,7 @@ fn a_struct_becomes_statements_without_zero_values_and_without_secrets() {
             "small_queue",
             "named",
             "stage.match",
+            "follow_redirects",
             "token"
         ]
     );

@@ -20,13 +20,28 @@ use crate::socket::Claim;
 pub const KERNEL_BUFFER: usize = 1 << 20;
 /// The largest datagram there is.
 const LARGEST: usize = 65_535;
-/// Datagrams and bytes of a batch.
-const MOST: [usize; 2] = [1024, 1 << 20];
 /// Datagrams are put into blocks of memory of this size.
 const BLOCK: usize = 256 << 10;
 
 /// Where a datagram came from, and what was in it.
 pub type Datagram = (SocketAddr, Bytes);
+
+/// Where a batch ends, and what is taken at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Datagrams of a batch.
+    pub datagrams: usize,
+    /// Bytes of a batch.
+    pub bytes: usize,
+    /// Bytes of a datagram; longer ones are dropped.
+    pub largest: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { datagrams: 1024, bytes: 1 << 20, largest: LARGEST }
+    }
+}
 
 /// Receives until it is told to stop or the socket is claimed by another one; dropping the queue's end is how
 /// the other side learns of it.
@@ -35,12 +50,14 @@ pub struct Receiving {
     pub claim: Claim<UdpSocket>,
     /// To whoever makes entries of datagrams.
     pub queue: mpsc::Sender<Vec<Datagram>>,
-    /// Counts what there was no room for, by reason.
+    /// Counts what was not taken, by reason: `queue_full`, `too_large`.
     pub dropped: IntCounterVec,
+    /// Of batches and datagrams.
+    pub limits: Limits,
 }
 
 impl Receiving {
-    /// Receives; see above.
+    /// Returns when all that was there has been handed over.
     pub async fn run(self, stop: CancellationToken) {
         let mut batch = Batch::default();
         loop {
@@ -78,15 +95,17 @@ impl Receiving {
         batch: &mut Batch,
         mut receive: impl FnMut(&mut [u8]) -> std::io::Result<(usize, SocketAddr)>,
     ) {
-        for _ in 0..MOST[0] {
-            if batch.is_full()
+        for _ in 0..self.limits.datagrams {
+            if batch.is_full(&self.limits)
                 && let Ok(room) = self.queue.try_reserve()
             {
                 room.send(batch.take());
             }
             match receive(&mut batch.scratch) {
-                Ok((length, from)) if batch.is_full() => {
-                    let _ = (length, from);
+                Ok((length, _)) if length > self.limits.largest => {
+                    self.dropped.with_label_values(&["too_large"]).inc();
+                }
+                Ok(_) if batch.is_full(&self.limits) => {
                     self.dropped.with_label_values(&["queue_full"]).inc();
                 }
                 Ok((length, from)) => batch.push(from, length),
@@ -116,8 +135,8 @@ impl Default for Batch {
 }
 
 impl Batch {
-    fn is_full(&self) -> bool {
-        self.datagrams.len() >= MOST[0] || self.bytes >= MOST[1]
+    fn is_full(&self, limits: &Limits) -> bool {
+        self.datagrams.len() >= limits.datagrams || self.bytes >= limits.bytes
     }
 
     fn push(&mut self, from: SocketAddr, length: usize) {
@@ -150,7 +169,7 @@ mod tests {
         let dropped = metrics.node("x").counter_vec("dropped", "Dropped.", &["reason"]);
         let (queue, mut batches) = mpsc::channel(1);
         let stop = CancellationToken::new();
-        let receiving = Receiving { claim, queue, dropped: dropped.clone() };
+        let receiving = Receiving { claim, queue, dropped: dropped.clone(), limits: Limits::default() };
         let task = tokio::spawn(receiving.run(stop.clone()));
         let client = UdpSocket::bind("127.0.0.1:0").await.expect("free");
         let lost = dropped.with_label_values(&["queue_full"]);
@@ -166,7 +185,7 @@ mod tests {
         stop.cancel();
         let mut got = Vec::new();
         while let Some(batch) = batches.recv().await {
-            assert!(batch.len() <= MOST[0]);
+            assert!(batch.len() <= Limits::default().datagrams);
             got.extend(batch.iter().map(|(_, d)| u32::from_be_bytes(d[..].try_into().expect("four bytes"))));
         }
         task.await.expect("no panic");

@@ -291,5 +291,7 @@ fn example(arity: usize) -> &'static str {
 /// Names of arguments are taken in snake case and in camel case.
 fn place_of(function: &Function, name: &str) -> Option<usize> {
     let plain = |name: &str| name.replace('_', "").to_lowercase();
-    function.params.iter().position(|p| plain(p.name) == plain(name))
+    let exact = function.params.iter().position(|p| plain(p.name) == plain(name));
+    // `copy_metric(desc=…)` is how the documentation of the transform processor writes it.
+    exact.or_else(|| function.params.iter().position(|p| name == "desc" && p.name == "description"))
 }

@@ -81,10 +81,9 @@ pub fn infer<S: AsRef<str>>(
     };
     let lowest_first = PRIORITY.iter().filter(|c| candidates.contains(c));
     let wanted = hints.contexts.iter().min_by_key(|c| PRIORITY.iter().position(|p| p == *c));
-    let found = match wanted {
-        Some(wanted) => Some(wanted).filter(|c| fits(c)).or_else(|| lowest_first.clone().find(fits)),
-        None => lowest_first.rev().find(fits),
-    };
+    // The nearest to what the paths say: fewer items than below it.
+    let nearest = || lowest_first.clone().rev().find(|context| fits(context));
+    let found = wanted.filter(|context| fits(context)).or_else(nearest);
     found.copied().ok_or_else(|| {
         let text = texts.iter().map(AsRef::as_ref).collect::<Vec<_>>().join("; ");
         Mistake::new(0..0, "no context has all paths, functions and constants of these")

@@ -156,7 +156,7 @@ fn quoted(text: &str, at: usize) -> Result<(Kind, usize), Mistake> {
                         match code_point(text, from, digits) {
                             Some(c) => {
                                 value.push(c);
-                                (0..digits).for_each(|_| drop(chars.next()));
+                                chars.nth(digits - 1);
                             }
                             None => value.extend(['\\', escaped]),
                         }

@@ -174,6 +174,11 @@ impl Conditions {
         self.0.is_empty()
     }
 
+    /// Adds those of another list for the same context.
+    pub fn append(&mut self, mut more: Self) {
+        self.0.append(&mut more.0);
+    }
+
     /// One by one.
     pub fn iter(&self) -> impl Iterator<Item = &Condition> {
         self.0.iter()
@@ -260,17 +265,19 @@ impl Statements {
         self.0.is_empty()
     }
 
-    /// Applies all to an item of their context, in order.
+    /// Applies all to an item of their context, in order; whether the condition of one held.
     ///
     /// # Errors
     /// With [`ErrorMode::Propagate`] if one fails; those behind it are not applied.
-    pub fn run(&self, item: &mut Item<'_>, mode: ErrorMode, report: Report<'_>) -> Result<(), EvalError> {
+    pub fn run(&self, item: &mut Item<'_>, mode: ErrorMode, report: Report<'_>) -> Result<bool, EvalError> {
+        let mut applied = false;
         for statement in &self.0 {
-            if let Err(error) = statement.run(item) {
-                failed(mode, &statement.text, error, report)?;
+            match statement.run(item) {
+                Ok(held) => applied |= held,
+                Err(error) => failed(mode, &statement.text, error, report)?,
             }
         }
-        Ok(())
+        Ok(applied)
     }
 }
 

@@ -16,6 +16,7 @@ pub mod relabel;
 pub mod samples;
 mod series;
 pub mod target;
+pub mod tracestate;
 
 pub use builder::LabelsBuilder;
 pub use by_origin::ByOrigin;

@@ -244,7 +244,8 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Encoding; 4] = [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd, Encoding::Snappy];
+    const ALL: [Encoding; 5] =
+        [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd, Encoding::Snappy, Encoding::SnappyFramed];
 
     fn compressed(encoding: Encoding, body: &[u8]) -> Vec<u8> {
         match encoding {
@@ -264,6 +265,11 @@ mod tests {
                 let mut out = Vec::new();
                 SnappyEncoder::new().compress(body, &mut out).unwrap();
                 out
+            }
+            Encoding::SnappyFramed => {
+                let mut e = snap::write::FrameEncoder::new(Vec::new());
+                e.write_all(body).unwrap();
+                e.into_inner().unwrap()
             }
         }
     }

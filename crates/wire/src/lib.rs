@@ -10,6 +10,7 @@
 pub mod compress;
 pub mod docker;
 pub mod exposition;
+pub mod faro;
 pub mod firehose;
 pub mod gelf;
 pub mod jaeger;

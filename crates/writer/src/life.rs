@@ -71,6 +71,11 @@ pub trait Role: Send + Sized + 'static {
         std::future::ready(())
     }
 
+    /// What else is unwell, beside endpoints.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// Called as often as health is looked at.
     fn sweep(&self, _endpoints: &Endpoints<Self::Endpoint>) {}
 }
@@ -194,7 +199,7 @@ impl<R: Role> Writer<R> {
             let name = delivery::Endpoint::plan(endpoint).name();
             Some(format!("{} {name}: {trouble}", R::Endpoint::WORD))
         };
-        let troubles: Vec<_> = self.endpoints.iter().filter_map(trouble).collect();
+        let troubles: Vec<_> = self.endpoints.iter().filter_map(trouble).chain(self.role.trouble()).collect();
         cx.report(match troubles.is_empty() {
             true => Health::healthy("all endpoints take what is sent"),
             false => Health::unhealthy(troubles.join("; ")),

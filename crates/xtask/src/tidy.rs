@@ -139,6 +139,7 @@ fn belongs(family: &str, name: &str) -> bool {
         "exporters" => name.starts_with("prometheus.exporter."),
         "base" => name.starts_with("local.") || name.starts_with("remote."),
         "prometheus" => name.starts_with("prometheus.") && !name.starts_with("prometheus.exporter."),
+        "otelcol" => name.starts_with("otelcol.") || name.starts_with("faro."),
         family => name.starts_with(&format!("{family}.")),
     }
 }

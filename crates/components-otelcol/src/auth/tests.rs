@@ -277,7 +277,11 @@ fn what_cannot_work_is_refused_by_name() {
         (oauth2, "token_url = \"https://h\"\nclient_secret = \"s\"", "client_id"),
         (oauth2, "token_url = \"https://h\"\nclient_id = \"i\"", "client_secret"),
         (oauth2, "token_url = \"nonsense\"\nclient_id = \"i\"\nclient_secret = \"s\"", "not a URL"),
-        (oauth2, "token_url = \"https://h\"\nclient_id = \"i\"\ngrant_type = \"password\"", "grant_type"),
+        (
+            oauth2,
+            "token_url = \"https://h\"\nclient_id = \"i\"\ngrant_type = \"password\"",
+            "must be client_credentials",
+        ),
         (
             oauth2,
             "token_url = \"https://h\"\nclient_id = \"i\"\nclient_secret = \"s\"\nsignature_algorithm = \"HS256\"",

@@ -2,7 +2,10 @@
 
 pub mod args;
 pub mod debug;
+pub mod file;
+pub mod loadbalancing;
 pub mod otlp;
+pub mod loki;
 pub mod otlphttp;
-pub(crate) mod sending;
 pub mod prometheus;
+pub(crate) mod sending;

@@ -29,27 +29,36 @@ impl ItemMetrics {
         })
     }
 
-    /// So many items have come.
-    pub(crate) fn came(&self, level: MetricsLevel, signal: &str, items: usize) {
-        self.count(&self.incoming, level, signal, items);
-    }
-
-    /// So many items have gone on.
-    pub(crate) fn went(&self, level: MetricsLevel, signal: &str, items: usize) {
-        self.count(&self.outgoing, level, signal, items);
-    }
-
-    fn count(&self, family: &IntCounterVec, level: MetricsLevel, signal: &str, items: usize) {
-        if level > MetricsLevel::None {
-            family.with_label_values(&[self.processor.as_str(), signal]).inc_by(items as u64);
-        }
-    }
-
-    /// The level has changed: what it does not show any more is forgotten.
-    pub(crate) fn show(&self, level: MetricsLevel) {
+    /// Counts as far as `level` asks for it. What it does not show any more is forgotten.
+    pub(crate) fn at(self: &Arc<Self>, level: MetricsLevel) -> ItemCounts {
         if level == MetricsLevel::None {
             self.incoming.reset();
             self.outgoing.reset();
+        }
+        ItemCounts { metrics: self.clone(), on: level > MetricsLevel::None }
+    }
+}
+
+/// The counters, for one generation of a component.
+pub(crate) struct ItemCounts {
+    metrics: Arc<ItemMetrics>,
+    on: bool,
+}
+
+impl ItemCounts {
+    /// So many items have come.
+    pub(crate) fn came(&self, signal: &str, items: usize) {
+        self.count(&self.metrics.incoming, signal, items);
+    }
+
+    /// So many items have gone on.
+    pub(crate) fn went(&self, signal: &str, items: usize) {
+        self.count(&self.metrics.outgoing, signal, items);
+    }
+
+    fn count(&self, family: &IntCounterVec, signal: &str, items: usize) {
+        if self.on {
+            family.with_label_values(&[self.metrics.processor.as_str(), signal]).inc_by(items as u64);
         }
     }
 }

@@ -9,10 +9,17 @@ use component::{BoxFuture, Consumer, Draining, Fanout, Port, Rejected, Signal};
 use signal::otlp::{Otlp, OtlpRequest, OtlpSignal};
 use wire::otlp::{Editor, Schematic, Uneditable, edit};
 
+use super::items::ItemCounts;
+
 /// One generation of a processor, for one signal.
 pub(crate) trait Change<S: OtlpSignal>: Send + Sync + 'static {
     /// What goes on; `None` where nothing is left.
     fn change(&self, batch: Otlp<S>) -> Result<Option<Otlp<S>>, Rejected>;
+
+    /// Where items are counted; `None` where the component counts by itself.
+    fn counts(&self) -> Option<&ItemCounts> {
+        None
+    }
 }
 
 /// Stands behind the port of one signal.
@@ -27,10 +34,13 @@ where
 {
     fn consume(&self, batch: Otlp<S>) -> BoxFuture<'_, Result<(), Rejected>> {
         Box::pin(async move {
-            match self.change.change(batch)? {
-                Some(batch) => self.next.send(batch).await,
-                None => Ok(()),
-            }
+            let counts = self.change.counts();
+            counts.inspect(|counts| counts.came(S::NAME, batch.items()));
+            let Some(batch) = self.change.change(batch)? else { return Ok(()) };
+            let items = batch.items();
+            self.next.send(batch).await?;
+            counts.inspect(|counts| counts.went(S::NAME, items));
+            Ok(())
         })
     }
 }

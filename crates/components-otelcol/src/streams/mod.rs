@@ -9,6 +9,7 @@ pub mod held;
 pub mod identity;
 pub mod map;
 pub mod point;
+pub mod recorder;
 #[cfg(test)]
 pub mod testing;
 
@@ -32,27 +33,38 @@ pub const DELTA: i32 = AggregationTemporality::Delta as i32;
 /// The number of [`AggregationTemporality::Cumulative`] in messages.
 pub const CUMULATIVE: i32 = AggregationTemporality::Cumulative as i32;
 
-/// Edits the requests of a batch. Those that `edit` says it has not changed stay as they came, in all their forms.
+/// A batch and its decoded requests, to be edited.
+///
+/// Decoding is apart from editing so that what is shared by all senders is locked for editing alone.
+pub struct Decoded {
+    batch: OtlpMetrics,
+    messages: Vec<ExportMetricsServiceRequest>,
+}
+
+/// Decodes a batch.
 ///
 /// # Errors
 /// If a request cannot be decoded.
-pub fn rewrite(
-    mut batch: OtlpMetrics,
-    mut edit: impl FnMut(&mut ExportMetricsServiceRequest) -> bool,
-) -> Result<OtlpMetrics, Malformed> {
-    let mut new = Vec::new();
-    for (at, request) in batch.requests.iter().enumerate() {
-        let mut message = copy(request)?;
-        if edit(&mut message) {
-            new.push((at, OtlpRequest::from_message(message)));
+pub fn decode(batch: OtlpMetrics) -> Result<Decoded, Malformed> {
+    let messages = batch.requests.iter().map(copy).collect::<Result<_, _>>()?;
+    Ok(Decoded { batch, messages })
+}
+
+impl Decoded {
+    /// Edits the requests. Those that `edit` says it has not changed stay as they came, in all their forms.
+    pub fn edit(self, mut edit: impl FnMut(&mut ExportMetricsServiceRequest) -> bool) -> OtlpMetrics {
+        let Self { mut batch, messages } = self;
+        let edited = messages.into_iter().map(|mut message| edit(&mut message).then_some(message));
+        let new: Vec<_> = edited.enumerate().filter_map(|(at, message)| Some((at, message?))).collect();
+        if !new.is_empty() {
+            let batch = batch.make_mut();
+            for (at, message) in new {
+                batch.requests[at] = OtlpRequest::from_message(message);
+            }
+            batch.requests.retain(|request| request.items() > 0);
         }
+        batch
     }
-    if !new.is_empty() {
-        let batch = batch.make_mut();
-        new.into_iter().for_each(|(at, request)| batch.requests[at] = request);
-        batch.requests.retain(|request| request.items() > 0);
-    }
-    Ok(batch)
 }
 
 /// A request as a message to change, while the request stays whole for others.

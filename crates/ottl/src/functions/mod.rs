@@ -17,7 +17,23 @@ use crate::expr::{Env, Expr, Lambda};
 use crate::path::Path;
 use crate::value::Value;
 
+mod aggregate;
+mod collections;
+mod distribution;
 mod editors;
+mod filter;
+mod format;
+mod grok;
+mod hash;
+mod logs;
+mod metrics;
+mod parse;
+mod signaltometrics;
+mod span_name;
+mod text;
+mod time;
+mod types;
+mod xml;
 
 /// Which functions there are beside those that are everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +44,8 @@ pub enum Group {
     Transform,
     /// Those of `otelcol.processor.filter`.
     Filter,
+    /// Those of `otelcol.connector.signaltometrics`.
+    SignalToMetrics,
 }
 
 /// A row of the table.
@@ -38,10 +56,11 @@ pub(crate) struct Function {
     /// Where it can be used; empty: everywhere.
     pub(crate) contexts: &'static [Context],
     /// Checks arguments that are written out, and compiles what can be.
-    pub(crate) prepare: Option<fn(&mut Args) -> Result<(), String>>,
+    pub(crate) prepare: Option<Prepare>,
 }
 
 pub(crate) type Convert = for<'a> fn(&'a Args, &Env<'a>) -> Result<Value<'a>, EvalError>;
+pub(crate) type Prepare = fn(&mut Args) -> Result<(), String>;
 pub(crate) type Edit = fn(&Args, &mut Item<'_>) -> Result<(), EvalError>;
 
 #[derive(Clone, Copy)]
@@ -120,7 +139,7 @@ impl Function {
         self
     }
 
-    pub(crate) const fn prepared(mut self, prepare: fn(&mut Args) -> Result<(), String>) -> Self {
+    pub(crate) const fn prepared(mut self, prepare: Prepare) -> Self {
         self.prepare = Some(prepare);
         self
     }
@@ -149,6 +168,7 @@ pub(crate) fn all(groups: &[Group]) -> impl Iterator<Item = &'static Function> {
         Group::Standard => STANDARD,
         Group::Transform => TRANSFORM,
         Group::Filter => FILTER,
+        Group::SignalToMetrics => SIGNAL_TO_METRICS,
     });
     tables.flat_map(|table| table.iter())
 }
@@ -157,9 +177,27 @@ pub(crate) fn find(name: &str, groups: &[Group]) -> Option<&'static Function> {
     all(groups).find(|function| function.name == name)
 }
 
-const STANDARD: &[&[Function]] = &[editors::TABLE];
-const TRANSFORM: &[&[Function]] = &[];
-const FILTER: &[&[Function]] = &[];
+const STANDARD: &[&[Function]] = &[
+    editors::TABLE,
+    types::TABLE,
+    text::TABLE,
+    collections::TABLE,
+    hash::TABLE,
+    time::TABLE,
+    parse::TABLE,
+    grok::TABLE,
+    xml::TABLE,
+    UNSUPPORTED,
+];
+const TRANSFORM: &[&[Function]] =
+    &[metrics::TABLE, aggregate::TABLE, distribution::TABLE, logs::TABLE, span_name::TABLE];
+/// Known functions that are left out.
+const UNSUPPORTED: &[Function] = &[Function::unsupported(
+    "UserAgent",
+    "it needs a list of browsers that this program does not carry; use ExtractPatterns",
+)];
+const FILTER: &[&[Function]] = &[filter::TABLE];
+const SIGNAL_TO_METRICS: &[&[Function]] = &[signaltometrics::TABLE];
 
 /// An argument in its place.
 #[derive(Debug)]
@@ -294,6 +332,37 @@ impl Args {
         }
     }
 
+    /// The elements of a value that is a list.
+    pub(crate) fn elements<'a>(&'a self, at: usize, env: &Env<'a>) -> Result<Vec<Value<'a>>, EvalError> {
+        match self.value(at, env)? {
+            Value::List(Cow::Borrowed(list)) => Ok(list.iter().map(|item| Value::of(Some(item))).collect()),
+            Value::List(Cow::Owned(list)) => {
+                Ok(list.into_iter().map(|item| Value::from_any(Some(item))).collect())
+            }
+            other => Err(wrong("a list", &other)),
+        }
+    }
+
+    /// Whether a list that is written out has no elements.
+    pub(crate) fn is_empty_list(&self, at: usize) -> bool {
+        matches!(self.args.get(at), Some(Arg::Values(items)) if items.is_empty())
+    }
+
+    /// A list of texts that is written out; empty where it is absent.
+    pub(crate) fn fixed_list(&self, at: usize) -> Option<Vec<&str>> {
+        match self.args.get(at) {
+            None | Some(Arg::Absent) => Some(Vec::new()),
+            Some(Arg::Values(items)) => items
+                .iter()
+                .map(|item| match item.literal() {
+                    Some(Value::Str(text)) => Some(text.as_ref()),
+                    _ => None,
+                })
+                .collect(),
+            Some(_) => None,
+        }
+    }
+
     /// The elements of a list of strings.
     pub(crate) fn strings<'a>(&'a self, at: usize, env: &Env<'a>) -> Result<Vec<Cow<'a, str>>, EvalError> {
         self.values(at, env)?.into_iter().map(strict_str).collect()
@@ -424,3 +493,8 @@ pub(crate) fn call_with_text(
     let value = convert(&args, env)?;
     Ok(strict_str(value)?.into_owned())
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod transform_tests;

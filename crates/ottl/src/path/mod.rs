@@ -8,6 +8,8 @@ mod log;
 mod metric;
 mod resource;
 mod span;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 

@@ -231,7 +231,8 @@ fn a_status_is_what_error_says_then_opentelemetry_then_http() {
     let http = |code| tag("http.status_code", 3, Value::I64(code));
     let kind = |kind: &str| tag("span.kind", 0, text(kind));
     let message = tag("http.status_message", 0, text("gone"));
-    let cases: [(Vec<Value>, Option<(i32, &str)>, &[&str]); 12] = [
+    type Case = (Vec<Value>, Option<(i32, &'static str)>, &'static [&'static str]);
+    let cases: [Case; 12] = [
         (vec![], None, &[]),
         (vec![error(true)], Some((2, "")), &[]),
         (vec![tag("error", 0, text("true"))], Some((2, "")), &[]),

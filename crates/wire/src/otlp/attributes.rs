@@ -43,23 +43,24 @@ impl<'a> AttributeList<'a> {
     /// # Errors
     /// If the message is not what it should be.
     pub fn new(message: &'a [u8], number: u32) -> Result<Self, Unclear> {
-        let mut list = Self { number, end: message.len(), entries: Vec::new(), changed: false };
-        list.reset(message, number)?;
-        Ok(list)
+        Self::of(message, number, |_| true)
     }
 
-    /// As [`AttributeList::new`], in the room of this one.
+    /// As [`AttributeList::new`], of keys that are of interest: the others are not in the list and stay what
+    /// they are.
     ///
     /// # Errors
     /// If the message is not what it should be.
-    pub fn reset(&mut self, message: &'a [u8], number: u32) -> Result<(), Unclear> {
-        self.entries.clear();
-        (self.number, self.end, self.changed) = (number, message.len(), false);
+    pub fn of(message: &'a [u8], number: u32, interest: impl Fn(&[u8]) -> bool) -> Result<Self, Unclear> {
+        let mut list = Self { number, end: message.len(), entries: Vec::new(), changed: false };
         let mut fields = fields(message);
         while let Some((place, field)) = fields.next_field()? {
-            if field.number == number {
-                let found = attribute(place, field.bytes()?)?;
-                self.entries.push(Entry {
+            if field.number != number {
+                continue;
+            }
+            let found = attribute(place, field.bytes()?)?;
+            if interest(found.key) {
+                list.entries.push(Entry {
                     place: Some(found.place),
                     raw: found.raw,
                     key: Cow::Borrowed(found.key),
@@ -68,7 +69,7 @@ impl<'a> AttributeList<'a> {
                 });
             }
         }
-        Ok(())
+        Ok(list)
     }
 
     /// Whether anything has changed.

@@ -157,7 +157,8 @@ fn tags_become_numbers_and_booleans_only_where_that_is_asked_for() {
 
 #[test]
 fn a_status_comes_from_opentelemetry_or_from_the_error_tag() {
-    let cases: [(&str, Option<(i32, &str)>, &[(&str, &str)]); 8] = [
+    type Case = (&'static str, Option<(i32, &'static str)>, &'static [(&'static str, &'static str)]);
+    let cases: [Case; 8] = [
         ("", None, &[]),
         (r#""error":"true""#, Some((2, "")), &[]),
         (r#""error":"false""#, None, &[("error", "false")]),

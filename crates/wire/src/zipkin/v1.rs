@@ -187,12 +187,12 @@ fn endpoint(span: &Span<'_>) -> [String; 4] {
     }
     // `sa` and `ca` tell of the other side.
     let own = span.binary.iter().filter(|b| !matches!(&*b.key, "sa" | "ca" | "ma"));
-    let services = own.filter_map(|b| b.endpoint.as_ref()).map(|e| &*e.service).filter(|s| !s.is_empty());
-    let local = span.binary.iter().filter(|b| b.key == "lc").filter_map(|b| match &b.value {
+    let mut services = own.filter_map(|b| b.endpoint.as_ref()).map(|e| &*e.service).filter(|s| !s.is_empty());
+    let mut local = span.binary.iter().filter(|b| b.key == "lc").filter_map(|b| match &b.value {
         Scalar::Text(text) if !text.is_empty() => Some(&**text),
         _ => None,
     });
-    let service = services.last().or_else(|| local.last()).unwrap_or(UNKNOWN);
+    let service = services.next_back().or_else(|| local.next_back()).unwrap_or(UNKNOWN);
     [service.to_owned(), String::new(), String::new(), String::new()]
 }
 

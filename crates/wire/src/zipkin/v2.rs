@@ -301,23 +301,20 @@ fn scope(attributes: &mut Vec<KeyValue>) -> (String, String) {
 }
 
 fn kind(kind: Kind, attributes: &mut Vec<KeyValue>) -> SpanKind {
-    let known = match kind {
+    match kind {
         Kind::Client => SpanKind::Client,
         Kind::Server => SpanKind::Server,
         Kind::Producer => SpanKind::Producer,
         Kind::Consumer => SpanKind::Consumer,
-        Kind::None => {
-            return match take_text(attributes, "span.kind").as_deref() {
-                Some("client") => SpanKind::Client,
-                Some("server") => SpanKind::Server,
-                Some("producer") => SpanKind::Producer,
-                Some("consumer") => SpanKind::Consumer,
-                Some("internal") => SpanKind::Internal,
-                _ => SpanKind::Unspecified,
-            };
-        }
-    };
-    known
+        Kind::None => match take_text(attributes, "span.kind").as_deref() {
+            Some("client") => SpanKind::Client,
+            Some("server") => SpanKind::Server,
+            Some("producer") => SpanKind::Producer,
+            Some("consumer") => SpanKind::Consumer,
+            Some("internal") => SpanKind::Internal,
+            _ => SpanKind::Unspecified,
+        },
+    }
 }
 
 /// An address in its usual form, where it is one.

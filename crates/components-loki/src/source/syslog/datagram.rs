@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use component::BuildCx;
 use component::metrics::IntCounterVec;
-use net::datagrams::{Datagram, Receiving};
+use net::datagrams::{Datagram, Limits, Receiving};
 use net::names::PATIENCE;
 use net::socket::Claim;
 use tokio::net::UdpSocket;
@@ -31,7 +31,7 @@ pub(super) struct Listening {
 pub(super) async fn receive(claim: Claim<UdpSocket>, shared: Arc<Listening>) {
     let size = usize::try_from(shared.current.load().args.udp_queue_size).unwrap_or(1).max(1);
     let (queue, batches) = mpsc::channel(size);
-    let receiving = Receiving { claim, queue, dropped: shared.dropped.clone() };
+    let receiving = Receiving { claim, queue, dropped: shared.dropped.clone(), limits: Limits::default() };
     let mut tasks = JoinSet::new();
     tasks.spawn(receiving.run(shared.retire.clone()));
     tasks.spawn(forward(batches, shared));

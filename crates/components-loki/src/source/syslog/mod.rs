@@ -20,7 +20,6 @@ use component::metrics::IntCounterVec;
 use component::{BuildCx, Component, Error, Event, RunCx, Stability};
 use net::ServerTls;
 use net::args::TlsConfigArgs;
-use net::datagrams::KERNEL_BUFFER;
 use net::socket::{Claim, listen_tcp, listen_udp};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
@@ -28,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::http_intake::NoExports;
 pub use args::{Args, CiscoComponents, Format, ListenerArgs, Protocol, RawFormatOptions};
+use net::datagrams::KERNEL_BUFFER;
 use read::{Current, Metrics, Reading};
 
 /// The component.

@@ -70,22 +70,26 @@ struct Family {
 }
 
 impl Entry {
-    /// Notes a point's time. `None` if it is before the last one.
-    pub(super) fn advance(&mut self, time_ns: u64) -> Option<First> {
+    /// Notes a point's time. `None` if it is before the last one: such points do not keep an entry alive, so
+    /// that one point from the future does not shut its series for ever.
+    pub(super) fn advance(&mut self, time_ns: u64, now: u32) -> Option<Before> {
         if time_ns < self.last_ns {
             return None;
         }
+        self.touch(now);
         let before_ns = std::mem::replace(&mut self.last_ns, time_ns);
-        Some(First { before_ns: self.kept.then_some(before_ns) })
+        Some(Before(self.kept.then_some(before_ns)))
+    }
+
+    /// Keeps the entry alive.
+    pub(super) fn touch(&mut self, now: u32) {
+        self.used = now;
     }
 }
 
-/// What came before a point.
+/// Time of the point before, Unix nanoseconds; 0 if there was none, `None` if that is not known.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct First {
-    /// Time of the point before, Unix nanoseconds; 0 if there was none, `None` if that is not known.
-    pub(super) before_ns: Option<u64>,
-}
+pub(super) struct Before(pub(super) Option<u64>);
 
 impl Cache {
     pub(super) fn new(most: usize) -> Self {
@@ -120,9 +124,8 @@ impl Cache {
         match shard.points.entry(key) {
             Place::Occupied(place) => {
                 let known = place.into_mut();
-                known.used = now;
                 if bounds.is_some_and(|bounds| !same(bounds, &known.bounds)) {
-                    let new = Entry { last_ns: known.last_ns, ..new()? };
+                    let new = Entry { last_ns: known.last_ns, used: known.used, ..new()? };
                     self.series.fetch_add(new.slots.len(), Ordering::Relaxed);
                     self.series.fetch_sub(known.slots.len(), Ordering::Relaxed);
                     *known = new;
@@ -329,7 +332,7 @@ mod tests {
     fn time_goes_forward() {
         let (slots, bounds) = (Box::new([]), Box::new([]));
         let mut entry = Entry { slots, bounds, last_ns: 0, used: 0, kept: true };
-        let times = [5, 7, 7, 6, 8].map(|time| entry.advance(time).and_then(|first| first.before_ns));
+        let times = [5, 7, 7, 6, 8].map(|time| entry.advance(time, 1).and_then(|before| before.0));
         assert_eq!(times, [Some(0), Some(5), Some(7), None, Some(7)]);
     }
 }

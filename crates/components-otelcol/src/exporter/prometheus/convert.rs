@@ -78,7 +78,7 @@ pub(super) struct Writer<'a> {
     pub(super) batch: SampleBatch,
     families: Families,
     pub(super) now_ns: u64,
-    now: u32,
+    pub(super) now: u32,
 }
 
 #[derive(Default)]
@@ -162,7 +162,9 @@ impl<'a> Writer<'a> {
         let entry = self.converter.cache.entry(shard, (key, None), self.now, &mut spare, || {
             labels(labeler).then(|| [Slot::new(labeler.builder.build_series())].into())
         });
-        let Some(series) = entry.map(|entry| entry.slots[0].series.clone()) else { return };
+        let Some(entry) = entry else { return };
+        entry.touch(self.now);
+        let series = entry.slots[0].series.clone();
         let family = if self.converter.options.metadata {
             let metadata = FamilyMetadata {
                 name: name.into(),
@@ -206,7 +208,7 @@ impl<'a> Writer<'a> {
             Data::Sum(sum) if sum.is_monotonic => Instrument::Counter,
             _ => Instrument::Other,
         };
-        // Two metrics that differ in this only are different series.
+        // Sums that differ in this only have different names.
         let monotonic = if instrument == Instrument::Counter { "monotonic" } else { "" };
         let key = self.keys.below(scope, &[name, monotonic, &metric.name, &metric.unit], &[]);
         let family = self.family(shard, key, kind, instrument, metric);

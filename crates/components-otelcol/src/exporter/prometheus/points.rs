@@ -8,10 +8,11 @@ use signal::otlp::proto::metrics::v1::{
     number_data_point,
 };
 use signal::otlp_names::Instrument;
-use signal::samples::{ExemplarPoint, HistogramPoint, Point, STALE_NAN};
+use signal::samples::{ExemplarPoint, HistogramPoint, Point, STALE_NAN, is_stale};
 use signal::{METRIC_NAME, NativeHistogram, Series};
+use smallvec::SmallVec;
 
-use super::cache::{Entry, First, Shard, Slot};
+use super::cache::{Before, Entry, Shard, Slot};
 use super::convert::{Context, Writer, millis};
 use super::labels::{Labeler, exemplar_labels};
 
@@ -35,7 +36,7 @@ impl Writer<'_> {
         counts: bool,
     ) -> Option<Times> {
         let time_ns = if time_ns == 0 { self.now_ns } else { time_ns };
-        let Some(First { before_ns }) = entry.advance(time_ns) else {
+        let Some(Before(before_ns)) = entry.advance(time_ns, self.now) else {
             self.converter.dropped.add("data point", "out of order", 1);
             return None;
         };
@@ -49,7 +50,7 @@ impl Writer<'_> {
         let Times { time_ms, start_ms, family, zero_ms } = times;
         let point =
             |timestamp_ms, value| Point { series: series.clone(), timestamp_ms, value, start_ms, family };
-        if let Some(zero_ms) = zero_ms {
+        if let Some(zero_ms) = zero_ms.filter(|_| !is_stale(value)) {
             self.batch.points.push(point(zero_ms, 0.0));
         }
         self.batch.points.push(point(time_ms, value));
@@ -79,7 +80,9 @@ impl Writer<'_> {
             let slot = &mut entry.slots[0];
             self.push(&slot.series, value, times);
             if counts {
-                point.exemplars.iter().for_each(|exemplar| self.exemplar(slot, exemplar));
+                in_time(&point.exemplars).for_each(|exemplar| self.exemplar(slot, exemplar));
+            } else {
+                self.converter.dropped.add("exemplar", "of a gauge", point.exemplars.len());
             }
         }
     }
@@ -127,7 +130,7 @@ impl Writer<'_> {
             self.push(&slot.series, value(below as f64), times);
         }
         self.push(&buckets[all].series, value(point.count as f64), times);
-        for exemplar in &point.exemplars {
+        for exemplar in in_time(&point.exemplars) {
             let observed = observed(exemplar);
             let bucket = entry.bounds.partition_point(|bound| *bound < observed);
             self.exemplar(&mut buckets[bucket.min(all)], exemplar);
@@ -197,13 +200,12 @@ impl Writer<'_> {
             self.batch.histograms.push(sample(zero_ms, empty_like(&histogram)));
         }
         self.batch.histograms.push(sample(time_ms, histogram));
-        exemplars.iter().for_each(|exemplar| self.exemplar(slot, exemplar));
+        in_time(exemplars).for_each(|exemplar| self.exemplar(slot, exemplar));
     }
 
     pub(super) fn summary(&mut self, shard: &mut Shard, context: Context<'_>, point: &SummaryDataPoint) {
         let stale = has_no_value(point.flags);
-        let quantiles: smallvec::SmallVec<[f64; 8]> =
-            point.quantile_values.iter().map(|q| q.quantile).collect();
+        let quantiles: SmallVec<[f64; 8]> = point.quantile_values.iter().map(|q| q.quantile).collect();
         let wanted = if stale && quantiles.is_empty() { None } else { Some(&*quantiles) };
         let key = self.keys.below(context.key, &[], &point.attributes);
         let mut spare = None;
@@ -238,7 +240,8 @@ impl Writer<'_> {
         if exemplar.time_unix_nano < slot.exemplar_ns {
             return self.converter.dropped.add("exemplar", "out of order", 1);
         }
-        slot.exemplar_ns = exemplar.time_unix_nano;
+        // One from the future is not one that later ones come before.
+        slot.exemplar_ns = exemplar.time_unix_nano.min(self.now_ns);
         let ids = [("trace_id", &exemplar.trace_id), ("span_id", &exemplar.span_id)];
         let ids = ids.into_iter().filter(|(_, id)| id.iter().any(|byte| *byte != 0));
         let ids = ids.map(|(name, id)| (name.to_string(), const_hex::encode(id))).collect();
@@ -262,6 +265,13 @@ impl Labeler<'_> {
         self.builder.set(METRIC_NAME, name);
         Slot::new(self.builder.build_series())
     }
+}
+
+/// Exemplars as they were observed, which is how a series takes them.
+fn in_time(exemplars: &[Exemplar]) -> impl Iterator<Item = &Exemplar> {
+    let mut sorted: SmallVec<[&Exemplar; 4]> = exemplars.iter().collect();
+    sorted.sort_by_key(|exemplar| exemplar.time_unix_nano);
+    sorted.into_iter()
 }
 
 fn observed(exemplar: &Exemplar) -> f64 {

@@ -31,6 +31,10 @@ pub(crate) trait Carrier: Send + Sync + 'static {
 pub(crate) enum Verdict {
     /// Taken, but for so many items; with what the back end says about it.
     Taken { rejected: u64, message: String },
+    /// Another queue of this exporter has it, which counts it.
+    Passed,
+    /// Other queues of this exporter have a part of it; of so many items this is left for later.
+    Rest { rest: Bytes, items: u64, reason: &'static str, message: String },
     /// Later it may be taken.
     Later { reason: &'static str, message: String, after: Option<Duration>, limited: bool },
     /// It will never be taken; perhaps a part of it would be.

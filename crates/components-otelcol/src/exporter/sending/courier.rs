@@ -38,6 +38,8 @@ struct Progress {
     began: Instant,
     /// Requests that are tried one by one, and are done with.
     done: Vec<bool>,
+    /// What is left of all of them, where a part has gone on already.
+    rest: Option<Part>,
 }
 
 /// Makes attempts with requests of one signal.
@@ -63,7 +65,8 @@ impl Courier {
     async fn attempt(&self, records: &[Record]) -> Outcome {
         let identity = (records[0].key, records[0].created_ms);
         let known = self.kept.attempts.lock().get(&identity).cloned();
-        let mut progress = known.unwrap_or_else(|| Progress { began: Instant::now(), done: Vec::new() });
+        let mut progress =
+            known.unwrap_or_else(|| Progress { began: Instant::now(), done: Vec::new(), rest: None });
         let outcome = self.deliver(records, identity, &mut progress).await;
         if let Outcome::Retry { reason, message, .. } = &outcome {
             if self.give_up_after.is_none_or(|limit| progress.began.elapsed() < limit) {
@@ -95,6 +98,10 @@ impl Courier {
         message: &str,
     ) -> Outcome {
         let message = format!("given up after max_elapsed_time: {message}");
+        if let Some(rest) = &progress.rest {
+            self.refused(rest.items, reason, &message);
+            return Outcome::Delivered;
+        }
         if progress.done.contains(&true)
             && let Ok(opened) = open(&records[0])
         {
@@ -112,12 +119,16 @@ impl Courier {
             Err(message) => return damaged(message),
         };
         let headers = first.headers.clone();
+        if let Some(rest) = progress.rest.clone() {
+            let verdict = self.carrier.carry(&headers, rest.bytes).await;
+            return self.settle(verdict, rest.items, false, progress);
+        }
         let writing = self.carrier.writing();
         let passes = |word| writing.takes(word, &first.parts[0].bytes);
         if records.len() == 1 && first.packed.is_some_and(passes) {
             let part = first.parts[0].clone();
             let verdict = self.carrier.carry(&headers, part.bytes.clone()).await;
-            return self.settle(verdict, part.items, false);
+            return self.settle(verdict, part.items, false, progress);
         }
         let parts: Result<Vec<_>, String> =
             records.iter().map(|record| open(record).and_then(super::record::Opened::unpack)).collect();
@@ -138,7 +149,7 @@ impl Courier {
             return self.one_by_one(&headers, &parts, identity, progress).await;
         }
         let items = parts.iter().map(|part| part.items).sum();
-        self.settle(verdict, items, records.len() > 1)
+        self.settle(verdict, items, records.len() > 1, progress)
     }
 
     /// The back end has refused requests that were joined, and one of them may be to blame.
@@ -157,7 +168,7 @@ impl Courier {
                 Ok(body) => self.carrier.carry(headers, body).await,
                 Err(message) => Verdict::Refused { message, in_parts: false },
             };
-            match self.settle(verdict, part.items, false) {
+            match self.settle(verdict, part.items, false, progress) {
                 Outcome::Delivered => {}
                 Outcome::Drop { reason, message } | Outcome::Split { reason, message } => {
                     self.refused(part.items, reason, &message);
@@ -172,8 +183,14 @@ impl Courier {
     }
 
     /// Counts what was taken; `several`: records share the request.
-    fn settle(&self, verdict: Verdict, items: u64, several: bool) -> Outcome {
+    fn settle(&self, verdict: Verdict, items: u64, several: bool, progress: &mut Progress) -> Outcome {
         match verdict {
+            Verdict::Passed => Outcome::Delivered,
+            Verdict::Rest { rest, items: left, reason, message } => {
+                // Nothing has gone on: whatever joins them next time may be another.
+                progress.rest = (left > 0).then_some(Part { items: left, bytes: rest });
+                Outcome::Retry { reason, message, after: None, limited: false }
+            }
             Verdict::Taken { rejected, message } => {
                 let rejected = rejected.min(items);
                 self.metrics.sent(self.kind, items - rejected);

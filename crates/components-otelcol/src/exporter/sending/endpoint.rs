@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use component::{Error, Rejected};
 use delivery::{AppendError, OpenError, Outcome, Queue, Record, Transport};
+use http::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use signal::otlp::{Otlp, OtlpRequest};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use wire::otlp::{Schematic, split};
 
+use super::carrier::Carrier;
 use super::courier::{Courier, Kept};
 use super::metrics::{Metrics, Shown};
 use super::plan::{Joining, Plan};
-use super::record::record;
+use super::record::{Headers, record};
 use crate::exporter::args::Sizer;
 use crate::storage::file::Folder;
 
@@ -144,7 +146,17 @@ impl Endpoint {
     fn show(&self) {
         if let Some(queue) = &self.queue {
             let Plan { kind, sizer, capacity, .. } = self.plan;
-            self.metrics.show_queue(self.id, Shown { kind, queue: queue.clone(), sizer, capacity });
+            let backend = self.plan.backend.clone();
+            self.metrics.show_queue(self.id, Shown { kind, backend, queue: queue.clone(), sizer, capacity });
+        }
+    }
+
+    /// What waits, and what comes still, goes another way from now on.
+    pub(crate) fn divert(&self, carrier: Arc<dyn Carrier>) {
+        if let Some(queue) = &self.queue {
+            let mut diverted = courier(&self.plan, &self.metrics, &self.kept);
+            diverted.carrier = carrier;
+            queue.set_transport(Arc::new(diverted));
         }
     }
 
@@ -238,15 +250,31 @@ impl Inlet {
         }
         let client = batch.client.as_deref();
         let headers = self.plan.carrier.auth().map_or(Ok(Vec::new()), |auth| auth.client_headers(client));
+        let headers = headers.and_then(|headers| {
+            let parsed = |(name, value): (HeaderName, String)| match HeaderValue::try_from(value) {
+                Ok(value) => Ok((name, value)),
+                Err(_) => Err(format!("header {name} has a value that a header cannot have")),
+            };
+            headers.into_iter().map(parsed).collect::<Result<Headers, _>>()
+        });
         let headers = headers.map_err(|message| {
             self.metrics.failed(self.plan.kind, "ambiguous_header", batch.items() as u64);
             Rejected::Permanent(message)
         })?;
+        self.put_with(batch, &headers).await
+    }
+
+    /// As [`Inlet::put`], with headers of the client that are known already.
+    pub(crate) async fn put_with<S: Schematic>(
+        &self,
+        batch: &Otlp<S>,
+        headers: &Headers,
+    ) -> Result<(), Rejected> {
         let now = jiff::Timestamp::now().as_millisecond();
         let writing = self.plan.carrier.writing();
         let stays = |word: &str, body: &[u8]| self.plan.joining.is_none() && writing.takes(word, body);
         for group in self.groups(batch) {
-            let mut record = record(&group, &headers, stays, now);
+            let mut record = record(&group, headers, stays, now);
             record.key = self.keys.next(self.plan.joining.as_ref(), &record);
             match &self.way {
                 Way::Queued(queue) => {

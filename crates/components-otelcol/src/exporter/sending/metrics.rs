@@ -31,6 +31,8 @@ struct Counters {
 /// A queue on `/metrics`.
 pub(super) struct Shown {
     pub kind: Kind,
+    /// Empty where there is one only.
+    pub backend: Arc<str>,
     pub queue: Queue,
     pub sizer: Sizer,
     pub capacity: u64,
@@ -128,7 +130,7 @@ impl Metrics {
 
     fn queue_families(&self) -> [proto::MetricFamily; 2] {
         // While a queue takes the place of another both are there; together they are one.
-        let mut by_kind: BTreeMap<Kind, (u64, u64)> = BTreeMap::new();
+        let mut by_kind: BTreeMap<(Kind, Arc<str>), (u64, u64)> = BTreeMap::new();
         for shown in self.queues.lock().values() {
             let queued = shown.queue.stats().queued;
             let size = match shown.sizer {
@@ -136,12 +138,14 @@ impl Metrics {
                 Sizer::Items => queued.items,
                 Sizer::Bytes => queued.bytes,
             };
-            let sum = by_kind.entry(shown.kind).or_default();
+            let sum = by_kind.entry((shown.kind, shown.backend.clone())).or_default();
             *sum = (sum.0 + size, shown.capacity);
         }
         let gauges = |read: fn(&(u64, u64)) -> u64| {
-            let gauge = |(kind, sum): (&Kind, &(u64, u64))| {
-                self.metric(&[("data_type", kind.name())], Value::Gauge(read(sum)))
+            let gauge = |((kind, backend), sum): (&(Kind, Arc<str>), &(u64, u64))| {
+                let labels = [("data_type", kind.name()), ("endpoint", &**backend)];
+                let labels = if backend.is_empty() { &labels[..1] } else { &labels };
+                self.metric(labels, Value::Gauge(read(sum)))
             };
             by_kind.iter().map(gauge).collect::<Vec<_>>()
         };

@@ -27,8 +27,8 @@ use wire::otlp::Schematic;
 pub(crate) use carrier::{Carrier, Verdict, partial_success};
 pub(crate) use endpoint::{Endpoint, Inlet};
 pub(crate) use metrics::Metrics;
-pub(crate) use plan::{Plan, Queueing};
-pub(crate) use record::Headers;
+pub(crate) use plan::{Plan, Queueing, kept_backends};
+pub(crate) use record::{Headers, Part};
 pub(crate) use writing::Writing;
 
 use crate::ports::{Consumers, Ports};
@@ -104,23 +104,7 @@ where
     }
 
     fn attach(&self, endpoints: &Endpoints<Endpoint>) -> Vec<Draining> {
-        let writer = |kind: Kind| {
-            let why = self.nowhere.iter().find(|(of, _)| *of == kind).map(|(_, why)| why.clone());
-            let metrics = self.metrics.clone();
-            Some(Arc::new(match why {
-                Some(why) => Writer::Nowhere { kind, why, metrics },
-                None => {
-                    let endpoint = endpoints.iter().find(|endpoint| endpoint.plan.kind == kind)?;
-                    Writer::To(Box::new(endpoint.inlet()))
-                }
-            }))
-        };
-        match (writer(Kind::Traces), writer(Kind::Metrics), writer(Kind::Logs)) {
-            (Some(traces), Some(metrics), Some(logs)) => {
-                self.ports.attach(Consumers { traces, metrics, logs }).into()
-            }
-            _ => self.ports.suspend().into(),
-        }
+        attach(&self.ports, endpoints, &self.nowhere, &self.metrics)
     }
 
     fn suspend(&self) -> Vec<Draining> {
@@ -129,6 +113,29 @@ where
 
     fn stop(&self) -> Vec<Draining> {
         self.ports.stop().into()
+    }
+}
+
+/// Puts the endpoints of now behind the ports; `nowhere` are signals that cannot be sent anywhere, and why.
+pub(crate) fn attach(
+    ports: &Ports,
+    endpoints: &Endpoints<Endpoint>,
+    nowhere: &[(Kind, String)],
+    metrics: &Arc<Metrics>,
+) -> Vec<Draining> {
+    let writer = |kind: Kind| {
+        let why = nowhere.iter().find(|(of, _)| *of == kind).map(|(_, why)| why.clone());
+        Some(Arc::new(match why {
+            Some(why) => Writer::Nowhere { kind, why, metrics: metrics.clone() },
+            None => {
+                let endpoint = endpoints.iter().find(|endpoint| endpoint.plan.kind == kind)?;
+                Writer::To(Box::new(endpoint.inlet()))
+            }
+        }))
+    };
+    match (writer(Kind::Traces), writer(Kind::Metrics), writer(Kind::Logs)) {
+        (Some(traces), Some(metrics), Some(logs)) => ports.attach(Consumers { traces, metrics, logs }).into(),
+        _ => ports.suspend().into(),
     }
 }
 

@@ -167,10 +167,42 @@ fn bounds(queue: &SendingQueue) -> (Option<u64>, u64, usize) {
     }
 }
 
-/// What a queue is called in a storage folder. It must stay the same: what waits there is found by it.
+/// What a queue is called in a storage folder. It must stay the same: what waits there is found by it. No ID has the
+/// sign between the parts, so that no component takes another's queue for its own.
 fn client_name(id: &str, backend: &str, kind: Kind) -> String {
     match backend {
-        "" => format!("{id}_{}", kind.name()),
-        backend => format!("{id}_{backend}_{}", kind.name()),
+        "" => format!("{id}|{}", kind.name()),
+        backend => format!("{id}|{backend}|{}", kind.name()),
+    }
+}
+
+/// The back ends whose queues are in a folder.
+pub(crate) fn kept_backends(folder: &Folder, id: &str) -> Vec<String> {
+    let mut found: Vec<_> =
+        folder.names().iter().filter_map(|name| backend_of(name, id)).map(str::to_owned).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// The back end of a queue, if it is one of a component and of several back ends.
+fn backend_of<'a>(name: &'a str, id: &str) -> Option<&'a str> {
+    let (backend, kind) = name.strip_prefix(id)?.strip_prefix('|')?.rsplit_once('|')?;
+    Kind::ALL.iter().any(|k| k.name() == kind).then_some(backend)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_is_found_by_the_component_that_has_made_it_only() {
+        let id = "otelcol.exporter.loadbalancing.a";
+        let other = "otelcol.exporter.loadbalancing.a_b";
+        let name = client_name(id, "[::1]:4317", Kind::Logs);
+        assert_eq!(backend_of(&name, id), Some("[::1]:4317"));
+        assert_eq!(backend_of(&name, other), None);
+        assert_eq!(backend_of(&client_name(other, "b:1", Kind::Logs), id), None);
+        assert_eq!(backend_of(&client_name(id, "", Kind::Logs), id), None);
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct Opened {
 /// Makes a record of requests. `stays`: whether a body that its client has compressed in an encoding may stay so.
 pub(super) fn record<S: OtlpSignal>(
     requests: &[OtlpRequest<S>],
-    headers: &[(HeaderName, String)],
+    headers: &[(HeaderName, HeaderValue)],
     stays: impl Fn(&str, &[u8]) -> bool,
     created_ms: i64,
 ) -> Record {
@@ -77,9 +77,9 @@ pub(super) fn record<S: OtlpSignal>(
     if !headers.is_empty() {
         let mut head = Vec::new();
         push_varint(&mut head, headers.len() as u64);
-        for text in headers.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]) {
+        for text in headers.iter().flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]) {
             push_varint(&mut head, text.len() as u64);
-            head.extend_from_slice(text.as_bytes());
+            head.extend_from_slice(text);
         }
         record.group = xxh64(&head, 0);
         record.kind |= WITH_HEADERS;
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn every_form_comes_back_with_and_without_headers() {
-        let header = [(HeaderName::from_static("x-tenant"), "é".to_owned())];
+        let header = [(HeaderName::from_static("x-tenant"), HeaderValue::try_from("é").expect("a value"))];
         for headers in [&header[..], &[]] {
             let one = record(&[request("abc", 3, None)], headers, |word: &str, _: &[u8]| word == "gzip", 7);
             let two = record(&[request("abc", 3, None), request("", 0, None)], headers, never, 7);
@@ -214,7 +214,13 @@ mod tests {
     fn clients_with_other_headers_are_another_group() {
         let name = HeaderName::from_static("x-tenant");
         let group = |value: &str| {
-            record(&[request("a", 1, None)], &[(name.clone(), value.to_owned())], never, 0).group
+            record(
+                &[request("a", 1, None)],
+                &[(name.clone(), HeaderValue::try_from(value).expect("a value"))],
+                never,
+                0,
+            )
+            .group
         };
         assert_eq!(group("a"), group("a"));
         assert_ne!(group("a"), group("b"));
@@ -222,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_record_that_is_cut_is_an_error() {
-        let header = [(HeaderName::from_static("x-tenant"), "t".to_owned())];
+        let header = [(HeaderName::from_static("x-tenant"), HeaderValue::from_static("t"))];
         let whole = record(&[request("abc", 3, None), request("def", 3, None)], &header, never, 0);
         // From the end of the second request to within the first: what is left is no list of whole requests.
         for cut in 1..5 {

@@ -13,7 +13,7 @@ use signal::otlp::proto::metrics::v1::metric::Data;
 use signal::otlp::proto::metrics::v1::{Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics};
 use signal::otlp::proto::resource::v1::Resource;
 use signal::otlp::proto::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use signal::otlp::{Packed, TracesSignal};
+use signal::otlp::{ClientMetadata, OtlpRequest, Packed, TracesSignal};
 use signal::{OtlpLogs, OtlpMetrics, Traces};
 
 use super::*;

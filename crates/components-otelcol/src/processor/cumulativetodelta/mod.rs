@@ -25,7 +25,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::own_metrics::Switch;
 use crate::ports::attach;
-use crate::streams::rewrite;
+use crate::streams::decode;
 use differ::{Differ, Sent};
 use selection::{Selection, SelectionArgs};
 
@@ -201,14 +201,14 @@ impl Drop for Unanswered<'_> {
 impl Relay {
     async fn take(&self, batch: OtlpMetrics) -> Result<(), Rejected> {
         let mut unanswered = Unanswered { state: &self.state, sent: Sent::new() };
-        let converted = {
+        let decoded = decode(batch).map_err(|error| Rejected::Permanent(error.to_string()))?;
+        let batch = {
             let mut differ = self.state.differ.lock();
-            let converted =
-                rewrite(batch, |request| differ.convert(request, self, Instant::now(), &mut unanswered.sent));
+            let now = Instant::now();
+            let batch = decoded.edit(|request| differ.convert(request, self, now, &mut unanswered.sent));
             self.state.tracked.set(differ.tracked());
-            converted
+            batch
         };
-        let batch = converted.map_err(|error| Rejected::Permanent(error.to_string()))?;
         let answer = if batch.is_empty() { Ok(()) } else { self.next.send(batch).await };
         if matches!(answer, Ok(()) | Err(Rejected::Permanent(_))) {
             unanswered.sent.clear();

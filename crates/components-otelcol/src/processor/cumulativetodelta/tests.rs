@@ -103,9 +103,11 @@ async fn exponential_histograms_are_subtracted_across_scales() {
     let mut expected = of(&[3000.0, 4000.0], 30);
     while expected.scale > later.scale {
         // Recorded at the scale of the whole.
-        let mut coarse = signal::otlp::proto::metrics::v1::ExponentialHistogramDataPoint::default();
-        coarse.scale = later.scale;
-        (coarse.sum, coarse.zero_threshold) = (Some(0.0), 0.0);
+        let mut coarse = signal::otlp::proto::metrics::v1::ExponentialHistogramDataPoint {
+            scale: later.scale,
+            sum: Some(0.0),
+            ..Default::default()
+        };
         expo::merge(&mut coarse, &expected, 160);
         coarse.time_unix_nano = 30;
         expected = coarse;

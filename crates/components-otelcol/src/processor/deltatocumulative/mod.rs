@@ -23,7 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::own_metrics::Switch;
 use crate::ports::attach;
-use crate::streams::{Identity, MAX_STREAMS, rewrite};
+use crate::streams::{Identity, MAX_STREAMS, decode};
 use accumulate::{Counters, Totals};
 
 /// `otelcol.processor.deltatocumulative`
@@ -166,14 +166,13 @@ impl Drop for Unanswered<'_> {
 impl Relay {
     async fn take(&self, batch: OtlpMetrics) -> Result<(), Rejected> {
         let mut unanswered = Unanswered { state: &self.state, touched: Vec::new() };
-        let converted = {
+        let decoded = decode(batch).map_err(|error| Rejected::Permanent(error.to_string()))?;
+        let batch = {
             let mut totals = self.state.totals.lock();
             let now = Instant::now();
-            rewrite(batch, |request| {
-                totals.convert(request, now, &self.state.counters, &mut unanswered.touched)
-            })
+            decoded
+                .edit(|request| totals.convert(request, now, &self.state.counters, &mut unanswered.touched))
         };
-        let batch = converted.map_err(|error| Rejected::Permanent(error.to_string()))?;
         let answer = if batch.is_empty() { Ok(()) } else { self.next.send(batch).await };
         if matches!(answer, Ok(()) | Err(Rejected::Permanent(_))) {
             unanswered.touched.clear();

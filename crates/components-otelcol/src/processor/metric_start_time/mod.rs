@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use crate::flush::every;
 use crate::own_metrics::Switch;
 use crate::ports::attach;
-use crate::streams::rewrite;
+use crate::streams::decode;
 use adjust::Adjuster;
 
 /// `otelcol.processor.metric_start_time`
@@ -34,7 +34,7 @@ pub struct Args {
     /// Where a start comes from.
     #[arg(default = Strategy::TrueResetPoint, code_type = "string")]
     pub strategy: Strategy,
-    /// How often streams are looked for that had no point since the last time; those are forgotten at the next.
+    /// How often streams are looked for that had no point for twice as long; those are forgotten.
     #[arg(default = Duration::from_secs(600))]
     pub gc_interval: Duration,
     /// Which metrics tell the start, with the strategy `start_time_metric`; `process_start_time_seconds` if it is not set.
@@ -172,11 +172,11 @@ struct Relay {
 
 impl Relay {
     async fn take(&self, batch: OtlpMetrics) -> Result<(), Rejected> {
-        let adjusted = {
+        let decoded = decode(batch).map_err(|error| Rejected::Permanent(error.to_string()))?;
+        let batch = {
             let mut adjuster = self.adjuster.lock();
-            rewrite(batch, |request| adjuster.request(request, self, Instant::now()))
+            decoded.edit(|request| adjuster.request(request, self, Instant::now()))
         };
-        let batch = adjusted.map_err(|error| Rejected::Permanent(error.to_string()))?;
         if batch.is_empty() {
             return Ok(());
         }

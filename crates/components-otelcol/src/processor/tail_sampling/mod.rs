@@ -7,7 +7,6 @@
 
 mod args;
 mod composite;
-mod lru;
 mod metrics;
 mod policy;
 mod pool;

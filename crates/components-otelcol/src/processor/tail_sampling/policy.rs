@@ -10,8 +10,8 @@ use wire::otlp::view::{Any, Unclear, text};
 
 use super::args::{AndArgs, PolicyArgs, SharedArgs, SubArgs};
 use super::composite::{Bucket, Composite};
-use super::lru::Lru;
 use super::trace::{Trace, status, text_of};
+use crate::processor::lru::Lru;
 
 /// What a policy says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

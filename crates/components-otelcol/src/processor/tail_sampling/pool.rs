@@ -19,11 +19,11 @@ use tokio::time::Instant;
 use wire::otlp::view::Unclear;
 use wire::otlp::{Piece, partition};
 
-use super::lru::Lru;
 use super::metrics::Counters;
 use super::policy::{Decision, Policies, Said};
 use super::trace::{Trace, identify};
 use super::{Args, TraceId};
+use crate::processor::lru::Lru;
 
 /// Serialised bytes of waiting and outgoing traces together.
 pub(super) const HELD_BYTES: usize = 1 << 30;

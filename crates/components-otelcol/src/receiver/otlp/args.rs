@@ -4,6 +4,7 @@ use component::Arguments;
 use component::eval::Invalid;
 use component::otel::{DebugMetrics, Output};
 
+use crate::receiver::check_debug_metrics;
 use crate::server::{GrpcServerArgs, HttpServerArgs};
 
 /// `otelcol.receiver.otlp`
@@ -51,12 +52,7 @@ impl Args {
             let message = format!("grpc and http cannot both listen on {:?}", grpc.endpoint);
             return Err(Invalid::field("http", message).with_help("give each its own endpoint"));
         }
-        if !self.debug_metrics.disable_high_cardinality_metrics {
-            let message = "metrics with the address of every client are not made";
-            return Err(Invalid::field("debug_metrics", message)
-                .with_help("remove disable_high_cardinality_metrics = false"));
-        }
-        Ok(())
+        check_debug_metrics(&self.debug_metrics)
     }
 }
 

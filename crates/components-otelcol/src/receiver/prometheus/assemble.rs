@@ -16,8 +16,9 @@ use signal::otlp_names::ucum;
 use signal::samples::{ExemplarPoint, is_stale};
 
 use super::classify::{Kind, type_word};
-use super::gather::{self, Gathered, Group, text};
+use super::gather::{self, Gathered, Group};
 use crate::dropped::Dropped;
+use crate::value::attribute;
 
 /// What the collector's receiver calls itself where samples name no scope.
 const SCOPE_NAME: &str =
@@ -61,7 +62,7 @@ fn resource(resource: gather::Resource) -> Resource {
     let mut attributes = Vec::with_capacity(4 + info.len());
     let mut put = |key: &str, value: &str| {
         if !value.is_empty() {
-            attributes.push(text(key, value));
+            attributes.push(attribute(key, value));
         }
     };
     put("service.name", &job);
@@ -121,7 +122,7 @@ fn metric(gathered: &gather::Metric) -> Metric {
         name: gathered.name.clone(),
         description: family.map(|family| family.help.clone()).unwrap_or_default(),
         unit: family.map(|family| ucum(&family.unit)).unwrap_or_default(),
-        metadata: vec![text("prometheus.type", type_word(family, gathered.kind))],
+        metadata: vec![attribute("prometheus.type", type_word(family, gathered.kind))],
         data: Some(data),
     }
 }
@@ -270,7 +271,7 @@ fn exemplar(sample: &ExemplarPoint) -> Exemplar {
         match (name.to_ascii_lowercase().as_str(), id(16), id(8)) {
             ("trace_id", Some(trace_id), _) => new.trace_id = trace_id,
             ("span_id", _, Some(span_id)) => new.span_id = span_id,
-            _ => new.filtered_attributes.push(text(name, value)),
+            _ => new.filtered_attributes.push(attribute(name, value)),
         }
     }
     new

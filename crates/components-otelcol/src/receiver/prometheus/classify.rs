@@ -79,14 +79,27 @@ impl Known {
         if known.is_empty() {
             return None;
         }
-        let exact = known.get(metric);
-        exact.or_else(|| stems(metric).find_map(|stem| known.get(stem))).cloned()
+        if let Some(exact) = known.get(metric) {
+            return Some(exact.clone());
+        }
+        let (stem, suffix) = stem_of(metric);
+        // A gauge `x` says nothing of `x_total`. Text calls counters by the names of their samples.
+        let total = (suffix == "_created").then(|| known.get(format!("{stem}_total").as_str())).flatten();
+        let fits = |family: &&Arc<FamilyMetadata>| has_samples(family.kind, suffix);
+        known.get(stem).filter(fits).or_else(|| total.filter(fits)).cloned()
     }
 }
 
-/// A metric's name without what samples have behind it.
-fn stems(metric: &str) -> impl Iterator<Item = &str> {
-    SUFFIXES.iter().filter_map(|suffix| metric.strip_suffix(suffix)).filter(|stem| !stem.is_empty())
+/// Whether metrics of a kind have samples with a suffix.
+fn has_samples(kind: MetricKind, suffix: &str) -> bool {
+    match kind {
+        MetricKind::Counter => matches!(suffix, "_total" | "_created"),
+        MetricKind::Histogram => matches!(suffix, "_bucket" | "_count" | "_sum" | "_created"),
+        MetricKind::GaugeHistogram => suffix == "_bucket",
+        MetricKind::Summary => matches!(suffix, "_count" | "_sum" | "_created"),
+        MetricKind::Info => suffix == "_info",
+        MetricKind::Unknown | MetricKind::Gauge | MetricKind::StateSet => false,
+    }
 }
 
 /// What the names of a batch's samples tell.
@@ -117,14 +130,13 @@ impl<'a> Shapes<'a> {
     }
 
     fn kind(&self, name: &str) -> MetricKind {
-        let is = |set: &HashSet<&str, _>| set.contains(name) || stems(name).any(|stem| set.contains(stem));
-        if is(&self.histograms) {
+        let (stem, suffix) = stem_of(name);
+        let is = |kind, set: &HashSet<&str, _>| has_samples(kind, suffix) && set.contains(stem);
+        if is(MetricKind::Histogram, &self.histograms) {
             MetricKind::Histogram
-        } else if is(&self.summaries) {
+        } else if self.summaries.contains(name) || is(MetricKind::Summary, &self.summaries) {
             MetricKind::Summary
-        } else if name.strip_suffix("_total").is_some_and(|stem| !stem.is_empty())
-            || name.strip_suffix("_created").is_some_and(|stem| self.counters.contains(stem))
-        {
+        } else if suffix == "_total" || suffix == "_created" && self.counters.contains(stem) {
             MetricKind::Counter
         } else {
             MetricKind::Unknown
@@ -142,7 +154,8 @@ pub(super) fn sample<'a>(
 ) -> Class<'a> {
     let family = family.cloned().or_else(|| known.find(name));
     let kind = family.as_ref().map_or_else(|| shapes.kind(name), |family| family.kind);
-    let number = |label: &str| labels.get(label).and_then(|text| text.parse::<f64>().ok());
+    let number =
+        |label: &str| labels.get(label).and_then(|text| text.parse::<f64>().ok()).filter(|n| !n.is_nan());
     let (stem, kind, part) = match kind {
         MetricKind::Counter => match name.strip_suffix("_created") {
             Some(stem) => (stem, Kind::Counter, Part::Created),
@@ -185,6 +198,7 @@ pub(super) fn histogram<'a>(
     Class { name, kind, part: Part::Value, family }
 }
 
+/// A metric's name without what samples have behind it, and that.
 fn stem_of(name: &str) -> (&str, &'static str) {
     let found = SUFFIXES.iter().find_map(|suffix| Some((name.strip_suffix(suffix)?, *suffix)));
     found.filter(|(stem, _)| !stem.is_empty()).unwrap_or((name, ""))

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use signal::histogram::ResetHint;
-use signal::otlp::proto::common::v1::any_value::Value;
-use signal::otlp::proto::common::v1::{AnyValue, KeyValue};
+use signal::otlp::proto::common::v1::KeyValue;
 use signal::points::PointRef;
 use signal::samples::{ExemplarPoint, FamilyMetadata, HistogramPoint, NO_FAMILY};
 use signal::{Labels, METRIC_NAME, NativeHistogram, SampleBatch, Series};
@@ -16,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::classify::{self, Class, Kind, Known, Part, Shapes};
 use crate::dropped::Dropped;
+use crate::value::attribute;
 
 const SCOPE: &str = "otel_scope_";
 
@@ -207,7 +207,7 @@ impl<'a> Gathered<'a> {
         let group = *self.places.entry(key).or_insert_with(|| {
             groups.push(Group {
                 metric,
-                attributes: own.map(|(name, value)| text(name, value)).collect(),
+                attributes: own.map(|(name, value)| attribute(name, value)).collect(),
                 time_ms,
                 start_ms: 0,
                 value: None,
@@ -233,12 +233,11 @@ impl<'a> Gathered<'a> {
         // Counters' creation times have the name without `_total`, which samples have or not.
         let name = match class.part {
             Part::Created if class.kind == Kind::Counter => {
-                let total = format!("{}_total", class.name);
-                let key = self.key(Level::Metric, scope, class.kind as i64, [(&*total, "")].into_iter());
+                let key = self.key(Level::Metric, scope, class.kind as i64, [(class.name, "")].into_iter());
                 if let Some(place) = self.places.get(&key) {
                     return *place;
                 }
-                class.family.as_ref().map_or(total, |family| family.name.clone())
+                format!("{}_total", class.name)
             }
             _ => class.name.to_string(),
         };
@@ -283,7 +282,7 @@ impl<'a> Gathered<'a> {
                     "name" => scope.name = value.to_string(),
                     "version" => scope.version = value.to_string(),
                     "schema_url" => scope.schema_url = value.to_string(),
-                    attribute => scope.attributes.push(text(attribute, value)),
+                    other => scope.attributes.push(attribute(other, value)),
                 }
             }
             scopes.push(scope);
@@ -294,7 +293,7 @@ impl<'a> Gathered<'a> {
     fn target_info(&mut self, labels: &Labels) {
         let resource = self.resource(labels);
         let own = labels.iter().filter(|(name, _)| !matches!(*name, METRIC_NAME | "job" | "instance"));
-        self.resources[resource].info = own.map(|(name, value)| text(name, value)).collect();
+        self.resources[resource].info = own.map(|(name, value)| attribute(name, value)).collect();
     }
 
     /// Attributes for the scope that the points name with the same name and version.
@@ -306,7 +305,7 @@ impl<'a> Gathered<'a> {
         let own = labels
             .iter()
             .filter(|(name, _)| !is_name(name) && !matches!(*name, METRIC_NAME | "job" | "instance"));
-        self.scopes[scope].attributes = own.map(|(name, value)| text(name, value)).collect();
+        self.scopes[scope].attributes = own.map(|(name, value)| attribute(name, value)).collect();
     }
 
     fn key<'l>(
@@ -327,10 +326,4 @@ impl<'a> Gathered<'a> {
         }
         xxh3_128_with_seed(out, self.seed)
     }
-}
-
-/// An attribute with a text.
-pub(super) fn text(key: &str, value: &str) -> KeyValue {
-    let value = Some(AnyValue { value: Some(Value::StringValue(value.to_string())) });
-    KeyValue { key: key.to_string(), value, ..KeyValue::default() }
 }

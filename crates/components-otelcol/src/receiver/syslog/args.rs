@@ -9,6 +9,7 @@ use crate::operators::Config;
 use crate::operators::deliver::Retry;
 use crate::operators::syslog_parser::Rules;
 use crate::operators::times;
+use crate::receiver::check_debug_metrics;
 use crate::receiver::filelog::{Encoding, Multiline};
 use crate::receiver::tcplog::most;
 use crate::receiver::text::{Address, Frames, Reading};
@@ -185,6 +186,7 @@ impl Args {
         if !(1..=64 << 20).contains(&self.max_octets) {
             return Err(Invalid::field("max_octets", "max_octets must be from 1 to 67108864"));
         }
+        check_debug_metrics(&self.debug_metrics)?;
         self.check_framing()?;
         self.on_error()?;
         self.rules()?;

@@ -14,6 +14,7 @@ use component::otel::{DebugMetrics, Output};
 use component::{Arguments, BuildCx, Component, Error, Event, Exports, RunCx, Stability};
 use tail::{Framing, Rule};
 
+use super::check_debug_metrics;
 use super::filelog::{Encoding, Multiline};
 use super::text::{Address, Frames, Listeners, Reading};
 use crate::operators::deliver::{Delivery, Given, Retry, Way};
@@ -68,6 +69,7 @@ impl Args {
             let message = format!("{:?} is not an address", self.listen_address);
             return Err(Invalid::field("listen_address", message).with_help("write host:port"));
         }
+        check_debug_metrics(&self.debug_metrics)?;
         self.reading().map(|_| ())
     }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use component::metrics::IntCounterVec;
-use net::datagrams::{Datagram, Receiving};
+use net::datagrams::{Datagram, Limits, Receiving};
 use net::socket::Claim;
 use tokio::net::UdpSocket;
 use tokio::sync::{Mutex, mpsc};
@@ -26,7 +26,7 @@ pub(super) async fn receive(
     for _ in 0..processors.max(1) {
         tasks.spawn(forward(batches.clone(), local, shared.clone()));
     }
-    let receiving = Receiving { claim, queue, dropped };
+    let receiving = Receiving { claim, queue, dropped, limits: Limits::default() };
     tasks.spawn({
         let retire = shared.retire.clone();
         receiving.run(retire)

@@ -140,6 +140,23 @@ impl Folder {
         self.directory.join(file)
     }
 
+    /// The names of those who have a place; none where the folder cannot be read.
+    pub fn names(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(&self.directory) else { return Vec::new() };
+        let name = |entry: std::fs::DirEntry| {
+            let file = entry.file_name().into_string().ok()?;
+            let mut bytes = Vec::with_capacity(file.len());
+            let mut parts = file.split('~');
+            bytes.extend_from_slice(parts.next()?.as_bytes());
+            for part in parts {
+                bytes.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+                bytes.extend_from_slice(&part.as_bytes()[2..]);
+            }
+            String::from_utf8(bytes).ok()
+        };
+        entries.flatten().filter_map(name).collect()
+    }
+
     /// The folder itself.
     pub fn directory(&self) -> &Path {
         &self.directory

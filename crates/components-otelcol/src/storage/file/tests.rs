@@ -70,6 +70,19 @@ fn every_user_has_a_place_of_its_own_inside() {
     }
 }
 
+#[test]
+fn those_who_have_a_place_are_found_by_name() {
+    let root = tempfile::tempdir().expect("a folder");
+    let folder =
+        Folder { directory: root.path().into(), timeout: Duration::ZERO, fsync: false, create: None };
+    let mut names = ["a.b/c_[::1]:4317_logs", "~", "é", "plain"];
+    names.iter().for_each(|name| std::fs::create_dir(folder.of(name)).expect("made"));
+    std::fs::create_dir(root.path().join("~zz")).expect("made");
+    let mut found = folder.names();
+    (names.sort_unstable(), found.sort_unstable());
+    assert_eq!(found, names);
+}
+
 #[tokio::test]
 async fn what_cannot_be_is_told() {
     let root = tempfile::tempdir().expect("a folder");

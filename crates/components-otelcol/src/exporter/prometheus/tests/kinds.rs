@@ -149,6 +149,12 @@ async fn exemplars_go_with_the_bucket_that_their_value_falls_in() {
     let older = HistogramDataPoint { exemplars: vec![exemplar(0.1, 0)], ..point(&[0.5, 1.0], &[2, 0, 3]) };
     assert!(bench.lines(histogram(older)).await.iter().all(|line| !line.contains(" # ")));
     assert_eq!(bench.dropped("exemplar", "out of order"), "1");
+    for seconds in [1 << 33, 1 << 31] {
+        let exemplars = vec![exemplar(0.1, seconds)];
+        let lines =
+            bench.lines(histogram(HistogramDataPoint { exemplars, ..point(&[0.5, 1.0], &[2, 0, 3]) })).await;
+        assert_eq!(lines.iter().filter(|line| line.contains(" # ")).count(), 1, "the future is no order");
+    }
 }
 
 #[tokio::test]
@@ -160,6 +166,11 @@ async fn exemplars_of_gauges_are_not_sent_and_those_of_counters_are() {
     let lines = bench.lines(of(&[], metrics)).await;
     assert_eq!(lines.iter().filter(|line| line.contains(" # ")).count(), 1);
     assert!(lines[0].starts_with("c_total # "), "{lines:?}");
+    assert_eq!(bench.dropped("exemplar", "of a gauge"), "1");
+    let exemplars = vec![exemplar(2.0, 4), exemplar(1.0, 3)];
+    let lines =
+        bench.lines(of(&[], vec![sum("c", true, CUMULATIVE, NumberDataPoint { exemplars, ..with() })])).await;
+    assert_eq!(lines.iter().filter(|line| line.contains(" # ")).count(), 2, "whatever their order");
 }
 
 #[tokio::test]
@@ -225,6 +236,8 @@ async fn a_zero_is_written_where_something_has_started_and_only_there() {
     assert_eq!(bench.lines(at(1, 3)).await, ["c_total 5 @3000 ^1000"]);
     assert_eq!(bench.lines(at(4, 5)).await.len(), 2, "started again");
     assert_eq!(bench.lines(at(6, 6)).await.len(), 1, "starts with its first point");
+    let gone = NumberDataPoint { flags: NO_VALUE, value: None, ..number(&[], 0.0) };
+    assert_eq!(bench.lines(of(&[], vec![sum("gone", true, CUMULATIVE, gone)])).await.len(), 1, "has ended");
     let native = bench.lines(of_exponential(exponential(3))).await;
     assert_eq!(native, ["e native 0 sum 0 @1000 ^1000", "e native 4 sum 9 @2000 ^1000"]);
     assert_eq!(bench.lines(histogram(point(&[0.5], &[1, 1]))).await.len(), 8);

@@ -199,6 +199,22 @@ async fn series_are_forgotten_after_five_minutes_without_points() {
     assert_eq!(converter.cache.len(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_point_from_the_future_does_not_shut_its_series_for_ever() {
+    let bench = Bench::new("gc_frequency = \"1m\"").await;
+    let at = |seconds: u64| {
+        let mut metric = counter("c", "", 1.0);
+        set_times(&mut metric, 0, seconds);
+        of(&[], vec![metric])
+    };
+    assert_eq!(bench.lines(at(1 << 33)).await.len(), 1);
+    let start = tokio::time::Instant::now();
+    while bench.lines(at(5)).await.is_empty() {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+    }
+    assert!((300..=420).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+}
+
 #[tokio::test]
 async fn new_arguments_are_in_force_for_the_next_batch() {
     let bench = Bench::new("").await;

@@ -217,6 +217,22 @@ async fn metadata_says_what_a_metric_is() {
 }
 
 #[tokio::test]
+async fn a_metric_says_nothing_of_another_whose_name_begins_alike() {
+    let bench = Bench::new().await;
+    let known = with_family(batch(vec![named("x", 1.0)]), "x", MetricKind::Gauge);
+    assert_eq!(bench.lines(known).await, ["gauge x{} 1 @2000"]);
+    assert_eq!(bench.lines(batch(vec![named("x_total", 1.0)])).await, ["counter x_total{} 1 @2000"]);
+    let known = with_family(batch(vec![named("h_count", 1.0)]), "h", MetricKind::Histogram);
+    assert_eq!(bench.lines(known).await, ["histogram h{} 1 None []/[1] @2000"]);
+    assert_eq!(bench.lines(batch(vec![named("h_total", 1.0)])).await, ["counter h_total{} 1 @2000"]);
+    assert_eq!(bench.lines(batch(vec![named("h_count", 2.0)])).await, ["histogram h{} 2 None []/[2] @2000"]);
+    let known = with_family(batch(vec![named("c_total", 1.0)]), "c_total", MetricKind::Counter);
+    bench.lines(known).await;
+    let created = batch(vec![named("c_created", 0.5), named("c_total", 3.0)]);
+    assert_eq!(bench.lines(created).await, ["counter c_total{} 3 @2000 ^500"]);
+}
+
+#[tokio::test]
 async fn names_say_what_a_metric_is_where_nobody_else_does() {
     let bench = Bench::new().await;
     let points = vec![

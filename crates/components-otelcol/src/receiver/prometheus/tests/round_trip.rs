@@ -1,4 +1,5 @@
 //! Samples → OTLP → samples: what `otelcol.exporter.prometheus` makes of the receiver's request is what came in.
+//! And samples that make no sense, of which only requests come that do.
 
 use proptest::prelude::*;
 
@@ -104,5 +105,55 @@ proptest! {
             lines
         };
         prop_assert_eq!(lines(&sent), lines(&back));
+    }
+}
+
+/// Samples as a broken or hostile target may show them.
+fn wild() -> impl Strategy<Value = Point> {
+    let names =
+        ["h_bucket", "h_sum", "h_count", "h_created", "h", "h_total", "_bucket", "_created", "s", "s_count"];
+    let names = prop::sample::select([&names[..], &["target_info", "otel_scope_info", ""]].concat());
+    let bound = prop::option::of(prop::sample::select(vec!["1", "1.0", "+Inf", "-Inf", "NaN", "x", "0.5"]));
+    let special = vec![STALE_NAN, f64::NAN, f64::INFINITY, -1.0, 0.0, 2.5, 1e300];
+    let value = prop_oneof![0.0..9.0_f64, prop::sample::select(special)];
+    let label = prop::sample::select(vec!["otel_scope_", "otel_scope_name", "job", "instance", "x"]);
+    let times = (prop::sample::select(vec![-1_i64, 0, 1_000, i64::MAX]), any::<i64>());
+    (names, bound.clone(), bound, value, label, times).prop_map(
+        |(name, le, quantile, value, label, times)| {
+            let mut labels = vec![("__name__", name), (label, "v")];
+            labels.extend(le.map(|le| ("le", le)));
+            labels.extend(quantile.map(|quantile| ("quantile", quantile)));
+            let (timestamp_ms, start_ms) = times;
+            Point { series: series(&labels), timestamp_ms, value, start_ms, family: NO_FAMILY }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_what_goes_on_is_well_formed(
+        points in prop::collection::vec(wild(), 0..12),
+        kind in prop::option::of(prop::sample::select(vec![MetricKind::Histogram, MetricKind::Summary, MetricKind::Counter])),
+    ) {
+        let services = component::Services::for_tests(std::env::temp_dir());
+        let dropped = Dropped::new(&BuildCx::detached("x.y", services), "wild");
+        let sent = match kind {
+            Some(kind) => with_family(batch(points), "h", kind),
+            None => batch(points),
+        };
+        let metrics = Converter::new(dropped).convert(&sent);
+        let requests = metrics.iter().flat_map(|metrics| &metrics.requests);
+        for request in requests.map(|request| request.message().expect("decodes")) {
+            let scopes = request.resource_metrics.iter().flat_map(|r| &r.scope_metrics);
+            for metric in scopes.flat_map(|s| &s.metrics) {
+                prop_assert!(!metric.name.is_empty());
+                let Some(Data::Histogram(histogram)) = &metric.data else { continue };
+                for point in &histogram.data_points {
+                    prop_assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
+                    prop_assert!(point.explicit_bounds.is_sorted_by(|a, b| a < b));
+                    prop_assert_eq!(point.bucket_counts.iter().sum::<u64>(), point.count);
+                }
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 
 /// At most so many entries.
 #[derive(Debug)]
-pub(super) struct Lru<K, V> {
+pub(crate) struct Lru<K, V> {
     most: usize,
     entries: HashMap<K, (V, u64), foldhash::fast::RandomState>,
     /// By the time of their last use.
@@ -17,12 +17,12 @@ pub(super) struct Lru<K, V> {
 }
 
 impl<K: Hash + Eq + Clone, V> Lru<K, V> {
-    pub(super) fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self { most, entries: HashMap::default(), order: BTreeMap::new(), clock: 0 }
     }
 
     /// What is known of a key, which is thereby used.
-    pub(super) fn get<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&V>
+    pub(crate) fn get<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
@@ -35,7 +35,7 @@ impl<K: Hash + Eq + Clone, V> Lru<K, V> {
         Some(value)
     }
 
-    pub(super) fn insert(&mut self, key: K, value: V) {
+    pub(crate) fn insert(&mut self, key: K, value: V) {
         if self.most == 0 {
             return;
         }
@@ -48,7 +48,7 @@ impl<K: Hash + Eq + Clone, V> Lru<K, V> {
     }
 
     /// Forgets until so many are left.
-    pub(super) fn trim(&mut self, most: usize) {
+    pub(crate) fn trim(&mut self, most: usize) {
         while self.entries.len() > most {
             let Some((_, key)) = self.order.pop_first() else { return };
             self.entries.remove(&key);
@@ -56,7 +56,7 @@ impl<K: Hash + Eq + Clone, V> Lru<K, V> {
     }
 
     /// A new bound.
-    pub(super) fn resize(&mut self, most: usize) {
+    pub(crate) fn resize(&mut self, most: usize) {
         self.most = most;
         self.trim(most);
     }

@@ -1,0 +1,232 @@
+//! `otelcol.processor.filter` drops spans, span events, metrics, data points and log records by conditions of
+//! OTTL.
+//!
+//! Data path: batch → each request decoded, shared with all who hold it → the conditions decide about each item →
+//! what is left, written anew, → `output`, all in the sender's task. A request that nothing is dropped from is
+//! passed on as it came, in all its forms; of one that nothing is left of, nothing goes on.
+
+mod args;
+mod decide;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use component::metrics::{Collector, IntCounter, Opts};
+use component::otel::{OtelFanout, OtelInput};
+use component::{
+    BoxFuture, BuildCx, Component, Consumer, Error, Event, Exports, Fanout, Rejected, RunCx, Signal,
+    Stability,
+};
+use ottl::{Conditions, Context, ErrorMode};
+use signal::otlp::{Otlp, OtlpRequest};
+
+use super::rules::{Failures, Shown};
+use crate::ports::{Consumers, Ports};
+use crate::signals::Kind;
+pub use args::Args;
+use decide::{Decisions, Filtered};
+
+/// The conditions of a signal, a context each. What one holds for is dropped, with all that is below it.
+#[derive(Default)]
+struct Drops([Conditions; Context::ALL.len()]);
+
+impl Drops {
+    fn of(&self, context: Context) -> &Conditions {
+        &self.0[Self::place(context)]
+    }
+
+    fn add(&mut self, context: Context, conditions: Conditions) {
+        self.0[Self::place(context)].append(conditions);
+    }
+
+    fn place(context: Context) -> usize {
+        Context::ALL.iter().position(|c| *c == context).expect("all contexts are listed")
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(Conditions::is_empty)
+    }
+}
+
+/// One generation of the arguments.
+struct Rules {
+    traces: Drops,
+    metrics: Drops,
+    logs: Drops,
+    mode: ErrorMode,
+    counters: Arc<Counters>,
+}
+
+/// What is dropped, and what could not be decided.
+struct Counters {
+    failures: Failures,
+    spans: IntCounter,
+    points: IntCounter,
+    logs: IntCounter,
+    events: IntCounter,
+}
+
+impl Counters {
+    fn new(id: &str) -> Self {
+        let counter = |what: &str, help: &str| {
+            let name = format!("otelcol_processor_filter_{what}_filtered_total");
+            let opts = Opts::new(name, help).const_label("filter", format!("filter/{id}"));
+            IntCounter::with_opts(opts).expect("metric names are constants of this program")
+        };
+        Self {
+            failures: Failures::new(
+                "otelcol_processor_filter_failed_conditions_total",
+                "Conditions that could not be evaluated for an item, in the error mode ignore.",
+            ),
+            spans: counter("spans", "Number of spans dropped by the filter processor"),
+            points: counter("datapoints", "Number of metric data points dropped by the filter processor"),
+            logs: counter("logs", "Number of logs dropped by the filter processor"),
+            events: counter("spanevents", "Number of span events dropped from spans that are kept"),
+        }
+    }
+
+    fn collectors(&self) -> Vec<Box<dyn Collector>> {
+        let counters = [&self.spans, &self.points, &self.logs, &self.events];
+        let counters = counters.into_iter().map(|counter| Box::new(counter.clone()) as Box<dyn Collector>);
+        counters.chain([self.failures.collector()]).collect()
+    }
+
+    fn dropped(&self, kind: Kind, items: usize, events: usize) {
+        let counter = match kind {
+            Kind::Traces => &self.spans,
+            Kind::Metrics => &self.points,
+            Kind::Logs => &self.logs,
+        };
+        counter.inc_by(items as u64);
+        self.events.inc_by(events as u64);
+    }
+}
+
+/// What others may refer to.
+#[derive(Clone, Debug, PartialEq, Exports)]
+pub struct FilterExports {
+    /// Takes data in.
+    pub input: OtelInput,
+}
+
+/// The component.
+pub struct Filter {
+    rules: Rules,
+    next: OtelFanout,
+    ports: Ports,
+    shown: Shown,
+}
+
+/// What becomes of a request.
+enum Outcome<S: Filtered> {
+    Same,
+    Less(OtlpRequest<S>),
+    Nothing,
+}
+
+impl Rules {
+    fn request<S: Filtered>(&self, request: &OtlpRequest<S>) -> Result<Outcome<S>, Rejected> {
+        let malformed = |error: signal::otlp::Malformed| Rejected::Permanent(error.to_string());
+        let shared = request.message().map_err(malformed)?;
+        let mut decisions = Decisions::new(S::drops(self), self.mode, &self.counters.failures, S::NAME);
+        S::decide(shared, &mut decisions).map_err(|error| Rejected::Permanent(error.to_string()))?;
+        let Some(mut verdicts) = decisions.verdicts() else { return Ok(Outcome::Same) };
+        let mut message = shared.clone();
+        let events = S::apply(&mut message, &mut verdicts);
+        let left = S::count(&message);
+        self.counters.dropped(Kind::of::<S>(), S::count(shared).saturating_sub(left), events);
+        if S::is_empty(&message) {
+            return Ok(Outcome::Nothing);
+        }
+        Ok(Outcome::Less(OtlpRequest::from_message(message)))
+    }
+
+    /// What is left of a batch; `None` if nothing is.
+    fn batch<S: Filtered>(&self, mut batch: Otlp<S>) -> Result<Option<Otlp<S>>, Rejected> {
+        if S::drops(self).is_empty() {
+            return Ok(Some(batch));
+        }
+        let outcomes: Vec<Outcome<S>> =
+            batch.requests.iter().map(|request| self.request(request)).collect::<Result<_, _>>()?;
+        if outcomes.iter().all(|outcome| matches!(outcome, Outcome::Same)) {
+            return Ok(Some(batch));
+        }
+        let requests = &mut batch.make_mut().requests;
+        let old = std::mem::take(requests);
+        requests.extend(old.into_iter().zip(outcomes).filter_map(|(old, outcome)| match outcome {
+            Outcome::Same => Some(old),
+            Outcome::Less(new) => Some(new),
+            Outcome::Nothing => None,
+        }));
+        let nothing = requests.is_empty();
+        Ok((!nothing).then_some(batch))
+    }
+}
+
+fn consumers(rules: Rules, next: &OtelFanout) -> Consumers {
+    let rules = Arc::new(rules);
+    Consumers {
+        traces: Arc::new(Relay { rules: rules.clone(), next: next.traces.clone() }),
+        metrics: Arc::new(Relay { rules: rules.clone(), next: next.metrics.clone() }),
+        logs: Arc::new(Relay { rules, next: next.logs.clone() }),
+    }
+}
+
+impl Component for Filter {
+    const NAME: &'static str = "otelcol.processor.filter";
+    const STABILITY: Stability = Stability::GenerallyAvailable;
+    const DOCS: &'static str = include_str!("docs.md");
+    type Args = Args;
+    type Exports = FilterExports;
+
+    fn build(args: Args, cx: &BuildCx) -> Result<(Self, FilterExports), Error> {
+        let next = args.output.fanout()?;
+        let counters = Counters::new(cx.id());
+        let level = args.debug_metrics.level;
+        let shown = Shown::new(&cx.metrics(), "otelcol_processor_filter", level, counters.collectors());
+        let rules = args.rules(Arc::new(counters))?;
+        let ports = Ports::new(cx);
+        let exports = FilterExports { input: ports.input() };
+        Ok((Self { rules, next, ports, shown }, exports))
+    }
+
+    async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {
+        let counters = self.rules.counters.clone();
+        let _ = self.ports.attach_for(&self.next, consumers(self.rules, &self.next));
+        loop {
+            match cx.event().await {
+                Event::Stop => return Ok(()),
+                Event::Update(update) => {
+                    update.apply(|args| {
+                        let next = args.output.fanout()?;
+                        let rules = args.rules(counters.clone())?;
+                        self.shown.set(args.debug_metrics.level);
+                        let _ = self.ports.attach_for(&next, consumers(rules, &next));
+                        Ok(())
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Stands behind the port of one signal.
+struct Relay<S: Filtered> {
+    rules: Arc<Rules>,
+    next: Fanout<Otlp<S>>,
+}
+
+impl<S: Filtered> Consumer<Otlp<S>> for Relay<S>
+where
+    Otlp<S>: Signal,
+{
+    fn consume(&self, batch: Otlp<S>) -> BoxFuture<'_, Result<(), Rejected>> {
+        Box::pin(async move {
+            match self.rules.batch(batch)? {
+                Some(batch) => self.next.send(batch).await,
+                None => Ok(()),
+            }
+        })
+    }
+}

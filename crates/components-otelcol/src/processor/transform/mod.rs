@@ -1,0 +1,216 @@
+//! `otelcol.processor.transform` changes spans, data points and log records by statements of OTTL.
+//!
+//! Data path: batch → each request decoded → the steps of its signal, one after the other, over all items of
+//! their context → `output`, all in the sender's task. A request to which no statement applies is passed on as
+//! it came, in all its forms.
+
+mod args;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use component::otel::{OtelFanout, OtelInput};
+use component::{
+    BoxFuture, BuildCx, Component, Consumer, Error, Event, Exports, Fanout, Rejected, RunCx, Signal,
+    Stability,
+};
+use ottl::{Conditions, Context, ErrorMode, EvalError, Failure, Statements, walk};
+use signal::otlp::proto::common::v1::KeyValue;
+use signal::otlp::{LogsSignal, MetricsSignal, Otlp, OtlpRequest, OtlpSignal, TracesSignal};
+
+use super::rules::{Failures, Shown};
+use crate::ports::{Consumers, Ports};
+pub use args::Args;
+
+/// Statements of one context.
+struct Step {
+    context: Context,
+    /// One of them has to hold; if there are none, nothing has to.
+    conditions: Conditions,
+    statements: Statements,
+    mode: ErrorMode,
+    /// Whether the cache is that of all steps and items of the context.
+    shared_cache: bool,
+}
+
+/// One generation of the arguments.
+struct Rules {
+    traces: Vec<Step>,
+    metrics: Vec<Step>,
+    logs: Vec<Step>,
+    failures: Arc<Failures>,
+}
+
+/// What others may refer to.
+#[derive(Clone, Debug, PartialEq, Exports)]
+pub struct TransformExports {
+    /// Takes data in.
+    pub input: OtelInput,
+}
+
+/// The component.
+pub struct Transform {
+    rules: Rules,
+    next: OtelFanout,
+    ports: Ports,
+    shown: Shown,
+}
+
+/// A signal whose items statements can change.
+trait Changed: OtlpSignal {
+    fn steps(rules: &Rules) -> &[Step];
+
+    fn walk(
+        message: &mut Self::Request,
+        context: Context,
+        cache: Option<&mut Vec<KeyValue>>,
+        visit: walk::Visit<'_>,
+    ) -> Result<(), EvalError>;
+}
+
+macro_rules! changed {
+    ($signal:ty, $steps:ident) => {
+        impl Changed for $signal {
+            fn steps(rules: &Rules) -> &[Step] {
+                &rules.$steps
+            }
+
+            fn walk(
+                message: &mut Self::Request,
+                context: Context,
+                cache: Option<&mut Vec<KeyValue>>,
+                visit: walk::Visit<'_>,
+            ) -> Result<(), EvalError> {
+                walk::$steps(message, context, cache, visit)
+            }
+        }
+    };
+}
+
+changed!(TracesSignal, traces);
+changed!(MetricsSignal, metrics);
+changed!(LogsSignal, logs);
+
+/// The caches of steps that share one, a context each.
+type Caches = [Vec<KeyValue>; Context::ALL.len()];
+
+impl Rules {
+    /// The new request, if a statement applied to it.
+    fn request<S: Changed>(
+        &self,
+        request: &OtlpRequest<S>,
+        caches: &mut Caches,
+    ) -> Result<Option<OtlpRequest<S>>, Rejected> {
+        let malformed = |error: signal::otlp::Malformed| Rejected::Permanent(error.to_string());
+        // A copy: the request stays whole for others, and for the case that nothing changes.
+        let mut message = match request.is_decoded() {
+            true => request.message().map_err(malformed)?.clone(),
+            false => OtlpRequest::<S>::from_wire(request.wire().clone(), 0, None)
+                .into_message()
+                .map_err(malformed)?,
+        };
+        let mut changed = false;
+        let mut report = |failure: Failure<'_>| self.failures.report(S::NAME, &failure);
+        for step in S::steps(self) {
+            let shared = Context::ALL.iter().position(|c| *c == step.context).filter(|_| step.shared_cache);
+            let cache = shared.map(|at| &mut caches[at]);
+            S::walk(&mut message, step.context, cache, &mut |item| {
+                let applies = step.conditions.is_empty()
+                    || step.conditions.any(&item.view(), step.mode, &mut report)?;
+                if applies {
+                    changed |= step.statements.run(item, step.mode, &mut report)?;
+                }
+                Ok(())
+            })
+            .map_err(|error| Rejected::Permanent(error.to_string()))?;
+        }
+        Ok(changed.then(|| OtlpRequest::from_message(message)))
+    }
+
+    fn batch<S: Changed>(&self, mut batch: Otlp<S>) -> Result<Otlp<S>, Rejected> {
+        if S::steps(self).is_empty() {
+            return Ok(batch);
+        }
+        let mut caches = Caches::default();
+        let mut new = Vec::new();
+        for (at, request) in batch.requests.iter().enumerate() {
+            if let Some(request) = self.request(request, &mut caches)? {
+                new.push((at, request));
+            }
+        }
+        if !new.is_empty() {
+            let batch = batch.make_mut();
+            new.into_iter().for_each(|(at, request)| batch.requests[at] = request);
+        }
+        Ok(batch)
+    }
+}
+
+fn consumers(rules: Rules, next: &OtelFanout) -> Consumers {
+    let rules = Arc::new(rules);
+    Consumers {
+        traces: Arc::new(Relay { rules: rules.clone(), next: next.traces.clone() }),
+        metrics: Arc::new(Relay { rules: rules.clone(), next: next.metrics.clone() }),
+        logs: Arc::new(Relay { rules, next: next.logs.clone() }),
+    }
+}
+
+impl Component for Transform {
+    const NAME: &'static str = "otelcol.processor.transform";
+    const STABILITY: Stability = Stability::GenerallyAvailable;
+    const DOCS: &'static str = include_str!("docs.md");
+    type Args = Args;
+    type Exports = TransformExports;
+
+    fn build(args: Args, cx: &BuildCx) -> Result<(Self, TransformExports), Error> {
+        let next = args.output.fanout()?;
+        let failures = Arc::new(Failures::new(
+            "otelcol_processor_transform_failed_statements_total",
+            "Statements and conditions that could not be applied to an item, in the error mode ignore.",
+        ));
+        let shown = vec![failures.collector()];
+        let shown = Shown::new(&cx.metrics(), "otelcol_processor_transform", args.debug_metrics.level, shown);
+        let rules = args.rules(failures)?;
+        let ports = Ports::new(cx);
+        let exports = TransformExports { input: ports.input() };
+        Ok((Self { rules, next, ports, shown }, exports))
+    }
+
+    async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {
+        let failures = self.rules.failures.clone();
+        let _ = self.ports.attach_for(&self.next, consumers(self.rules, &self.next));
+        loop {
+            match cx.event().await {
+                Event::Stop => return Ok(()),
+                Event::Update(update) => {
+                    update.apply(|args| {
+                        let next = args.output.fanout()?;
+                        let rules = args.rules(failures.clone())?;
+                        self.shown.set(args.debug_metrics.level);
+                        let _ = self.ports.attach_for(&next, consumers(rules, &next));
+                        Ok(())
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Stands behind the port of one signal.
+struct Relay<S: Changed> {
+    rules: Arc<Rules>,
+    next: Fanout<Otlp<S>>,
+}
+
+impl<S: Changed> Consumer<Otlp<S>> for Relay<S>
+where
+    Otlp<S>: Signal,
+{
+    fn consume(&self, batch: Otlp<S>) -> BoxFuture<'_, Result<(), Rejected>> {
+        Box::pin(async move {
+            let batch = self.rules.batch(batch)?;
+            self.next.send(batch).await
+        })
+    }
+}
