@@ -63,6 +63,8 @@ pub const COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<receiver::loki::Loki>(),
     ComponentDef::of::<receiver::otlp::OtlpReceiver>(),
     ComponentDef::of::<receiver::prometheus::Prometheus>(),
+    ComponentDef::of::<receiver::syslog::Syslog>(),
+    ComponentDef::of::<receiver::tcplog::TcpLog>(),
     ComponentDef::of::<receiver::zipkin::ZipkinReceiver>(),
     ComponentDef::of::<storage::file::FileStorage>(),
 ];

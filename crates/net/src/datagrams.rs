@@ -5,7 +5,7 @@
 //! and not silently in the kernel.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use bytes::{Bytes, BytesMut};
@@ -24,7 +24,7 @@ const LARGEST: usize = 65_535;
 const BLOCK: usize = 256 << 10;
 
 /// Where a datagram came from, and what was in it.
-pub type Datagram = (IpAddr, Bytes);
+pub type Datagram = (SocketAddr, Bytes);
 
 /// Where a batch ends, and what is taken at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl Receiving {
                 Ok(_) if batch.is_full(&self.limits) => {
                     self.dropped.with_label_values(&["queue_full"]).inc();
                 }
-                Ok((length, from)) => batch.push(from.ip(), length),
+                Ok((length, from)) => batch.push(from, length),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // Errors of a datagram that was sent from here, which never happens, and the like.
                 Err(error) => {
@@ -139,12 +139,13 @@ impl Batch {
         self.datagrams.len() >= limits.datagrams || self.bytes >= limits.bytes
     }
 
-    fn push(&mut self, from: IpAddr, length: usize) {
+    fn push(&mut self, from: SocketAddr, length: usize) {
         if self.block.capacity() < length {
             self.block = BytesMut::with_capacity(BLOCK);
         }
         self.block.extend_from_slice(&self.scratch[..length]);
-        self.datagrams.push((from.to_canonical(), self.block.split().freeze()));
+        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        self.datagrams.push((from, self.block.split().freeze()));
         self.bytes += length;
     }
 

@@ -8,12 +8,14 @@
 pub mod args;
 mod auth;
 pub mod client;
+pub mod connections;
 mod credential;
 pub mod datagrams;
 pub mod digest;
 pub mod docker;
 mod error;
 pub mod grpc;
+pub mod names;
 pub mod oauth2;
 pub mod proxy;
 pub mod server;

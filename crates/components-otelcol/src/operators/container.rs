@@ -145,7 +145,7 @@ impl Container {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{run_entries, shown, text_entry};
+    use super::super::tests::{run_entries, shown, sorted, text_entry};
     use super::super::value::Value;
 
     const CONFIG: &str = r#"{type = "container", add_metadata_from_filepath = false}"#;
@@ -177,7 +177,7 @@ mod tests {
                 r#"{"time":"2026-01-02T03:04:05Z","logtag":"F","log.iostream":"stdout"} "docker" 2026-01-02T03:04:05Z"#,
             ),
         ] {
-            assert_eq!(run(CONFIG, &[line]), expected);
+            assert_eq!(run(CONFIG, &[line]), sorted(expected));
         }
     }
 

@@ -179,8 +179,13 @@ impl Delivery {
         self.way.load().pipeline.holds()
     }
 
+    /// Own metrics.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// Counts records that were dropped before they came here.
-    pub fn drop(&self, reason: &str, count: u64) {
+    pub fn count_dropped(&self, reason: &str, count: u64) {
         self.counters.drop("receiver", reason, count);
     }
 
@@ -235,7 +240,7 @@ impl Delivery {
                 }
                 Err(Rejected::Permanent(why)) => {
                     holds.holds.clear();
-                    self.drop("refused", count);
+                    self.count_dropped("refused", count);
                     self.tell(&why, count, "records were refused for good and are dropped");
                     return Ok(());
                 }
@@ -244,7 +249,7 @@ impl Delivery {
             self.tell(&why, count, "records wait to be taken");
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 holds.holds.clear();
-                self.drop("retry_expired", count);
+                self.count_dropped("retry_expired", count);
                 return Ok(());
             }
             pause = (pause * 2).clamp(way.retry.initial_interval, way.retry.max_interval);

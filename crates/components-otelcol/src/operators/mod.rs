@@ -46,7 +46,8 @@ use std::collections::BTreeMap;
 
 use component::OnceAMinute;
 use component::eval::Value as ConfigValue;
-use component::metrics::{IntCounterVec, NodeMetrics};
+use component::metrics::{Collector, IntCounterVec, NodeMetrics, Opts};
+use component::otel::MetricsLevel;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -56,6 +57,8 @@ use expr::Expr;
 use options::Options;
 pub use parser::Parser;
 use recombine::Recombine;
+
+use crate::own_metrics::Switch;
 
 /// The options of one operator, as a configuration has them.
 pub type Config = BTreeMap<String, ConfigValue>;
@@ -123,22 +126,56 @@ struct Node {
 pub struct Counters {
     dropped: IntCounterVec,
     failed: IntCounterVec,
+    altered: IntCounterVec,
+    datagrams: IntCounterVec,
 }
 
 impl Counters {
     /// `prefix` is the name of the component, with `_` for `.`.
     pub fn new(metrics: &NodeMetrics, prefix: &str) -> Self {
-        Self {
-            dropped: metrics.counter_vec(
-                &format!("{prefix}_dropped_records_total"),
+        Self::switched(metrics, prefix, MetricsLevel::Detailed).0
+    }
+
+    /// As [`Counters::new`], with the switch of `debug_metrics`.
+    pub fn switched(metrics: &NodeMetrics, prefix: &str, level: MetricsLevel) -> (Self, Switch) {
+        let vec = |name: &str, help: &str, labels: &[&str]| {
+            let options = Opts::new(format!("{prefix}_{name}"), help);
+            IntCounterVec::new(options, labels).expect("metric names are constants of this program")
+        };
+        let counters = Self {
+            dropped: vec(
+                "dropped_records_total",
                 "Log records that were dropped, by operator and reason.",
                 &["operator", "reason"],
             ),
-            failed: metrics.counter_vec(
-                &format!("{prefix}_operator_failures_total"),
+            failed: vec(
+                "operator_failures_total",
                 "Log records that an operator could not do its work on.",
                 &["operator"],
             ),
+            altered: vec(
+                "altered_records_total",
+                "Log records that did not come in as they were sent: cut, or not in the encoding.",
+                &["reason"],
+            ),
+            datagrams: vec("dropped_datagrams_total", "Datagrams that were dropped, by reason.", &["reason"]),
+        };
+        let Self { dropped, failed, altered, datagrams } = counters.clone();
+        let all: [IntCounterVec; 4] = [dropped, failed, altered, datagrams];
+        let boxed = all.into_iter().map(|vec| Box::new(vec) as Box<dyn Collector>);
+        let switch = Switch::new(metrics, prefix, level, boxed.collect());
+        (counters, switch)
+    }
+
+    /// Counts datagrams that there was no room for, by reason.
+    pub fn datagrams(&self) -> IntCounterVec {
+        self.datagrams.clone()
+    }
+
+    /// Counts records that did not come in as they were sent.
+    pub fn alter(&self, reason: &str, count: u64) {
+        if count > 0 {
+            self.altered.with_label_values(&[reason]).inc_by(count);
         }
     }
 

@@ -85,6 +85,25 @@ pub fn shown(entries: &[Entry]) -> String {
     entries.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// What is expected, with the names of objects in order, as [`shown`] has them.
+pub fn sorted(expected: &str) -> String {
+    let line = |line: &str| {
+        let (mut out, mut rest) = (String::new(), line);
+        loop {
+            let mut values = serde_json::Deserializer::from_str(rest).into_iter::<serde_json::Value>();
+            let is_json = rest.starts_with(['{', '"', '[']);
+            let Some(Ok(value)) = values.next().filter(|_| is_json) else { return out + rest };
+            out += &value.to_string();
+            rest = &rest[values.byte_offset()..];
+            if let Some(after) = rest.strip_prefix(' ') {
+                out.push(' ');
+                rest = after;
+            }
+        }
+    };
+    expected.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
 #[test]
 fn operators_run_one_after_the_other_unless_they_say_where_to() {
     for (list, expected) in [

@@ -10,6 +10,9 @@ pub mod otlp;
 mod posts;
 pub mod prometheus;
 mod spans;
+pub mod syslog;
+pub mod tcplog;
+mod text;
 pub mod zipkin;
 
 use component::eval::Invalid;

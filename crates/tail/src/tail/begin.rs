@@ -71,18 +71,18 @@ impl Tail {
         match at.registry.claim(file.id, &self.labels, &self.path) {
             Some(Claim::Wait) => return None,
             Some(Claim::From(mark)) => {
+                let is_long = file.is_packed() || file.size >= mark.offset;
                 let handle = file.handle.as_mut().expect("it was just opened");
-                let has =
-                    file.size >= mark.offset && handle.has_seam(mark.offset, mark.seam).unwrap_or(false);
-                if has {
+                if is_long && handle.has_seam(mark.offset, mark.seam).unwrap_or(false) {
                     (file, is_known) = (file.at(mark), true);
                 }
             }
-            None => {
-                let handle = file.handle.as_mut().expect("it was just opened");
-                if let Some(Known::At(mark)) = at.registry.known(&file.path, file.id, handle, &self.key) {
-                    (file, is_known) = (file.at(mark), true);
-                }
+            None => {}
+        }
+        if !is_known {
+            let handle = file.handle.as_mut().expect("it was just opened");
+            if let Some(Known::At(mark)) = at.registry.known(&file.path, file.id, handle, &self.key) {
+                (file, is_known) = (file.at(mark), true);
             }
         }
         at.registry.current(file.id, &self.labels, &self.path);

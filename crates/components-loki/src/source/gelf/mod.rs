@@ -211,7 +211,7 @@ async fn forward(mut batches: mpsc::Receiver<Vec<Datagram>>, shared: Arc<Shared>
                 let full = std::mem::replace(&mut reading, Reading::new(&config, &shared));
                 shared.hand_over(full.finish(), &retire).await;
             }
-            match chunks.take(from, datagram, start.elapsed()) {
+            match chunks.take(from.ip(), datagram, start.elapsed()) {
                 Ok(Assembled::Part) => {}
                 Ok(Assembled::Message(bytes)) => reading.add(&bytes),
                 Err(error) => reading.error(&error),

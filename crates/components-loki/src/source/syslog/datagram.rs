@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use component::BuildCx;
 use component::metrics::IntCounterVec;
 use net::datagrams::{Datagram, Limits, Receiving};
+use net::names::PATIENCE;
 use net::socket::Claim;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -14,7 +15,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wire::syslog::{Frame, Framer};
 
-use super::names::PATIENCE;
 use super::read::{Current, Entries, Metrics, Reading};
 
 /// What the two halves of a listener share.
@@ -51,11 +51,11 @@ async fn forward(mut batches: mpsc::Receiver<Vec<Datagram>>, shared: Arc<Listeni
         let mut last = None;
         for (from, datagram) in batch {
             let sender = match last {
-                Some((address, sender)) if address == from => sender,
-                _ => reading.sender(from, deadline).await,
+                Some((address, sender)) if address == from.ip() => sender,
+                _ => reading.sender(from.ip(), deadline).await,
             };
             each_frame(&reading, datagram, &mut entries, |entries, frame| entries.add(&sender, frame));
-            last = Some((from, sender));
+            last = Some((from.ip(), sender));
             if entries.is_full() {
                 hand_over(std::mem::replace(&mut entries, Entries::new(&reading, &shared.metrics)), &shared)
                     .await;

@@ -7,7 +7,6 @@
 mod args;
 mod datagram;
 mod labels;
-mod names;
 mod read;
 mod stream;
 #[cfg(test)]

@@ -300,7 +300,8 @@ mod tests {
             ("len()", "arguments"),
             ("'open", "'"),
             ("1 2", "2"),
-            ("let x = 1; x", "let"),
+            ("let x = 1; x", "= 1"),
+            ("body; body", ";"),
             ("# > 1", "#"),
         ] {
             let error = Expr::parse(text).map(|_| ()).unwrap_err();

@@ -12,11 +12,11 @@ mod outlet;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use component::eval::{Invalid, Item, Value};
-use component::metrics::Metrics as Registry;
+use component::metrics::{Metrics as Registry, NodeMetrics};
 use component::otel::MetricsLevel;
 use component::{BuildCx, Component, Error, Event, Exports, RunCx, Stability};
 use tail::{Engine, Keeper, Metrics, WORKERS};
@@ -36,25 +36,20 @@ const PREFIX: &str = "otelcol_receiver_filelog";
 #[derive(Clone, Debug, Default, PartialEq, Exports)]
 pub struct FileLogExports {}
 
-/// Own metrics, shown or not.
-#[derive(Clone)]
+/// Own metrics, shown or not. Those that are shown are made when they are first needed: what is made is shown.
 struct Own {
-    shown: (Metrics, Counters),
-    hidden: (Metrics, Counters),
+    cx: BuildCx,
+    shown: OnceLock<(Metrics, Counters)>,
+    hidden: OnceLock<(Metrics, Counters)>,
 }
 
 impl Own {
-    fn new(cx: &BuildCx) -> Self {
-        let shown = cx.metrics();
-        let hidden = Registry::default().node(cx.id());
-        Self {
-            shown: (Metrics::new(&shown, PREFIX), Counters::new(&shown, PREFIX)),
-            hidden: (Metrics::new(&hidden, PREFIX), Counters::new(&hidden, PREFIX)),
-        }
-    }
-
     fn of(&self, args: &Args) -> &(Metrics, Counters) {
-        if args.debug_metrics.level == MetricsLevel::None { &self.hidden } else { &self.shown }
+        let make = |metrics: NodeMetrics| (Metrics::new(&metrics, PREFIX), Counters::new(&metrics, PREFIX));
+        if args.debug_metrics.level == MetricsLevel::None {
+            return self.hidden.get_or_init(|| make(Registry::default().node(self.cx.id())));
+        }
+        self.shown.get_or_init(|| make(self.cx.metrics()))
     }
 }
 
@@ -73,7 +68,7 @@ impl Component for FileLog {
     type Exports = FileLogExports;
 
     fn build(args: Args, cx: &BuildCx) -> Result<(Self, FileLogExports), Error> {
-        let own = Own::new(cx);
+        let own = Own { cx: cx.clone(), shown: OnceLock::new(), hidden: OnceLock::new() };
         parts(&args, &own.of(&args).1)?;
         Ok((Self { args, own, cx: cx.clone() }, FileLogExports {}))
     }

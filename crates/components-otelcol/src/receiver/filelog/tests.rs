@@ -530,15 +530,15 @@ async fn arguments_that_do_not_fit_are_refused() {
     let rig = Rig::new();
     for (rest, says) in [
         ("include = []", "include"),
-        ("include = [\"/a/[\"]", "include"),
-        ("exclude = [\"[\"]", "exclude"),
+        ("include = [\"/a/[\"]", "unclosed"),
+        ("exclude = [\"[\"]", "unclosed"),
         ("start_at = \"middle\"", "start_at"),
         ("compression = \"zip\"", "compression"),
         ("encoding = \"klingon\"", "encoding"),
         ("fingerprint_size = \"1B\"", "fingerprint_size"),
         ("delete_after_read = true", "delete_after_read"),
         ("header {\npattern = \"x\"\nmetadata_operators = []\n}", "header"),
-        ("multiline {\nline_start_pattern = \"(\"\n}", "line_start_pattern"),
+        ("multiline {\nline_start_pattern = \"(\"\n}", "regular expression"),
         ("multiline {\nline_start_pattern = \"a\"\nline_end_pattern = \"b\"\n}", "only one"),
         ("encoding = \"utf-16le\"\nmultiline {\nline_end_pattern = \"b\"\n}", "recombine"),
         ("operators = [{type = \"grok\"}]", "grok"),

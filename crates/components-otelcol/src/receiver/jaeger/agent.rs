@@ -90,7 +90,7 @@ async fn work(mut batches: mpsc::Receiver<Vec<Datagram>>, workers: usize, worker
             while under_way.len() >= workers {
                 under_way.join_next().await.into_iter().for_each(ended);
             }
-            under_way.spawn(worker.clone().handle(from, datagram));
+            under_way.spawn(worker.clone().handle(from.ip(), datagram));
         }
     }
     while let Some(result) = under_way.join_next().await {

@@ -15,24 +15,24 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 /// How long a lookup may take; for datagrams, all those of a batch.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+pub const PATIENCE: Duration = Duration::from_secs(1);
 /// How long its answer is remembered.
 const REMEMBERED: Duration = Duration::from_secs(300);
 
 /// Looks names up.
-pub(super) struct Names {
+pub struct Names {
     resolver: OnceCell<Option<TokioResolver>>,
     known: Option<Cache<IpAddr, (Instant, Arc<str>)>>,
 }
 
 impl Names {
     /// Remembers so many; 0 for none.
-    pub(super) fn new(remembered: usize) -> Self {
+    pub fn new(remembered: usize) -> Self {
         Self { resolver: OnceCell::new(), known: (remembered > 0).then(|| Cache::new(remembered)) }
     }
 
     /// The names of an address; empty where there are none, or none is found until `deadline`.
-    pub(super) async fn of(&self, address: IpAddr, deadline: Instant) -> Arc<str> {
+    pub async fn of(&self, address: IpAddr, deadline: Instant) -> Arc<str> {
         if let Some(known) = &self.known
             && let Some((at, names)) = known.get(&address)
             && at.elapsed() < REMEMBERED
