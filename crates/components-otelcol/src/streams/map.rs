@@ -116,7 +116,7 @@ impl<V> Streams<V> {
     }
 
     /// Streams that are known.
-    pub fn len(&self) -> usize {
+    pub fn known(&self) -> usize {
         self.entries.len()
     }
 }
@@ -147,7 +147,7 @@ mod tests {
         );
         tokio::time::advance(Duration::from_secs(21)).await;
         assert_eq!(is_new(streams.see(id(3), Instant::now(), || 3)), Some(true), "the first is forgotten");
-        assert_eq!(streams.len(), 2);
+        assert_eq!(streams.known(), 2);
     }
 
     #[tokio::test(start_paused = true)]
@@ -159,6 +159,6 @@ mod tests {
         tokio::time::advance(Duration::from_secs(61)).await;
         assert_eq!(is_new(streams.see(id(1), Instant::now(), || 1)), Some(true));
         tokio::time::advance(Duration::from_secs(61)).await;
-        assert_eq!((streams.expire(Instant::now()), streams.len()), (1, 0));
+        assert_eq!((streams.expire(Instant::now()), streams.known()), (1, 0));
     }
 }

@@ -43,7 +43,7 @@ impl Differ {
     }
 
     pub(super) fn tracked(&self) -> i64 {
-        i64::try_from(self.streams.len()).unwrap_or(i64::MAX)
+        i64::try_from(self.streams.known()).unwrap_or(i64::MAX)
     }
 
     /// Remembers differences that were refused.

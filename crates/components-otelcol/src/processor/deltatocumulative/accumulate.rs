@@ -82,7 +82,7 @@ impl Totals {
     }
 
     fn show(&self, counters: &Counters) {
-        counters.tracked.set(i64::try_from(self.0.len()).unwrap_or(i64::MAX));
+        counters.tracked.set(i64::try_from(self.0.known()).unwrap_or(i64::MAX));
     }
 
     pub(super) fn unsent(&mut self, streams: &[Identity]) {
