@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::kit::{Answer, Mode, Program, Sink, Target, eventually};
+use crate::kit::{Answer, Mode, Program, Sink, Target, eventually, files};
 
 fn pipeline(target: &Target, endpoints: &[&Sink]) -> String {
     let endpoints: String = endpoints
@@ -199,17 +199,4 @@ fn a_damaged_queue_does_not_keep_the_program_from_starting() {
     program.wait_ready();
     scrapes(&target, 3);
     all_arrive(&sink, first + 1, target.minted() - 1, &program);
-}
-
-fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            found.push(path);
-        }
-    }
-    found
 }

@@ -9,5 +9,6 @@ mod kit;
 mod delivery;
 mod lifecycle;
 mod logs;
+mod otlp;
 mod peers;
 mod reload;

@@ -11,6 +11,7 @@ mod logging;
 mod resources;
 mod run;
 mod serve;
+mod spans;
 mod systemd;
 
 use std::process::ExitCode;

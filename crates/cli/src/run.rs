@@ -18,6 +18,7 @@ use crate::args::RunArgs;
 use crate::host::{Program, log};
 use crate::logging::Log;
 use crate::serve::MainServer;
+use crate::spans::Spans;
 use crate::{blocks, identity, load, resources, systemd};
 
 /// What runs without a file.
@@ -37,24 +38,26 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     net::install_provider();
     let journal = Log::new();
-    tracing_subscriber::registry().with(journal.clone()).init();
+    let spans = Spans::new();
+    tracing_subscriber::registry().with(journal.clone()).with(spans.clone()).init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .context("the asynchronous runtime")?;
-    let code = runtime.block_on(serve(args, journal));
+    let code = runtime.block_on(serve(args, journal, spans));
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
 }
 
-async fn serve(args: RunArgs, journal: Log) -> anyhow::Result<ExitCode> {
+async fn serve(args: RunArgs, journal: Log, spans: Spans) -> anyhow::Result<ExitCode> {
     let id = identity::load(&args.storage)?;
     let services =
         load::services(&args.load, args.storage.clone(), &args.memory_address, args.shutdown_deadline, id);
     register_metrics(&services);
     journal.register(&services.metrics);
-    let started = start(&args, &journal, &services).await?;
+    spans.register(&services.metrics);
+    let started = start(&args, &journal, &spans, &services).await?;
     let first = started.reloader.reload().await;
     if let Err(error) = &first {
         journal.release();
@@ -72,7 +75,8 @@ async fn serve(args: RunArgs, journal: Log) -> anyhow::Result<ExitCode> {
     systemd::notify("STOPPING=1");
     tracing::info!("stopping");
     // While those that take our own lines still run.
-    journal.flush(FLUSH.min(args.shutdown_deadline)).await;
+    let patience = FLUSH.min(args.shutdown_deadline);
+    tokio::join!(journal.flush(patience), spans.flush(patience));
     started.reloader.runtime().shutdown(args.shutdown_deadline).await;
     started.server.shutdown().await;
     tracing::info!("stopped");
@@ -85,12 +89,17 @@ struct Started {
 }
 
 /// The server listens before the first load, so that a slow one can be looked at.
-async fn start(args: &RunArgs, journal: &Log, services: &Arc<Services>) -> anyhow::Result<Started> {
+async fn start(
+    args: &RunArgs,
+    journal: &Log,
+    spans: &Spans,
+    services: &Arc<Services>,
+) -> anyhow::Result<Started> {
     let late = Arc::new(LateHost::default());
     let api = Arc::new(Api::new(late.clone(), services.clone(), &args.ui_prefix, args.enable_pprof));
     services.handlers.set_main(api.clone());
     let server = MainServer::bind(&args.listen, api).await?;
-    let blocks = blocks::running(journal, &server, services);
+    let blocks = blocks::running(journal, spans, &server, services);
     let runtime = Runtime::new(load::options(services, blocks));
     let source = match &args.path {
         Some(path) => ConfigSource::Path(path.clone()),

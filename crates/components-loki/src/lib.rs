@@ -5,7 +5,6 @@ use component::ComponentDef;
 pub mod echo;
 pub mod enrich;
 pub mod intake;
-mod once_a_minute;
 pub mod process;
 pub mod relabel;
 pub mod secretfilter;

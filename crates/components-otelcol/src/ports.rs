@@ -6,7 +6,11 @@ use std::sync::Arc;
 
 use component::otel::{OtelFanout, OtelInput};
 use component::{BoxFuture, BuildCx, Consumer, Draining, Fanout, Port, Rejected, Signal};
-use signal::otlp::{Otlp, OtlpLogs, OtlpMetrics, OtlpSignal, Traces};
+use signal::otlp::{
+    LogsSignal, MetricsSignal, Otlp, OtlpLogs, OtlpMetrics, OtlpSignal, Traces, TracesSignal,
+};
+
+use crate::processor::relay::{self, Change};
 
 /// The ports of a component that takes all signals.
 #[derive(Clone)]
@@ -70,6 +74,18 @@ impl Ports {
         ]
     }
 
+    /// Puts one generation of a processor behind the ports of those signals that have somewhere to go.
+    pub(crate) fn relay<C>(&self, next: &OtelFanout, change: &Arc<C>) -> [Draining; 3]
+    where
+        C: Change<TracesSignal> + Change<MetricsSignal> + Change<LogsSignal>,
+    {
+        [
+            relay::attach(&self.traces, &next.traces, change),
+            relay::attach(&self.metrics, &next.metrics, change),
+            relay::attach(&self.logs, &next.logs, change),
+        ]
+    }
+
     /// Lets senders wait until something stands behind the ports again.
     pub fn suspend(&self) -> [Draining; 3] {
         [self.traces.suspend(), self.metrics.suspend(), self.logs.suspend()]
@@ -81,7 +97,8 @@ impl Ports {
     }
 }
 
-fn attach<S: OtlpSignal>(
+/// Puts a consumer behind a port if its signal has somewhere to go; else what is sent to it is refused.
+pub fn attach<S: OtlpSignal>(
     port: &Port<Otlp<S>>,
     next: &Fanout<Otlp<S>>,
     consumer: Arc<dyn Consumer<Otlp<S>>>,

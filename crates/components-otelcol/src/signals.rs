@@ -1,6 +1,10 @@
 //! The three signals as a value, for code that is the same for all of them.
 
-use signal::otlp::OtlpSignal;
+use signal::otlp::proto::logs::v1::ResourceLogs;
+use signal::otlp::proto::metrics::v1::ResourceMetrics;
+use signal::otlp::proto::resource::v1::Resource;
+use signal::otlp::proto::trace::v1::ResourceSpans;
+use signal::otlp::{LogsSignal, MetricsSignal, OtlpSignal, TracesSignal};
 
 /// A signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,3 +44,35 @@ impl Kind {
         }
     }
 }
+
+/// A signal whose decoded requests are lists of groups, each with a resource: all of them.
+pub trait Grouped: OtlpSignal {
+    /// Items of a resource.
+    type Group: Send;
+
+    /// The groups of a request.
+    fn groups(request: &mut Self::Request) -> &mut Vec<Self::Group>;
+
+    /// The resource of a group.
+    fn resource(group: &Self::Group) -> Option<&Resource>;
+}
+
+macro_rules! grouped {
+    ($signal:ty, $group:ty, $groups:ident) => {
+        impl Grouped for $signal {
+            type Group = $group;
+
+            fn groups(request: &mut Self::Request) -> &mut Vec<Self::Group> {
+                &mut request.$groups
+            }
+
+            fn resource(group: &Self::Group) -> Option<&Resource> {
+                group.resource.as_ref()
+            }
+        }
+    };
+}
+
+grouped!(TracesSignal, ResourceSpans, resource_spans);
+grouped!(MetricsSignal, ResourceMetrics, resource_metrics);
+grouped!(LogsSignal, ResourceLogs, resource_logs);

@@ -1,8 +1,12 @@
 //! OTLP values as text, as the collector's `AsString`.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
+use prost::Message as _;
 use signal::otlp::proto::common::v1::any_value::Value;
 use signal::otlp::proto::common::v1::{AnyValue, KeyValue};
+use wire::otlp::view::{self, Any, Unclear};
 
 /// The text of a value: scalars as they are, lists and maps as JSON, bytes as Base64, nothing as nothing.
 pub fn text(value: Option<&AnyValue>) -> String {
@@ -15,6 +19,33 @@ pub fn text(value: Option<&AnyValue>) -> String {
         Some(Value::BytesValue(bytes)) => base64::engine::general_purpose::STANDARD.encode(bytes),
         Some(Value::ArrayValue(_) | Value::KvlistValue(_)) => json(value).to_string(),
     }
+}
+
+/// As [`text`], of a serialised `AnyValue`; only lists and maps are decoded for it.
+///
+/// # Errors
+/// If it is none.
+pub fn text_of(value: Option<&[u8]>) -> Result<Cow<'_, str>, Unclear> {
+    Ok(match view::any_or_empty(value)? {
+        Any::Text(text) => Cow::Borrowed(view::text(text)?),
+        Any::Empty | Any::Index => Cow::Borrowed(""),
+        Any::Bool(v) => Cow::Borrowed(if v { "true" } else { "false" }),
+        Any::Int(v) => Cow::Owned(v.to_string()),
+        Any::Double(v) => Cow::Owned(double(v)),
+        Any::Bytes(bytes) => Cow::Owned(base64::engine::general_purpose::STANDARD.encode(bytes)),
+        Any::Array(_) | Any::Map(_) => Cow::Owned(text(decoded(value).as_ref())),
+    })
+}
+
+/// A serialised `AnyValue` as a message; nothing for what cannot be decoded, which checked values can.
+pub fn decoded(value: Option<&[u8]>) -> Option<AnyValue> {
+    value.and_then(|value| AnyValue::decode(value).ok())
+}
+
+/// An attribute with a text.
+pub fn attribute(key: &str, value: &str) -> KeyValue {
+    let value = Some(AnyValue { value: Some(Value::StringValue(value.to_string())) });
+    KeyValue { key: key.to_string(), value, ..KeyValue::default() }
 }
 
 /// The name of a value's type.
@@ -102,7 +133,9 @@ mod tests {
             (map, r#"{"a":[1,"\"",null],"b":2}"#),
         ];
         for (value, expected) in cases {
-            assert_eq!(text(Some(&any(value))), expected);
+            let value = any(value);
+            assert_eq!(text(Some(&value)), expected);
+            assert_eq!(text_of(Some(&value.encode_to_vec())).expect("a value"), expected);
         }
         assert_eq!(text(None), "");
     }

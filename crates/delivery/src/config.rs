@@ -15,6 +15,8 @@ pub struct Config {
     /// How many records may be queued at all. Bounds the index of a queue that lives on disk, which takes
     /// about 60 bytes of memory a record.
     pub max_records: usize,
+    /// How many items may be queued at all, in memory or on disk. A record with more is let into an empty queue.
+    pub max_items: u64,
     /// Records older than this are dropped as `too_old`. Age advances with the monotonic clock once a record
     /// is queued, so a jump of the wall clock drops nothing.
     pub max_age: Duration,
@@ -55,6 +57,7 @@ impl Default for Config {
             memory_items: 1_000_000,
             disk: None,
             max_records: 500_000,
+            max_items: u64::MAX,
             max_age: Duration::from_secs(8 * 3600),
             on_full: OnFull::Block,
             min_senders: 1,

@@ -160,6 +160,9 @@ impl Log {
                 self.next_sequence += 1;
                 self.cursor.skip(sequence);
                 self.seal();
+            } else if error.kind() == io::ErrorKind::StorageFull {
+                // So that the file goes, and makes room, as soon as what is in it is delivered.
+                self.seal();
             }
             return Err(error);
         }

@@ -221,7 +221,8 @@ fn squash(written: &Type, ident: &Ident, arg: &Arg) -> Parts {
     let zero = quote!(<#written as ::component::eval::Arguments>::zero());
     let default = match &arg.default {
         Some(Some(given)) => given.to_token_stream(),
-        Some(None) | None => zero.clone(),
+        Some(None) => zero.clone(),
+        None => quote!(<#written as ::component::eval::Arguments>::defaults()),
     };
     Parts {
         default,

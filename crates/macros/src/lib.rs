@@ -21,7 +21,7 @@ fn finish(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
 /// optional (a string literal is read as a file would be, so `"30s"` makes a `Duration`); a type `Option<T>`
 /// is optional without more. `#[arg(block)]` on `T` (parent's default, or `T`'s), `Option<T>` (unset) or
 /// `Vec<T>` (repeatable); `#[arg(block, required)]`; `#[arg(label)]`; `#[arg(squash)]` flattens a struct with
-/// all its fields zero, `#[arg(squash, default = EXPR)]` with those defaults; `#[arg(one_of)]` on a `Vec` of
+/// its own defaults, `#[arg(squash, default = EXPR)]` with those, `#[arg(squash, default)]` with all fields zero; `#[arg(one_of)]` on a `Vec` of
 /// such an enum; `#[arg(skip)]` is not part of the body. Also `name = "…"`, `type_name = "…"`,
 /// `code_type = "…"`, `stability = experimental | public_preview`.
 /// On the struct: `#[arguments(validate = path)]` with `fn(&Self) -> Result<(), eval::Invalid>`.

@@ -253,7 +253,7 @@ fn what_is_not_written_has_its_default() {
             endpoint: vec![],
             named: vec![],
             stage: vec![],
-            client: Client { follow_redirects: false, token: Secret::default(), tls: None },
+            client: Client { follow_redirects: true, token: Secret::default(), tls: None },
         }
     );
 }
@@ -479,7 +479,7 @@ fn the_schema_says_what_the_struct_does() {
             "filters list(object(Filter)) []",
             "preview bool false",
             "ratio float 0",
-            "follow_redirects bool false",
+            "follow_redirects bool true",
             "token secret \"\"",
         ]
     );
@@ -560,6 +560,7 @@ fn a_struct_becomes_statements_without_zero_values_and_without_secrets() {
             "small_queue",
             "named",
             "stage.match",
+            "follow_redirects",
             "token"
         ]
     );

@@ -137,6 +137,18 @@ impl From<Error> for component::Error {
     }
 }
 
+/// The URL that a writer posts to.
+///
+/// # Errors
+/// The sentence for the user if it is none, or one of another protocol.
+pub fn post_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|e| format!("{text:?} is not a URL: {e}"))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        scheme => Err(format!("scheme {scheme:?} cannot be posted to: use http or https")),
+    }
+}
+
 /// A URL as it may be shown: scheme, host, port and path.
 pub fn shown_url(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();

@@ -8,12 +8,15 @@
 pub mod args;
 mod auth;
 pub mod client;
+pub mod connections;
 mod credential;
+pub mod datagrams;
 pub mod digest;
 pub mod docker;
 mod error;
 pub mod grpc;
-mod oauth2;
+pub mod names;
+pub mod oauth2;
 pub mod proxy;
 pub mod server;
 pub mod sign;
@@ -24,7 +27,7 @@ mod token;
 
 pub use client::{Client, ClientOptions, Poster, Request, Response, describe};
 pub use credential::Credential;
-pub use error::{Error, Kind, shown_url};
+pub use error::{Error, Kind, post_url, shown_url};
 pub use server::{Server, ServerOptions};
 pub use tls::{ClientAuth, ServerStream, ServerTls, TlsExtras, install_provider};
 pub use url::Url;

@@ -89,13 +89,15 @@ pub async fn listen_udp(owner: &str, address: &str, buffer: usize) -> Result<Cla
     let bind = |address: SocketAddr| {
         let socket = std::net::UdpSocket::bind(address)?;
         socket.set_nonblocking(true)?;
-        if let Err(error) = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, buffer) {
-            tracing::debug!(%error, %address, "the receive buffer keeps its size");
-        }
         let address = socket.local_addr()?;
         Ok((UdpSocket::from_std(socket)?, address))
     };
-    claim(&UDP, owner, address, bind).await
+    let claim = claim(&UDP, owner, address, bind).await?;
+    // A socket that changes hands is given what the new owner wants.
+    if let Err(error) = rustix::net::sockopt::set_socket_recv_buffer_size(claim.socket(), buffer) {
+        tracing::debug!(%error, %address, "the receive buffer keeps its size");
+    }
+    Ok(claim)
 }
 
 async fn claim<S: Send + Sync>(
@@ -196,9 +198,11 @@ mod tests {
         let first = listen_udp("a", "127.0.0.1:0", 1 << 20).await.expect("free");
         let client = UdpSocket::bind("127.0.0.1:0").await.expect("free");
         client.send_to(b"x", first.address()).await.expect("sent");
-        let second = listen_udp("b", &first.address().to_string(), 1 << 20).await.expect("handed over");
+        let second = listen_udp("b", &first.address().to_string(), 1 << 14).await.expect("handed over");
         drop(first);
         let mut buffer = [0; 8];
+        let size = rustix::net::sockopt::socket_recv_buffer_size(second.socket()).expect("a socket");
+        assert!(size < 1 << 20, "the second owner wants less: {size}");
         let (n, _) = second.socket().recv_from(&mut buffer).await.expect("received");
         assert_eq!(&buffer[..n], b"x");
     }

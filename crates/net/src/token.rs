@@ -32,8 +32,8 @@ impl<T> Token<T> {
         Self { value, expires }
     }
 
-    fn usable(&self) -> bool {
-        self.expires.is_none_or(|end| Instant::now() + EARLY < end)
+    fn usable(&self, early: Duration) -> bool {
+        self.expires.is_none_or(|end| Instant::now() + early < end)
     }
 }
 
@@ -48,11 +48,17 @@ pub(crate) struct TokenCache<T = Secret> {
     source: Box<dyn TokenSource<T>>,
     current: ArcSwapOption<Token<T>>,
     turn: Semaphore,
+    early: Duration,
 }
 
 impl<T: Clone> TokenCache<T> {
     pub(crate) fn new(source: impl TokenSource<T> + 'static) -> Self {
-        Self { source: Box::new(source), current: ArcSwapOption::empty(), turn: Semaphore::new(1) }
+        Self::early(source, EARLY)
+    }
+
+    /// Tokens are not used any more so long before their end.
+    pub(crate) fn early(source: impl TokenSource<T> + 'static, early: Duration) -> Self {
+        Self { source: Box::new(source), current: ArcSwapOption::empty(), turn: Semaphore::new(1), early }
     }
 
     /// A token that is good for now.
@@ -71,7 +77,7 @@ impl<T: Clone> TokenCache<T> {
     }
 
     fn usable(&self) -> Option<Arc<Token<T>>> {
-        self.current.load_full().filter(|t| t.usable())
+        self.current.load_full().filter(|t| t.usable(self.early))
     }
 }
 

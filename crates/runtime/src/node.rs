@@ -17,6 +17,8 @@ use syntax::Diagnostic;
 use syntax::ast::Statement;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::block::{ConfigBlockDef, Refused};
 use crate::graph::{Graph, Names};
@@ -273,12 +275,16 @@ impl GraphNode {
                 let Some(()) = self.stopping.run_until_cancelled(gone).await else { return Vec::new() };
             }
             let timer = self.shared.metrics.evaluation(&module.global_id);
-            let performed = AssertUnwindSafe(self.perform(around)).catch_unwind();
+            let span = component::span!("EvaluateNode", "internal", node_id = self.global_id, error = Empty);
+            let performed = AssertUnwindSafe(self.perform(around)).catch_unwind().instrument(span.clone());
             let Some(performed) = self.stopping.run_until_cancelled(performed).await else {
                 return Vec::new();
             };
             drop(timer);
             let outcome = performed.unwrap_or_else(|panic| Outcome::failed(vec![panicked(planned, &*panic)]));
+            if let Some(first) = outcome.diagnostics.iter().find(|d| d.is_error()) {
+                span.record("error", first.message.as_str());
+            }
             *seen = (outcome.diagnostics.iter().all(|d| !d.is_error())).then_some(now);
             if outcome.built {
                 self.built.store(true, Ordering::Release);

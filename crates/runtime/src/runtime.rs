@@ -12,6 +12,7 @@ use std::time::Duration;
 use component::{HealthState, Registry, Services};
 use syntax::{Diagnostic, Source};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::block::{ConfigBlockDef, Refused};
 use crate::definitions::Definitions;
@@ -118,7 +119,8 @@ impl Runtime {
         let this = self.clone();
         let load = tokio::spawn(async move {
             let _one_at_a_time = this.0.loading.lock().await;
-            let result = this.load_locked(&sources).await;
+            let span = component::span!("GraphEvaluate", "internal");
+            let result = this.load_locked(&sources).instrument(span).await;
             this.0.shared.metrics.loaded(&sources, result.is_ok());
             result
         });

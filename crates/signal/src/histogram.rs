@@ -1,15 +1,17 @@
 //! Native (exponential and custom-bucket) histograms, in the shape that Prometheus stores and sends.
 //!
 //! Data here; what can be done with them is in `check` (validity), `resolution` (merging buckets) and
-//! `classic` (from `le` buckets).
+//! `classic` (from `le` buckets), and their form in OTLP in `otlp`.
 
 mod buckets;
 mod check;
 mod classic;
+mod otlp;
 mod resolution;
 
 pub use check::HistogramError;
 pub use classic::{ClassicError, convert_classic};
+pub use otlp::has_no_value;
 
 use crate::samples::{STALE_NAN, is_stale};
 

@@ -9,12 +9,14 @@ pub mod labels;
 pub mod logs;
 pub mod names;
 pub mod otlp;
+pub mod otlp_names;
 pub mod points;
 pub mod re2;
 pub mod relabel;
 pub mod samples;
 mod series;
 pub mod target;
+pub mod tracestate;
 
 pub use builder::LabelsBuilder;
 pub use by_origin::ByOrigin;

@@ -19,6 +19,8 @@ pub enum Encoding {
     /// One snappy block, as in remote write and the Loki push API; the framed format, which gRPC clients use,
     /// is told apart and taken too.
     Snappy,
+    /// The framed format of snappy, to write for gRPC.
+    SnappyFramed,
 }
 
 impl Encoding {
@@ -73,10 +75,10 @@ pub fn decompress(encoding: Encoding, body: &[u8], limit: usize, out: &mut Vec<u
         }
         Encoding::Deflate => copy(encoding, flate2::bufread::DeflateDecoder::new(body), limit, out),
         Encoding::Zstd => unzstd(body, limit, out),
-        Encoding::Snappy if is_framed(body) => {
+        Encoding::Snappy | Encoding::SnappyFramed if is_framed(body) => {
             copy(encoding, snap::read::FrameDecoder::new(body), limit, out)
         }
-        Encoding::Snappy => unsnap(body, limit, out),
+        Encoding::Snappy | Encoding::SnappyFramed => unsnap(body, limit, out),
     };
     if result.is_err() {
         out.truncate(before);
@@ -92,8 +94,8 @@ pub fn most(encoding: Encoding, body: &[u8], limit: usize) -> usize {
         Encoding::Identity => body.len().min(limit),
         Encoding::Gzip | Encoding::Deflate => body.len().saturating_mul(DEFLATE).min(limit),
         Encoding::Zstd => limit,
-        Encoding::Snappy if is_framed(body) => limit,
-        Encoding::Snappy => snap::raw::decompress_len(body).unwrap_or(0).min(limit),
+        Encoding::Snappy | Encoding::SnappyFramed if is_framed(body) => limit,
+        Encoding::Snappy | Encoding::SnappyFramed => snap::raw::decompress_len(body).unwrap_or(0).min(limit),
     }
 }
 
@@ -106,9 +108,9 @@ fn is_zlib(body: &[u8]) -> bool {
     matches!(body, [cmf, flg, ..] if cmf & 0x0f == 8 && (u16::from(*cmf) << 8 | u16::from(*flg)) % 31 == 0)
 }
 
-/// The first chunk of the framing format. No block begins so: its third byte on would be a literal of one
+/// Whether a snappy body is framed, by the first chunk of the format. No block begins so: its third byte on would be a literal of one
 /// byte and a copy from far before the beginning.
-fn is_framed(body: &[u8]) -> bool {
+pub fn is_framed(body: &[u8]) -> bool {
     body.starts_with(b"\xff\x06\x00\x00sNaPpY")
 }
 
@@ -168,6 +170,8 @@ pub fn compress(
         Encoding::Zstd => zstd::stream::write::Encoder::new(&mut *out, level.unwrap_or(0))
             .and_then(|encoder| write_all(encoder, parts))
             .and_then(|e| e.finish().map(drop)),
+        Encoding::SnappyFramed => write_all(snap::write::FrameEncoder::new(&mut *out), parts)
+            .and_then(|e| e.into_inner().map(drop).map_err(|e| e.into_error())),
         Encoding::Snappy => {
             let joined;
             let body = match parts {
@@ -240,7 +244,8 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Encoding; 4] = [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd, Encoding::Snappy];
+    const ALL: [Encoding; 5] =
+        [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd, Encoding::Snappy, Encoding::SnappyFramed];
 
     fn compressed(encoding: Encoding, body: &[u8]) -> Vec<u8> {
         match encoding {
@@ -260,6 +265,11 @@ mod tests {
                 let mut out = Vec::new();
                 SnappyEncoder::new().compress(body, &mut out).unwrap();
                 out
+            }
+            Encoding::SnappyFramed => {
+                let mut e = snap::write::FrameEncoder::new(Vec::new());
+                e.write_all(body).unwrap();
+                e.into_inner().unwrap()
             }
         }
     }

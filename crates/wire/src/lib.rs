@@ -10,11 +10,16 @@
 pub mod compress;
 pub mod docker;
 pub mod exposition;
+pub mod faro;
 pub mod firehose;
 pub mod gelf;
+pub mod jaeger;
 pub mod loki;
 mod native;
 pub mod otlp;
 pub mod proto;
 pub mod remote_write;
+pub mod spans;
 pub mod syslog;
+pub mod thrift;
+pub mod zipkin;

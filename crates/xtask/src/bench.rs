@@ -7,6 +7,7 @@
 mod collectors;
 mod load;
 mod logs;
+mod otlp;
 mod peers;
 
 use std::path::Path as FilePath;
@@ -26,6 +27,8 @@ pub enum Path {
     Metrics(Metrics),
     /// File to Loki.
     Logs(logs::Logs),
+    /// OTLP in, OTLP out.
+    Otlp(otlp::Otlp),
     /// Start to ready, idle memory, size of the binary.
     Idle,
 }
@@ -79,12 +82,14 @@ struct Figures {
 /// Measures and prints.
 pub fn run(root: &FilePath, path: &Path) -> anyhow::Result<()> {
     let binary = match path {
-        Path::Logs(logs::Logs { program: Some(program), .. }) => program.clone(),
+        Path::Logs(logs::Logs { program: Some(program), .. })
+        | Path::Otlp(otlp::Otlp { program: Some(program), .. }) => program.clone(),
         _ => build(root)?,
     };
     match path {
         Path::Metrics(work) => metrics(&binary, work),
         Path::Logs(work) => logs::run(&binary, work),
+        Path::Otlp(work) => otlp::run(&binary, work),
         Path::Idle => idle(&binary),
     }
 }

@@ -1,14 +1,17 @@
 //! What the tests are made of: the program, targets that mint numbers, back ends that can be told to fail.
 
+mod files;
 mod http;
 mod journal;
 mod loki;
+pub mod otlp;
 mod process;
 mod sink;
 mod target;
 
 use std::time::{Duration, Instant};
 
+pub use files::{Small, files};
 pub use http::{Answer, get, post};
 pub use journal::{Journal, Open, number_of};
 pub use loki::Loki;

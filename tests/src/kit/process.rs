@@ -22,6 +22,8 @@ pub struct Program {
     child: Option<Child>,
     folder: tempfile::TempDir,
     storage: PathBuf,
+    /// Of every launch.
+    flags: Vec<&'static str>,
     pub address: SocketAddr,
 }
 
@@ -39,7 +41,7 @@ impl Program {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("config.alloy"), config).expect("the configuration is written");
         let storage = folder.path().join("data");
-        Self { child: None, folder, storage, address: free_address() }
+        Self { child: None, folder, storage, flags: Vec::new(), address: free_address() }
     }
 
     /// Where the configuration is.
@@ -57,12 +59,25 @@ impl Program {
         self.storage = storage.to_path_buf();
     }
 
+    /// Permits components that are not generally available yet.
+    pub fn allow_preview(&mut self) {
+        self.flags.push("--stability.level=public-preview");
+    }
+
     /// Resident memory in bytes.
     pub fn resident(&self) -> u64 {
         let pid = self.child.as_ref().expect("running").id();
         let statm = fs::read_to_string(format!("/proc/{pid}/statm")).expect("running");
         let pages: u64 = statm.split(' ').nth(1).and_then(|p| p.parse().ok()).expect("a number of pages");
         pages * rustix::param::page_size() as u64
+    }
+
+    /// The most that it ever had resident (VmHWM), in bytes.
+    pub fn peak(&self) -> u64 {
+        let pid = self.child.as_ref().expect("running").id();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("running");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("as proc(5)");
+        line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("kilobytes") * 1024
     }
 
     /// Everything that the program has logged.
@@ -83,6 +98,7 @@ impl Program {
             .arg("run")
             .arg(format!("--server.http.listen-addr={}", self.address))
             .arg(format!("--storage.path={}", self.storage().display()))
+            .args(&self.flags)
             .args(flags)
             .arg(self.config_path())
             .stdout(log.try_clone().expect("a second handle"))

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{DISK, Pipeline, all_arrive, each_arrives_once};
-use crate::kit::{Answer, Journal, Loki, Mode, Program, eventually, get};
+use crate::kit::{Answer, Journal, Loki, Mode, Program, Small, eventually, get};
 
 #[test]
 fn lines_that_a_loki_refuses_for_now_are_kept_and_sent_later() {
@@ -138,25 +138,6 @@ fn stands_still(program: &Program, metric: &str) -> f64 {
     })
 }
 
-/// A file system that is gone with the test.
-struct Small(tempfile::TempDir);
-
-impl Small {
-    /// `None` where this user may not mount.
-    fn mount(size: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut mount = std::process::Command::new("mount");
-        let status = mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder.path());
-        status.status().is_ok_and(|s| s.success()).then(|| Self(folder))
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 fn a_full_disk_stops_the_reading_and_loses_nothing() {
     let Some(small) = Small::mount("4m") else {
@@ -172,7 +153,7 @@ fn a_full_disk_stops_the_reading_and_loses_nothing() {
     let write = "wal {\n\t\tenabled  = true\n\t\tmax_size = \"8MiB\"\n\t}";
     let config = Pipeline { write, ..Pipeline::new(&path, &loki) }.config();
     let mut program = Program::prepare(&config);
-    program.store_at(small.0.path());
+    program.store_at(small.path());
     program.launch();
     program.wait_ready();
     const LINES: u64 = 30_000;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{DISK, Pipeline, all_arrive, each_arrives_once};
-use crate::kit::{Answer, Journal, Loki, Mode, Program, eventually};
+use crate::kit::{Answer, Journal, Loki, Mode, Program, eventually, files};
 
 #[test]
 fn sigterm_sends_what_is_queued_and_the_next_start_goes_on_where_it_was() {
@@ -146,19 +146,6 @@ fn damaged(cut: fn(&mut Vec<u8>)) {
     // The positions may be lost, and the file be read anew; nothing that is in it is missing.
     all_arrive(&loki, 4001, 6000, &program);
     all_arrive(&loki, 1, 2000, &program);
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            found.push(path);
-        }
-    }
-    found
 }
 
 /// A file of which another program has read some lines already.

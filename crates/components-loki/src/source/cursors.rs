@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use component::Error;
 use parking_lot::Mutex;
-
-use super::file::positions::{self, Key, Record};
+use tail::positions::{self, Key, Record};
 
 /// How often positions are written while they change. As Alloy: `positions.Config.SyncPeriod`.
 pub const SAVE_EVERY: Duration = Duration::from_secs(10);

@@ -10,7 +10,7 @@ use component::{Fanout, Rejected};
 use signal::Logs;
 use tokio_util::sync::CancellationToken;
 
-use crate::once_a_minute::OnceAMinute;
+use component::OnceAMinute;
 
 /// First and longest pause before a batch is offered again.
 const PAUSE: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];

@@ -5,7 +5,6 @@ pub mod awsfirehose;
 #[cfg(test)]
 mod bench;
 pub mod cursors;
-mod datagrams;
 pub mod docker;
 pub mod file;
 pub mod gelf;

@@ -14,7 +14,7 @@ use signal::logs::Receipt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::once_a_minute::OnceAMinute;
+use component::OnceAMinute;
 
 /// Waits between two offers of a batch: from, up to.
 const WAIT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));

@@ -90,6 +90,14 @@ impl delivery::Endpoint for Endpoint {
     }
 }
 
+impl writer::Backend for Endpoint {
+    const WORD: &'static str = "endpoint";
+
+    fn queue(&self) -> Option<&Queue> {
+        Some(&self.queue)
+    }
+}
+
 impl Endpoint {
     fn shown(&self) -> Shown {
         let (host, name) = (self.plan.host.clone(), self.plan.name.clone());

@@ -11,9 +11,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use net::{ClientOptions, Poster, Url, shown_url};
-use xxhash_rust::xxh64::xxh64;
 
-use super::args::{self, Args, Fsync};
+use super::args::{self, Args};
 use super::encode::Shape;
 
 /// Records are cut at a part of a request, so that requests get close to `batch_size`, and so that one that Loki
@@ -63,17 +62,14 @@ impl delivery::Plan for Plan {
 pub(super) fn plans(args: &Args, cx: &BuildCx) -> Result<Vec<Plan>, Error> {
     let mut plans: Vec<Plan> = Vec::with_capacity(args.endpoint.len());
     for endpoint in &args.endpoint {
-        let plain = key(endpoint);
-        let is_taken = |key: &String| plans.iter().any(|p| p.key == *key);
-        let twin = (1..).map(|n| format!("{plain}-{n}"));
-        let key = std::iter::once(plain.clone()).chain(twin).find(|key| !is_taken(key));
-        plans.push(plan(args, endpoint, key.expect("numbers do not end"), cx)?);
+        let key = writer::key(&endpoint.name, &endpoint.url, |key| plans.iter().any(|p| p.key == key));
+        plans.push(plan(args, endpoint, key, cx)?);
     }
     Ok(plans)
 }
 
 fn plan(args: &Args, endpoint: &args::Endpoint, key: String, cx: &BuildCx) -> Result<Plan, Error> {
-    let url = args::url(&endpoint.url).map_err(|message| Error::argument("url", message))?;
+    let url = net::post_url(&endpoint.url).map_err(|message| Error::argument("url", message))?;
     let name = if endpoint.name.is_empty() { key.clone() } else { endpoint.name.clone() };
     let host = url.host_str().unwrap_or_default();
     let queue = &endpoint.queue_config;
@@ -101,12 +97,6 @@ fn plan(args: &Args, endpoint: &args::Endpoint, key: String, cx: &BuildCx) -> Re
     })
 }
 
-/// A name that stays the same while the endpoint is the same back end.
-fn key(endpoint: &args::Endpoint) -> String {
-    let identity = if endpoint.name.is_empty() { &endpoint.url } else { &endpoint.name };
-    format!("{:016x}", xxh64(identity.as_bytes(), 0))
-}
-
 fn record_bytes(endpoint: &args::Endpoint) -> usize {
     let part = endpoint.batch_size.0 / RECORDS_A_REQUEST;
     // Several must fit into the queue, or senders would take turns with it.
@@ -117,11 +107,7 @@ fn record_bytes(endpoint: &args::Endpoint) -> usize {
 fn disk(args: &Args, cx: &BuildCx, key: &str) -> Option<DiskConfig> {
     args.wal.enabled.then(|| DiskConfig {
         max_bytes: args.wal.max_size.0,
-        fsync: match args.wal.fsync {
-            Fsync::Interval => delivery::Fsync::Interval(Duration::from_secs(1)),
-            Fsync::Never => delivery::Fsync::Never,
-            Fsync::Always => delivery::Fsync::Always,
-        },
+        fsync: args.wal.fsync.into(),
         ..DiskConfig::new(folder(&cx.data_path(), key))
     })
 }

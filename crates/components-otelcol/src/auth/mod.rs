@@ -7,6 +7,8 @@
 pub mod basic;
 pub mod bearer;
 pub mod headers;
+pub mod oauth2;
+pub mod sigv4;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -18,6 +20,8 @@ use component::eval::{ArgValue, Capsule, CapsuleType, Value, ValueError, capsule
 use http::{HeaderMap, HeaderName, HeaderValue};
 use net::sign::{Outgoing, Sign};
 use signal::otlp::ClientMetadata;
+
+use crate::storage::file::Folder;
 
 const TYPE: &str = "otelcol.Handler";
 
@@ -41,6 +45,10 @@ enum Scheme {
     Basic(basic::Args),
     Bearer(bearer::Args),
     Headers(headers::Args),
+    OAuth2(Box<oauth2::Args>),
+    SigV4(sigv4::Args),
+    /// Not an identity at all: `otelcol.storage.file` exports its folder under the same type.
+    Storage(Folder),
 }
 
 /// Why a server turns a request away. The texts tell nothing that helps to guess.
@@ -68,9 +76,14 @@ impl Handler {
     pub fn is_for_clients(&self) -> bool {
         match self.scheme.as_deref() {
             Some(Scheme::Basic(args)) => args.client().is_some(),
-            Some(Scheme::Bearer(_) | Scheme::Headers(_)) => true,
-            None => false,
+            Some(Scheme::Bearer(_) | Scheme::Headers(_) | Scheme::OAuth2(_) | Scheme::SigV4(_)) => true,
+            Some(Scheme::Storage(_)) | None => false,
         }
+    }
+
+    /// Whether calls of gRPC can be signed: their bodies are not known when they begin.
+    pub fn is_for_calls(&self) -> bool {
+        self.is_for_clients() && !matches!(self.scheme.as_deref(), Some(Scheme::SigV4(_)))
     }
 
     /// Whether a server can do something with it.
@@ -78,13 +91,31 @@ impl Handler {
         match self.scheme.as_deref() {
             Some(Scheme::Basic(args)) => args.htpasswd.is_some() || !args.username.is_empty(),
             Some(Scheme::Bearer(_)) => true,
-            Some(Scheme::Headers(_)) | None => false,
+            _ => false,
+        }
+    }
+
+    /// That of an `otelcol.storage` component.
+    pub(crate) fn storage(owner: &str, folder: Folder) -> Self {
+        Self::new(owner, Scheme::Storage(folder))
+    }
+
+    /// The folder behind the handler of an `otelcol.storage` component.
+    pub fn folder(&self) -> Option<&Folder> {
+        match self.scheme.as_deref() {
+            Some(Scheme::Storage(folder)) => Some(folder),
+            _ => None,
         }
     }
 
     /// Signs requests of a client.
     pub fn signer(&self) -> Arc<dyn Sign> {
-        Arc::new(Signer(self.clone()))
+        let keeping = match self.scheme.as_deref() {
+            Some(Scheme::OAuth2(args)) => args.signer(),
+            Some(Scheme::SigV4(args)) => args.signer(),
+            _ => None,
+        };
+        keeping.unwrap_or_else(|| Arc::new(Signer(self.clone())))
     }
 
     /// The headers that come from the client whose data is sent on. They travel with the data through the queue.
@@ -116,9 +147,7 @@ impl Handler {
         match self.scheme.as_deref() {
             Some(Scheme::Basic(args)) => args.check(headers).await,
             Some(Scheme::Bearer(args)) => args.check(headers),
-            Some(Scheme::Headers(_)) | None => {
-                Err(Denied::Broken(format!("{} cannot check requests of clients", self.owner)))
-            }
+            _ => Err(Denied::Broken(format!("{} cannot check requests of clients", self.owner))),
         }
     }
 }
@@ -132,14 +161,17 @@ impl Sign for Signer {
                 Some(Scheme::Basic(args)) => args.sign(&mut request.headers).await,
                 Some(Scheme::Bearer(args)) => args.sign(&mut request.headers),
                 Some(Scheme::Headers(args)) => args.sign(&mut request.headers),
-                None => Ok(()),
+                Some(Scheme::OAuth2(_) | Scheme::SigV4(_)) => {
+                    Err(net::Error::config(format!("{} cannot sign requests", self.0.owner)))
+                }
+                Some(Scheme::Storage(_)) | None => Ok(()),
             }
         })
     }
 }
 
 /// Whether two secrets are the same, in a time that does not tell where they differ.
-fn same(a: &[u8], b: &[u8]) -> bool {
+pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b)) == 0
 }
 

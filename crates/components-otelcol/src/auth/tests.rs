@@ -154,3 +154,156 @@ fn what_is_wrong_is_told() {
         assert!(said.contains(expected), "{body}: {said}");
     }
 }
+
+fn oauth2_body(token_url: &str, rest: &str) -> String {
+    format!("client_id = \"me\"\ntoken_url = {token_url:?}\n{rest}")
+}
+
+/// A token endpoint that gives numbered tokens which last so many seconds.
+async fn token_endpoint(seconds: u32) -> net::testkit::Backend {
+    let mut given = 0;
+    net::testkit::Backend::start(move |_| {
+        given += 1;
+        net::testkit::Reply::Answer {
+            status: 200,
+            headers: vec![("content-type", "application/json".into())],
+            body: format!(
+                "{{\"access_token\":\"t{given}\",\"token_type\":\"bearer\",\"expires_in\":{seconds}}}"
+            ),
+        }
+    })
+    .await
+}
+
+async fn authorization(signer: &Arc<dyn Sign>) -> String {
+    let mut outgoing = Outgoing {
+        method: Method::POST,
+        url: net::Url::parse("http://h/").expect("a URL"),
+        headers: HeaderMap::new(),
+        body: bytes::Bytes::new(),
+    };
+    signer.sign(&mut outgoing).await.expect("signed");
+    outgoing.headers["authorization"].to_str().expect("text").to_owned()
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_once_and_again_before_its_end() {
+    let definition = ComponentDef::pure::<oauth2::OAuth2>();
+    let endpoint = token_endpoint(60).await;
+    let secret = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(secret.path(), "s e\n").expect("written");
+    let rest = format!(
+        "client_secret = \"other\"\nclient_secret_file = {:?}\nscopes = [\"a\", \"b\"]\nendpoint_params = {{ audience = [\"x\", \"y\"] }}",
+        secret.path()
+    );
+    let kept = handler(definition, &oauth2_body(&endpoint.base(), &rest)).await;
+    assert!(kept.is_for_clients() && kept.is_for_calls() && !kept.is_for_servers());
+    let signer = kept.signer();
+    for _ in 0..3 {
+        assert_eq!(authorization(&signer).await, "Bearer t1");
+    }
+    let asked = endpoint.all().remove(0);
+    assert_eq!(asked.headers["authorization"], "Basic bWU6cytl");
+    let form = String::from_utf8(asked.body).expect("text");
+    assert_eq!(form, "grant_type=client_credentials&scope=a+b&audience=x&audience=y");
+    // A buffer longer than the token lasts: it is never used twice.
+    let rest = "client_secret = \"s\"\nexpiry_buffer = \"2m\"";
+    let signer = handler(definition, &oauth2_body(&endpoint.base(), rest)).await.signer();
+    assert_ne!(authorization(&signer).await, authorization(&signer).await);
+}
+
+#[tokio::test]
+async fn an_assertion_is_signed_by_the_key() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let endpoint = token_endpoint(60).await;
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).expect("a key").serialize_pem();
+    let rest = format!(
+        "grant_type = \"urn:ietf:params:oauth:grant-type:jwt-bearer\"\nclient_certificate_key = {pair:?}\nclient_certificate_key_id = \"k1\"\nsignature_algorithm = \"RS512\"\nclaims = {{ aud = \"them\", n = 7 }}"
+    );
+    let definition = ComponentDef::pure::<oauth2::OAuth2>();
+    let signer = handler(definition, &oauth2_body(&endpoint.base(), &rest)).await.signer();
+    assert_eq!(authorization(&signer).await, "Bearer t1");
+    let form = String::from_utf8(endpoint.all().remove(0).body).expect("text");
+    let (grant, assertion) = form.split_once("&assertion=").expect("an assertion");
+    assert_eq!(grant, "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer");
+    let parts: Vec<_> = assertion.split('.').collect();
+    let json = |part: &str| -> serde_json::Value {
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).expect("base64")).expect("JSON")
+    };
+    assert_eq!(json(parts[0]), serde_json::json!({ "alg": "RS512", "typ": "JWT", "kid": "k1" }));
+    let claims = json(parts[1]);
+    assert_eq!(
+        (&claims["iss"], &claims["sub"], &claims["aud"]),
+        (&"me".into(), &"me".into(), &"them".into())
+    );
+    assert_eq!((&claims["n"], parts.len()), (&7.into(), 3));
+}
+
+#[tokio::test]
+async fn requests_are_signed_for_the_service_of_their_host() {
+    let definition = ComponentDef::pure::<sigv4::SigV4Auth>();
+    let found = handler(definition, "").await;
+    assert!(found.is_for_clients() && !found.is_for_calls() && !found.is_for_servers());
+    let Some(Scheme::SigV4(args)) = found.scheme.as_deref() else { panic!("{found:?}") };
+    let variables: net::sign::Variables = Arc::new(|name| match name {
+        "AWS_ACCESS_KEY_ID" => Some("AKID".into()),
+        "AWS_SECRET_ACCESS_KEY" => Some("secret".into()),
+        _ => None,
+    });
+    let environment = net::sign::AwsEnvironment { variables, ..Default::default() };
+    let signer = args.signer_in(environment).expect("a signer");
+    let sign = async |url: &str| {
+        let mut outgoing = Outgoing {
+            method: Method::POST,
+            url: net::Url::parse(url).expect("a URL"),
+            headers: HeaderMap::new(),
+            body: bytes::Bytes::new(),
+        };
+        signer.sign(&mut outgoing).await.map(|()| outgoing.headers["authorization"].clone())
+    };
+    let value = sign("https://xray.eu-west-1.amazonaws.com/v1/traces").await.expect("signed");
+    assert!(value.to_str().expect("text").contains("/eu-west-1/xray/aws4_request"), "{value:?}");
+    let error = sign("https://otlp.example.com/").await.expect_err("which service?").to_string();
+    assert!(error.contains("set service"), "{error}");
+}
+
+#[test]
+fn what_cannot_work_is_refused_by_name() {
+    let oauth2 = ComponentDef::pure::<oauth2::OAuth2>();
+    let sigv4 = ComponentDef::pure::<sigv4::SigV4Auth>();
+    for (definition, body, expected) in [
+        (oauth2, "", "token_url"),
+        (oauth2, "token_url = \"https://h\"\nclient_secret = \"s\"", "client_id"),
+        (oauth2, "token_url = \"https://h\"\nclient_id = \"i\"", "client_secret"),
+        (oauth2, "token_url = \"nonsense\"\nclient_id = \"i\"\nclient_secret = \"s\"", "not a URL"),
+        (
+            oauth2,
+            "token_url = \"https://h\"\nclient_id = \"i\"\ngrant_type = \"password\"",
+            "must be client_credentials",
+        ),
+        (
+            oauth2,
+            "token_url = \"https://h\"\nclient_id = \"i\"\nclient_secret = \"s\"\nsignature_algorithm = \"HS256\"",
+            "RS256",
+        ),
+        (sigv4, "assume_role {\nsession_name = \"x\"\n}", "without an arn"),
+    ] {
+        let said = crate::exporter::sending::testkit::refused(definition, body, Names::default());
+        assert!(said.contains(expected), "{body}\n{said}");
+    }
+}
+
+/// The facts of Alloy 1.18.
+#[test]
+fn names_types_and_defaults_are_those_of_alloy() {
+    use crate::exporter::sending::testkit::differences;
+    use component::eval::Arguments as _;
+    for (schema, facts) in [
+        (oauth2::Args::schema(), include_str!("oauth2/surface.txt")),
+        (sigv4::Args::schema(), include_str!("sigv4/surface.txt")),
+    ] {
+        let differences = differences(schema, facts);
+        assert!(differences.is_empty(), "{differences:#?}");
+    }
+}

@@ -1,1 +1,10 @@
 //! `otelcol.connector.*`: what makes one signal out of another.
+
+pub mod count;
+pub mod host_info;
+mod items;
+pub mod servicegraph;
+pub mod signaltometrics;
+pub mod spanlogs;
+pub mod spanmetrics;
+mod spans;

@@ -40,7 +40,7 @@ pub struct SendingQueue {
     /// Not supported: a sender that must know the outcome gets it with `enabled = false`.
     #[arg(default)]
     pub wait_for_result: bool,
-    /// Not supported yet: keep the queue on disk.
+    /// Keep the queue on disk: the `handler` of an `otelcol.storage` component.
     #[arg(code_type = "capsule(otelcol.Handler)")]
     pub storage: Option<Handler>,
     /// Join what waits into larger requests.
@@ -90,8 +90,14 @@ impl Sizer {
 
 impl SendingQueue {
     fn validate(&self) -> Result<(), Invalid> {
-        if self.storage.is_some() {
-            return refuse("storage", "a sending queue on disk is not supported yet: remove storage");
+        if self.storage.as_ref().is_some_and(|handler| handler.folder().is_none()) {
+            return refuse("storage", "this handler stores nothing: use that of otelcol.storage.file");
+        }
+        if self.storage.is_some() && !self.enabled {
+            return refuse(
+                "storage",
+                "without a queue nothing is stored: enable the queue or remove storage",
+            );
         }
         if self.wait_for_result {
             return refuse(
@@ -239,7 +245,7 @@ pub struct ClientTls {
     /// Newest version.
     #[arg(default = "TLS 1.3")]
     pub max_version: String,
-    /// Files are read again when they change, whatever this says.
+    /// How old the contents of files may get; they are looked at with every connection, so never older than this.
     #[arg(default)]
     pub reload_interval: Duration,
     /// Cipher suites of TLS 1.2 that are offered; all that are safe otherwise.
@@ -254,7 +260,7 @@ pub struct ClientTls {
     /// Curves that are offered; all otherwise.
     #[arg(default)]
     pub curve_preferences: Vec<String>,
-    /// Speak without TLS, where the endpoint does not say by its scheme.
+    /// Speak without TLS; where the endpoint says `https`, with that of the system instead of this block's.
     #[arg(default)]
     pub insecure: bool,
     /// Accept any certificate. The connection is encrypted, but with nobody knows whom.
@@ -297,6 +303,29 @@ impl ClientTls {
             version(text).map_err(|message| Invalid::field(field, message))?;
         }
         self.config().validate()
+    }
+
+    /// Whether this block has no say: `insecure`, unless there are authorities (as in the OpenTelemetry Collector).
+    pub fn is_off(&self) -> bool {
+        self.insecure && self.ca_pem.is_empty() && self.ca_file.is_empty()
+    }
+
+    /// What of this block is set and has no say, for the log.
+    pub fn overruled(&self) -> Vec<&'static str> {
+        if !self.is_off() {
+            return Vec::new();
+        }
+        [
+            ("cert_pem", !self.cert_pem.is_empty()),
+            ("cert_file", !self.cert_file.is_empty()),
+            ("server_name", !self.server_name.is_empty()),
+            ("insecure_skip_verify", self.insecure_skip_verify),
+            ("cipher_suites", !self.cipher_suites.is_empty()),
+            ("curve_preferences", !self.curve_preferences.is_empty()),
+        ]
+        .into_iter()
+        .filter_map(|(name, set)| set.then_some(name))
+        .collect()
     }
 
     /// The part that all clients have.

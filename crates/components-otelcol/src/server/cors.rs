@@ -56,6 +56,7 @@ pub struct CorsPolicy {
     any_header: bool,
     exposed: Option<HeaderValue>,
     max_age: Option<HeaderValue>,
+    credentials: bool,
 }
 
 impl CorsPolicy {
@@ -78,7 +79,15 @@ impl CorsPolicy {
                 .then(|| HeaderValue::try_from(args.exposed_headers.join(", ")).ok())
                 .flatten(),
             max_age: (args.max_age > 0).then(|| HeaderValue::from(args.max_age)),
+            credentials: true,
         })
+    }
+
+    /// Pages may not send what the browser knows of its user.
+    #[must_use]
+    pub fn without_credentials(mut self) -> Self {
+        self.credentials = false;
+        self
     }
 
     fn allows(&self, origin: &HeaderValue) -> bool {
@@ -137,7 +146,9 @@ impl CorsPolicy {
     fn grant(&self, request: &HeaderMap, response: &mut HeaderMap) {
         if let Some(origin) = request.get(ORIGIN) {
             response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            response.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            if self.credentials {
+                response.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            }
         }
     }
 }

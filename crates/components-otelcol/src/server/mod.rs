@@ -5,18 +5,22 @@
 //! argument means "none" in Alloy.
 
 mod cors;
+mod policy;
 mod tls;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use component::eval::{Invalid, Size};
 use component::{Arguments, Error};
-use net::ServerOptions;
 use net::grpc::PREFIX;
+use net::server::StreamHandler;
+use net::{Server, ServerOptions};
 
 use crate::auth::Handler;
 
 pub use cors::{CorsArgs, CorsPolicy};
+pub use policy::{HttpPolicy, Unpacked, admit, client, media_type};
 pub use tls::TlsServerArgs;
 
 /// How long an idle connection is kept where nothing is said: gRPC's own keepalive.
@@ -186,6 +190,16 @@ pub fn endpoint(text: &str) -> Result<(&str, u16), Invalid> {
     Ok((host, port))
 }
 
+async fn bind(
+    owner: &str,
+    address: &str,
+    options: ServerOptions,
+    handler: Arc<dyn StreamHandler>,
+) -> Result<Server, Error> {
+    let (host, port) = endpoint(address).map_err(|e| Error::argument("endpoint", e.message))?;
+    Ok(Server::bind(owner, host, port, options, handler).await?)
+}
+
 fn for_servers(auth: Option<&Handler>) -> Result<(), Error> {
     match auth.filter(|handler| !handler.is_for_servers()) {
         None => Ok(()),
@@ -226,6 +240,14 @@ impl GrpcServerArgs {
             0 => 4 << 20,
             given => usize::try_from(given).unwrap_or(usize::MAX),
         }
+    }
+
+    /// Binds the server; `owner` names it in the log.
+    ///
+    /// # Errors
+    /// If the arguments do not work together or the address cannot be had.
+    pub async fn bind(&self, owner: &str, handler: Arc<dyn StreamHandler>) -> Result<Server, Error> {
+        bind(owner, &self.endpoint, self.options()?, handler).await
     }
 
     /// The server. Reads no file.
@@ -285,6 +307,14 @@ impl HttpServerArgs {
             0 => 20 << 20,
             given => usize::try_from(given).unwrap_or(usize::MAX),
         }
+    }
+
+    /// Binds the server; `owner` names it in the log.
+    ///
+    /// # Errors
+    /// If the arguments do not work together or the address cannot be had.
+    pub async fn bind(&self, owner: &str, handler: Arc<dyn StreamHandler>) -> Result<Server, Error> {
+        bind(owner, &self.endpoint, self.options()?, handler).await
     }
 
     /// The server. Reads no file.

@@ -11,10 +11,10 @@ use net::{ClientAuth, ServerTls};
 #[derive(Clone, Debug, PartialEq, Arguments)]
 #[arguments(validate = Self::validate)]
 pub struct TlsServerArgs {
-    /// Not used by a server, as in Alloy; the log says so. `client_ca_file` names those who sign for clients.
+    /// Refused: a server has no use for it. `client_ca_file` names those who sign for clients.
     #[arg(default)]
     pub ca_pem: String,
-    /// Not used by a server, as in Alloy; the log says so.
+    /// Refused: a server has no use for it.
     #[arg(default)]
     pub ca_file: String,
     /// The server's certificate chain (PEM).
@@ -44,7 +44,7 @@ pub struct TlsServerArgs {
     /// Permits what is never done: suites that are not safe are not offered.
     #[arg(default)]
     pub include_insecure_cipher_suites: bool,
-    /// Not used by a server, as in Alloy; the log says so.
+    /// Refused: a server has no use for it.
     #[arg(default)]
     pub include_system_ca_certs_pool: bool,
     /// Curves for the key exchange: `X25519`, `P256`, `P384`, `P521`, `X25519MLKEM768`.
@@ -107,6 +107,16 @@ impl TlsServerArgs {
             return Err(Invalid::field("tpm", "keys in a TPM are not supported")
                 .with_help("use key_file, or remove the block"));
         }
+        for (field, given) in [
+            ("ca_pem", !self.ca_pem.is_empty()),
+            ("ca_file", !self.ca_file.is_empty()),
+            ("include_system_ca_certs_pool", self.include_system_ca_certs_pool),
+        ] {
+            if given {
+                return Err(Invalid::field(field, "a server does not look for authorities of servers")
+                    .with_help("to ask clients for certificates use client_ca_file; otherwise remove it"));
+            }
+        }
         self.service()?.validate().map_err(|invalid| match invalid.field {
             // What is asked of clients follows from client_ca_file here.
             Some("client_auth_type") => Invalid { field: Some("client_ca_file"), ..invalid },
@@ -143,18 +153,6 @@ impl TlsServerArgs {
         let args = self.service().map_err(|invalid| net::Error::config(invalid.message))?;
         ServerTls::for_service(&args).map(Arc::new)
     }
-
-    /// The arguments that change nothing in a server, for the log.
-    pub fn unused(&self) -> Vec<&'static str> {
-        [
-            ("ca_pem", !self.ca_pem.is_empty()),
-            ("ca_file", !self.ca_file.is_empty()),
-            ("include_system_ca_certs_pool", self.include_system_ca_certs_pool),
-        ]
-        .into_iter()
-        .filter_map(|(name, given)| given.then_some(name))
-        .collect()
-    }
 }
 
 #[cfg(test)]
@@ -176,6 +174,12 @@ mod tests {
         assert_eq!(with(|a| a.max_version = "1.1".into()), Err(Some("max_version")));
         assert_eq!(with(|a| a.tpm = Some(TpmArgs { enabled: true, ..TpmArgs::default() })), Err(Some("tpm")));
         assert!(with(|a| a.cert_file = String::new()).is_err());
+        assert_eq!(with(|a| a.ca_file = "ca".into()), Err(Some("ca_file")));
+        assert_eq!(with(|a| a.ca_pem = "ca".into()), Err(Some("ca_pem")));
+        assert_eq!(
+            with(|a| a.include_system_ca_certs_pool = true),
+            Err(Some("include_system_ca_certs_pool"))
+        );
     }
 
     #[test]
@@ -183,8 +187,7 @@ mod tests {
         let args = TlsServerArgs { client_ca_file: "ca".into(), ..TlsServerArgs::default() };
         let service = args.service().expect("valid");
         assert_eq!(service.client_auth_type, ClientAuth::RequireAndVerifyClientCert);
-        let args = TlsServerArgs { ca_file: "ca".into(), ..TlsServerArgs::default() };
-        assert_eq!(args.service().expect("valid").client_auth_type, ClientAuth::NoClientCert);
-        assert_eq!(args.unused(), ["ca_file"]);
+        let service = TlsServerArgs::default().service().expect("valid");
+        assert_eq!(service.client_auth_type, ClientAuth::NoClientCert);
     }
 }

@@ -1,1 +1,3 @@
 //! `otelcol.storage.*`: where queues and offsets are kept.
+
+pub mod file;

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use component::metrics::{Histogram, IntCounter, NodeMetrics};
 use component::{BoxFuture, BuildCx, Fanout};
 use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use net::server::{Budget, Refusal, RequestMetrics, taken};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, request};
+use net::server::{Budget, Refusal, RequestBody, RequestMetrics, ResponseBody, StreamHandler, full, taken};
 use signal::samples::NO_FAMILY;
 use signal::{FamilyList, LabelsBuilder, SampleBatch, Samples, Series};
 use wire::compress::{self, Encoding, decompress};
@@ -33,7 +33,10 @@ const ROUTE: &str = "api_v1_metrics_write";
 pub(super) const MAX_PACKED: usize = 64 << 20;
 /// Bytes of a body after decompression, and of the labels that it expands to.
 const MAX_UNPACKED: usize = 256 << 20;
-/// Bytes of decompressed bodies that all requests together may hold; more wait.
+/// Bytes of bodies, as they come, that all requests together may hold; more wait.
+pub(super) const BODIES: usize = 128 << 20;
+/// The same of decompressed bodies. A request waits for this one while it holds the other, so that none waits for
+/// itself.
 pub(super) const BUDGET: usize = 512 << 20;
 /// Own metrics of the component.
 pub(super) struct Metrics {
@@ -85,6 +88,7 @@ fn claimed(body: &[u8]) -> usize {
 /// What lives as long as the component.
 pub(super) struct Shared {
     pub(super) config: ArcSwap<Config>,
+    pub(super) bodies: Budget,
     pub(super) budget: Budget,
     pub(super) metrics: Metrics,
     pub(super) cx: BuildCx,
@@ -93,42 +97,54 @@ pub(super) struct Shared {
 /// The handler of one server; all of them share the state.
 pub(super) struct Write(pub(super) Arc<Shared>);
 
-impl net::server::Handler for Write {
-    fn handle(&self, request: Request<Bytes>) -> BoxFuture<'_, Response<Bytes>> {
+impl StreamHandler for Write {
+    fn handle(&self, request: Request<RequestBody>) -> BoxFuture<'_, Response<ResponseBody>> {
         Box::pin(async move {
             let started = Instant::now();
-            let (method, size) = (request.method().clone(), request.body().len());
-            if request.uri().path() != PATH {
-                return text(StatusCode::NOT_FOUND, format!("nothing is here; post to {PATH}\n"));
+            let (head, body) = request.into_parts();
+            if head.uri.path() != PATH {
+                return text(StatusCode::NOT_FOUND, format!("nothing is here; post to {PATH}\n")).map(full);
             }
             let metrics = &self.0.metrics.requests;
-            let _inflight = metrics.begun(&method, ROUTE);
-            let response = self.0.write(request).await;
-            metrics.answered(&method, ROUTE, size, &response, started.elapsed());
-            response
+            let _inflight = metrics.begun(&head.method, ROUTE);
+            let mut size = 0;
+            let response = self.0.write(&head, body, &mut size).await;
+            metrics.answered(&head.method, ROUTE, size, &response, started.elapsed());
+            response.map(full)
         })
     }
 }
 
 impl Shared {
-    async fn write(&self, request: Request<Bytes>) -> Response<Bytes> {
-        if request.method() != Method::POST {
+    async fn write(&self, head: &request::Parts, body: RequestBody, size: &mut usize) -> Response<Bytes> {
+        if head.method != Method::POST {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only POST writes\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
             return response;
         }
         let config = self.config.load_full();
-        let message = match message(request.headers(), &config.args) {
+        let message = match message(&head.headers, &config.args) {
             Ok(message) => message,
             Err(refusal) => return refusal.response(),
         };
+        let mut packed_room = self.bodies.room();
+        let body = match body.within(&mut packed_room).await {
+            Ok(body) => body,
+            Err(refusal) => return refusal.response(),
+        };
+        *size = body.len();
+        self.take(message, &body, &config).await
+    }
+
+    /// Answers what a body says.
+    pub(super) async fn take(&self, message: Message, body: &[u8], config: &Config) -> Response<Bytes> {
         // What the body takes is told by the snappy header, which is checked later.
         let mut room = self.budget.room();
-        if let Err(refusal) = room.at_least(claimed(request.body())).await {
+        if let Err(refusal) = room.at_least(claimed(body)).await {
             return refusal.response();
         }
-        let written = match receive(message, request.body()) {
-            Ok(received) => self.forward(message, received, &config).await,
+        let written = match receive(message, body) {
+            Ok(received) => self.forward(message, received, config).await,
             Err(refusal) => Err((Counts::default(), refusal)),
         };
         let (counts, mut response) = match written {

@@ -19,7 +19,7 @@ use net::{Server, ServerOptions};
 use tokio::time::MissedTickBehavior;
 
 pub use args::Args;
-use handler::{BUDGET, Config, MAX_PACKED, Metrics, Shared, Write};
+use handler::{BODIES, BUDGET, Config, MAX_PACKED, Metrics, Shared, Write};
 
 /// How often the number of connections is told.
 const TICK: Duration = Duration::from_secs(5);
@@ -45,6 +45,7 @@ impl Component for ReceiveHttp {
         check(&args)?;
         let shared = Arc::new(Shared {
             config: ArcSwap::from_pointee(Config::new(&args)),
+            bodies: Budget::new(BODIES),
             budget: Budget::new(BUDGET),
             metrics: Metrics::new(&cx.metrics()),
             cx: cx.clone(),
@@ -88,7 +89,7 @@ fn check(args: &Args) -> Result<(), Error> {
 async fn bind(args: &Args, shared: &Arc<Shared>) -> Result<Server, Error> {
     let http = args.http.clone().unwrap_or_default();
     let options = ServerOptions::from_http(&http)?.max_body(MAX_PACKED);
-    let handler = net::server::whole(Write(shared.clone()));
+    let handler = Arc::new(Write(shared.clone()));
     let port =
         u16::try_from(http.listen_port).map_err(|_| Error::argument("http", "listen_port must be a port"))?;
     Ok(Server::bind(shared.cx.id(), &http.listen_address, port, options, handler).await?)

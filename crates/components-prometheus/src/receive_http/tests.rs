@@ -214,21 +214,16 @@ async fn a_bad_series_does_not_cost_the_good_ones() {
 
 #[tokio::test]
 async fn metadata_becomes_families_or_labels_where_it_is_wanted() {
-    let (sink, port) = (Sink::<Samples>::new(), free_port());
+    let sink = Sink::<Samples>::new();
     let mut args = <Args as component::eval::Arguments>::defaults();
     args.forward_to = vec![sink.receiver()];
     args.accepted_remote_write_protobuf_messages = vec![args::Message::V2];
     (args.append_metadata, args.enable_type_and_unit_labels) = (true, true);
-    let _ = port;
     let cx = BuildCx::detached("test", Services::for_tests("unused"));
     let (component, _) = ReceiveHttp::build(args, &cx).expect("valid");
     let body = encoded(Message::V2, &batch());
-    let request = http::Request::post(handler::PATH)
-        .header("Content-Type", Message::V2.content_type())
-        .header("Content-Encoding", "snappy")
-        .body(bytes::Bytes::from(body))
-        .expect("a request");
-    let answer = net::server::Handler::handle(&Write(component.shared), request).await;
+    let shared = component.shared;
+    let answer = shared.take(Message::V2, &body, &shared.config.load_full()).await;
     assert_eq!(answer.status(), 204);
     let got = sink.take().remove(0);
     assert_eq!(got.points.at(0).series.get("__type__"), Some("counter"));

@@ -6,8 +6,8 @@ use std::time::Duration;
 use component::eval::{Invalid, Size};
 use component::{ArgEnum, Arguments, RelabelRule};
 use http::{HeaderName, HeaderValue};
-use net::Url;
 use net::args::HttpClientArgs;
+use writer::{Fsync, OnFull};
 
 /// `prometheus.remote_write`
 #[derive(Clone, Debug, PartialEq, Arguments)]
@@ -162,30 +162,6 @@ pub struct Wal {
     pub fsync: Fsync,
 }
 
-/// What happens when a queue is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ArgEnum)]
-pub enum OnFull {
-    /// The oldest samples are dropped and counted.
-    #[default]
-    DropOldest,
-    /// Senders wait; scrapes are delayed.
-    Block,
-    /// New samples are refused and counted.
-    Reject,
-}
-
-/// When data is forced to the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ArgEnum)]
-pub enum Fsync {
-    /// Every second.
-    #[default]
-    Interval,
-    /// The operating system decides.
-    Never,
-    /// Before a batch is acknowledged.
-    Always,
-}
-
 fn invalid(field: &'static str, message: &str) -> Result<(), Invalid> {
     Err(Invalid::field(field, message))
 }
@@ -204,7 +180,7 @@ impl Args {
 impl Endpoint {
     fn validate(&self) -> Result<(), Invalid> {
         self.client.validate()?;
-        url(&self.url).map_err(|message| Invalid::field("url", message))?;
+        net::post_url(&self.url).map_err(|message| Invalid::field("url", message))?;
         if self.remote_timeout.is_zero() {
             return invalid("remote_timeout", "must be above 0");
         }
@@ -225,15 +201,6 @@ impl Endpoint {
             check_header(name, value, authenticated).map_err(|m| Invalid::field("headers", m))?;
         }
         Ok(())
-    }
-}
-
-/// The URL to post to.
-pub(super) fn url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|e| format!("{text:?} is not a URL: {e}"))?;
-    match url.scheme() {
-        "http" | "https" => Ok(url),
-        scheme => Err(format!("scheme {scheme:?} cannot be posted to: use http or https")),
     }
 }
 

@@ -94,6 +94,14 @@ impl delivery::Endpoint for Endpoint {
     }
 }
 
+impl writer::Backend for Endpoint {
+    const WORD: &'static str = "endpoint";
+
+    fn queue(&self) -> Option<&Queue> {
+        Some(&self.queue)
+    }
+}
+
 impl Endpoint {
     fn shown(&self) -> Shown {
         Shown {

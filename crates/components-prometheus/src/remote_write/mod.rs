@@ -24,15 +24,14 @@ mod transport;
 use std::sync::Arc;
 use std::time::Duration;
 
-use component::eval::{Item, Value};
 use component::{
-    BoxFuture, BuildCx, Component, Consumer, Draining, Error, Event, Exports, Health, Port, Receiver,
-    Rejected, RunCx, Stability,
+    BoxFuture, BuildCx, Component, Consumer, Draining, Error, Exports, Port, Receiver, Rejected, RunCx,
+    Stability,
 };
-use delivery::{Endpoint as _, Endpoints};
+use delivery::Endpoints;
 use futures_util::future::join_all;
 use signal::Samples;
-use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
 pub use args::Args;
 use endpoint::{Endpoint, Inlet, metadata_record};
@@ -40,13 +39,6 @@ use metadata::Families;
 use metrics::Metrics;
 use plan::{Plan, plans};
 
-/// How often health is looked at.
-const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
-/// A back end that has taken nothing for this long, while something waits, makes the node unhealthy.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How long batches that are on their way into a queue are waited for before it is closed. They take
-/// microseconds, unless the queue is full and blocks.
-const GRACE: Duration = Duration::from_secs(5);
 /// How long metadata may wait for a place in a queue.
 const METADATA_WAIT: Duration = Duration::from_secs(1);
 
@@ -78,124 +70,56 @@ impl Component for RemoteWrite {
         Ok((Self { plans, port, metrics: Arc::new(Metrics::new(&cx.metrics())) }, exports))
     }
 
-    async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {
-        let mut running = Running::new(self.port, self.metrics);
-        let errors = running.endpoints.open(self.plans).await;
-        let _ = running.opened(errors, &cx);
-        let mut health = tokio::time::interval(HEALTH_INTERVAL);
-        health.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                event = cx.event() => match event {
-                    Event::Stop => break,
-                    Event::Update(update) => {
-                        let changed = match plans(update.args(), &cx) {
-                            Ok(new) => {
-                                running.change(new, &cx).await;
-                                Ok(())
-                            }
-                            Err(error) => Err(error),
-                        };
-                        update.answer(changed);
-                    }
-                },
-                _ = health.tick() => running.report(&cx),
-                () = at(running.metadata_due()) => running.send_metadata().await,
-                () = at(running.endpoints.reopen_at()) => {
-                    let errors = running.endpoints.reopen().await;
-                    let _ = running.opened(errors, &cx);
-                }
-            }
-        }
-        running.stop().await;
-        Ok(())
+    async fn run(self, cx: RunCx<Self>) -> Result<(), Error> {
+        let role = Role { port: self.port, metrics: self.metrics.clone(), families: Arc::default() };
+        writer::run(role, self.plans, self.metrics, cx).await
     }
 }
 
-async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
-}
-
-struct Running {
-    endpoints: Endpoints<Endpoint>,
+/// What of a writer is particular to this one.
+struct Role {
     port: Port<Samples>,
     metrics: Arc<Metrics>,
     families: Arc<Families>,
 }
 
-impl Running {
-    fn new(port: Port<Samples>, metrics: Arc<Metrics>) -> Self {
-        Self { endpoints: Endpoints::new(metrics.clone()), port, metrics, families: Arc::default() }
+impl writer::Role for Role {
+    type Component = RemoteWrite;
+    type Endpoint = Endpoint;
+
+    fn plans(&mut self, args: &Args, cx: &RunCx<RemoteWrite>) -> Result<Vec<Plan>, Error> {
+        plans(args, cx)
     }
 
-    /// Endpoints have been opened; the answer tells when nothing is on its way into others any more.
-    fn opened(&self, errors: Vec<String>, cx: &RunCx<RemoteWrite>) -> Draining {
-        if !errors.is_empty() {
-            cx.report(Health::unhealthy(errors.join("; ")));
-        }
-        let queues: Vec<_> = self.endpoints.iter().map(|e| (e.plan.name.clone(), e.queue.clone())).collect();
-        cx.set_debug_info(move || {
-            queues.iter().map(|(name, queue)| debug_item(name, &queue.stats())).collect()
-        });
-        self.attach()
-    }
-
-    /// New plans: endpoints that stay are changed in place, new ones opened, others drained in the
-    /// background.
-    async fn change(&mut self, plans: Vec<Plan>, cx: &RunCx<RemoteWrite>) {
-        let port = self.port.clone();
-        let (gone, errors) = self.endpoints.change(plans, async || settle(port.suspend()).await).await;
-        let replaced = self.opened(errors, cx);
-        let metrics = self.metrics.clone();
-        cx.spawn(async move {
-            // The generation before may still put batches into endpoints that are removed.
-            settle(replaced).await;
-            join_all(gone.iter().map(|endpoint| endpoint.drain(&metrics, Duration::ZERO))).await;
-            metrics.forget_gone();
-        });
-    }
-
-    /// Puts the endpoints behind the receiver. While an endpoint cannot be opened senders wait: what they
-    /// have is not acknowledged, so it is not lost.
-    fn attach(&self) -> Draining {
-        if !self.endpoints.are_open() {
-            return self.port.suspend();
-        }
-        self.port.attach(Writer {
-            inlets: self.endpoints.iter().map(Endpoint::inlet).collect(),
+    fn attach(&self, endpoints: &Endpoints<Endpoint>) -> Vec<Draining> {
+        vec![self.port.attach(Writer {
+            inlets: endpoints.iter().map(Endpoint::inlet).collect(),
             metrics: self.metrics.clone(),
             families: self.families.clone(),
-        })
+        })]
     }
 
-    fn report(&self, cx: &RunCx<RemoteWrite>) {
-        self.endpoints.iter().for_each(Endpoint::sweep);
-        if !self.endpoints.are_open() {
-            return;
-        }
-        let trouble = |e: &Endpoint| {
-            let trouble = e.queue.stats().trouble(PATIENCE)?;
-            Some(format!("endpoint {}: {trouble}", e.plan.name))
-        };
-        let troubles: Vec<_> = self.endpoints.iter().filter_map(trouble).collect();
-        cx.report(match troubles.is_empty() {
-            true => Health::healthy("all endpoints take what is sent"),
-            false => Health::unhealthy(troubles.join("; ")),
-        });
+    fn suspend(&self) -> Vec<Draining> {
+        vec![self.port.suspend()]
     }
 
-    fn metadata_due(&self) -> Option<Instant> {
-        self.endpoints.iter().filter_map(Endpoint::metadata_due).min()
+    fn stop(&self) -> Vec<Draining> {
+        vec![self.port.stop()]
+    }
+
+    fn forget_gone(metrics: &Arc<Metrics>) {
+        metrics.forget_gone();
+    }
+
+    fn due(&self, endpoints: &Endpoints<Endpoint>) -> Option<Instant> {
+        endpoints.iter().filter_map(Endpoint::metadata_due).min()
     }
 
     /// Queues metadata for every endpoint that is due.
-    async fn send_metadata(&mut self) {
+    async fn act(&mut self, endpoints: &mut Endpoints<Endpoint>) {
         let now = Instant::now();
         let now_ms = jiff::Timestamp::now().as_millisecond();
-        for endpoint in self.endpoints.iter_mut() {
+        for endpoint in endpoints.iter_mut() {
             if endpoint.metadata_due().is_none_or(|due| due > now) {
                 continue;
             }
@@ -214,35 +138,14 @@ impl Running {
                 }
             }
         }
-        let longest = self.endpoints.iter().map(|e| e.plan.metadata.send_interval).max().unwrap_or_default();
+        let longest = endpoints.iter().map(|e| e.plan.metadata.send_interval).max().unwrap_or_default();
         if let Some(before) = now.checked_sub(longest.saturating_mul(2)) {
             self.families.forget(before);
         }
     }
 
-    async fn stop(&self) {
-        settle(self.port.stop()).await;
-        join_all(self.endpoints.all().map(|endpoint| endpoint.drain(&self.metrics, Duration::ZERO))).await;
-    }
-}
-
-/// Waits until no batch is in a replaced generation, but not for those that a full queue holds up: closing
-/// the queue sends them back.
-async fn settle(replaced: Draining) {
-    if timeout(GRACE, replaced.finished()).await.is_err() {
-        tracing::debug!("batches still wait for a full queue that is to be closed");
-    }
-}
-
-fn debug_item(name: &str, stats: &delivery::Stats) -> Item {
-    let attribute = |name: &'static str, value: Value| Item::Attribute { name: name.into(), value };
-    let figures = stats.figures().into_iter().map(|(name, value)| attribute(name, Value::from(value)));
-    let error =
-        stats.last_error.iter().map(|error| attribute("last_error", Value::from(error.text.as_str())));
-    Item::Block {
-        name: "endpoint".into(),
-        label: Some(name.to_string()),
-        body: figures.chain(error).collect(),
+    fn sweep(&self, endpoints: &Endpoints<Endpoint>) {
+        endpoints.iter().for_each(Endpoint::sweep);
     }
 }
 
@@ -261,13 +164,7 @@ impl Consumer<Samples> for Writer {
             let now_ms = jiff::Timestamp::now().as_millisecond();
             match &self.inlets[..] {
                 [only] => only.put(&batch, now_ms).await,
-                all => {
-                    let answers = join_all(all.iter().map(|inlet| inlet.put(&batch, now_ms))).await;
-                    // A refusal that can be repeated wins: the others then get the batch twice, none loses it.
-                    let retryable = answers.iter().find(|a| matches!(a, Err(Rejected::Retryable(_))));
-                    let first = retryable.or_else(|| answers.iter().find(|a| a.is_err()));
-                    first.cloned().unwrap_or(Ok(()))
-                }
+                all => writer::answer(&join_all(all.iter().map(|inlet| inlet.put(&batch, now_ms))).await),
             }
         })
     }

@@ -10,9 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use net::sign::{AzureAd, GoogleIam, SigV4};
 use net::{ClientOptions, Poster, Url, shown_url};
 use wire::remote_write::Options;
-use xxhash_rust::xxh64::xxh64;
 
-use super::args::{self, Args, Fsync, MetadataConfig, OnFull, QueueConfig};
+use super::args::{self, Args, MetadataConfig, QueueConfig};
 use super::encode::rules;
 use super::transport::fixed_headers;
 
@@ -78,17 +77,14 @@ impl Plan {
 pub(super) fn plans(args: &Args, cx: &BuildCx) -> Result<Vec<Plan>, Error> {
     let mut plans: Vec<Plan> = Vec::with_capacity(args.endpoint.len());
     for endpoint in &args.endpoint {
-        let plain = key(endpoint);
-        let is_taken = |key: &String| plans.iter().any(|p| p.key == *key);
-        let twin = (1..).map(|n| format!("{plain}-{n}"));
-        let key = std::iter::once(plain.clone()).chain(twin).find(|key| !is_taken(key));
-        plans.push(plan(args, endpoint, key.expect("numbers do not end"), cx)?);
+        let key = writer::key(&endpoint.name, &endpoint.url, |key| plans.iter().any(|p| p.key == key));
+        plans.push(plan(args, endpoint, key, cx)?);
     }
     Ok(plans)
 }
 
 fn plan(args: &Args, endpoint: &args::Endpoint, key: String, cx: &BuildCx) -> Result<Plan, Error> {
-    let url = args::url(&endpoint.url).map_err(|message| Error::argument("url", message))?;
+    let url = net::post_url(&endpoint.url).map_err(|message| Error::argument("url", message))?;
     let name = if endpoint.name.is_empty() { key.clone() } else { endpoint.name.clone() };
     let queue = endpoint.queue_config.clone().unwrap_or_else(component::eval::Arguments::defaults);
     let metadata = endpoint.metadata_config.clone().unwrap_or_else(component::eval::Arguments::defaults);
@@ -118,20 +114,10 @@ fn plan(args: &Args, endpoint: &args::Endpoint, key: String, cx: &BuildCx) -> Re
     })
 }
 
-/// A name that stays the same while the endpoint is the same back end.
-fn key(endpoint: &args::Endpoint) -> String {
-    let identity = if endpoint.name.is_empty() { &endpoint.url } else { &endpoint.name };
-    format!("{:016x}", xxh64(identity.as_bytes(), 0))
-}
-
 fn disk(args: &Args, cx: &BuildCx, key: &str) -> Option<DiskConfig> {
     args.wal.enabled.then(|| DiskConfig {
         max_bytes: args.wal.max_size.0,
-        fsync: match args.wal.fsync {
-            Fsync::Interval => delivery::Fsync::Interval(Duration::from_secs(1)),
-            Fsync::Never => delivery::Fsync::Never,
-            Fsync::Always => delivery::Fsync::Always,
-        },
+        fsync: args.wal.fsync.into(),
         ..DiskConfig::new(folder(&cx.data_path(), key))
     })
 }
@@ -150,11 +136,7 @@ fn config(args: &Args, endpoint: &args::Endpoint, queue: &QueueConfig, disk: Opt
             Duration::ZERO => args.wal.max_keepalive_time,
             limit => limit.min(args.wal.max_keepalive_time),
         },
-        on_full: match args.wal.on_full {
-            OnFull::DropOldest => delivery::OnFull::DropOldest,
-            OnFull::Block => delivery::OnFull::Block,
-            OnFull::Reject => delivery::OnFull::Reject,
-        },
+        on_full: args.wal.on_full.into(),
         min_senders: queue.min_shards,
         max_senders: queue.max_shards,
         lanes: queue.max_shards,

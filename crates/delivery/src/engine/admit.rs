@@ -100,6 +100,10 @@ impl Engine {
         if self.stats.queued.records >= self.config.max_records as u64 {
             return false;
         }
+        let items = self.stats.queued.items.saturating_add(record.items.into());
+        if items > self.config.max_items && self.stats.queued.records > 0 {
+            return false;
+        }
         match (&mut self.log, &self.config.disk) {
             (Some(log), Some(disk)) => log.has_room(record.body.len(), disk.max_bytes),
             _ => self.memory_has_room(record),

@@ -19,7 +19,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::fake_fs::FakeFs;
 use crate::{
-    Backoff, BoxFuture, Config, DiskConfig, Fsync, Growth, OnFull, Outcome, Queue, Record, Stats, Transport,
+    Backoff, BoxFuture, Config, DiskConfig, Fsync, Growth, Handover, OnFull, Outcome, Queue, Record, Stats,
+    Transport,
     queue::{Clock, Surroundings},
 };
 
@@ -178,6 +179,7 @@ fn random_config(rng: &mut fastrand::Rng, disk: bool) -> Config {
             ..DiskConfig::new("queue")
         }),
         max_records: rng.usize(10..200),
+        max_items: if rng.bool() { u64::MAX } else { rng.u64(50..2_000) },
         max_age: Duration::from_secs(rng.u64(30..3_600)),
         on_full: [OnFull::Block, OnFull::DropOldest, OnFull::Reject][rng.usize(0..3)],
         min_senders: rng.usize(1..3),
@@ -461,6 +463,124 @@ fn a_dead_endpoint_does_not_delay_a_healthy_one() {
             let (healthy, dead) = (healthy.queue.stats(), dead.queue.stats());
             assert_eq!((healthy.queued.records, healthy.dropped_total().records), (0, 0));
             assert_eq!(dead.sent.records, 0);
+        });
+    }
+}
+
+/// Takes its time, and everything once; sometimes not now.
+struct Careful {
+    rng: Mutex<fastrand::Rng>,
+    /// Longest time that an attempt takes, milliseconds.
+    slowest: u64,
+    taken: Mutex<BTreeMap<u64, Vec<u64>>>,
+    in_flight: Mutex<BTreeSet<u64>>,
+}
+
+/// A queue's way to it, as writers have it.
+struct Way {
+    to: Arc<Careful>,
+    handover: Handover,
+}
+
+impl Transport for Way {
+    fn send<'a>(&'a self, records: &'a [Record], _attempt: u32) -> BoxFuture<'a, Outcome> {
+        Box::pin(self.handover.or(records, async move {
+            self.to.in_flight.lock().extend(records.iter().map(number));
+            let (wait, fails) = {
+                let mut rng = self.to.rng.lock();
+                (rng.u64(0..self.to.slowest), rng.u8(0..4) == 0)
+            };
+            let outcome = if fails {
+                sleep(Duration::from_millis(wait)).await;
+                Outcome::Retry { reason: "no", message: "no".into(), after: None, limited: false }
+            } else {
+                // It has taken them, but says so only later.
+                for record in records {
+                    self.to.taken.lock().entry(record.key).or_default().push(number(record));
+                }
+                sleep(Duration::from_millis(wait)).await;
+                Outcome::Delivered
+            };
+            self.to.in_flight.lock().retain(|n| !records.iter().any(|record| number(record) == *n));
+            outcome
+        }))
+    }
+}
+
+/// Hands a queue over while it sends; answers what was taken by key, and what was in flight at that moment.
+async fn hand_over(seed: u64, slowest: u64) -> (BTreeMap<u64, Vec<u64>>, BTreeSet<u64>, u64) {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let careful = Arc::new(Careful {
+        rng: Mutex::new(rng.fork()),
+        slowest,
+        taken: Mutex::default(),
+        in_flight: Mutex::default(),
+    });
+    let clock = Arc::new(Jumping { origin: Instant::now(), offset: AtomicI64::new(0) });
+    let disk = FakeFs::new(rng.u64(..));
+    let backoff = Backoff { min: Duration::from_millis(5), max: Duration::from_millis(100) };
+    let config =
+        Config { lanes: 4, min_senders: 4, batch_items: rng.u64(1..10), backoff, ..Config::default() };
+    let way = || Arc::new(Way { to: careful.clone(), handover: Handover::default() });
+    let (old_way, new_way) = (way(), way());
+    let surroundings = Surroundings { fs: None, clock: clock.clone(), seed };
+    let old = Queue::open_in(config.clone(), old_way.clone(), surroundings).await.expect("memory");
+    let fs: Arc<dyn crate::fs::Fs> = disk.process();
+    let surroundings = Surroundings { fs: Some(fs), clock: clock.clone(), seed };
+    let on_disk = Config { disk: Some(DiskConfig::new("queue")), ..config };
+    let new = Queue::open_in(on_disk, new_way, surroundings).await.expect("a disk");
+    let count = rng.u64(1..80);
+    let append = async |queue: &Queue, n: u64, key: u64| {
+        let body = Bytes::from(n.to_le_bytes().to_vec());
+        let ms = clock.unix_ms();
+        let record = Record { body, items: 1, key, group: 0, created_ms: ms, newest_ms: ms, kind: 0 };
+        queue.append(record).await.expect("there is room");
+    };
+    for n in 0..count {
+        append(&old, n, rng.u64(0..6)).await;
+        sleep(Duration::from_millis(rng.u64(0..20))).await;
+    }
+    sleep(Duration::from_millis(rng.u64(0..300))).await;
+    let in_flight = careful.in_flight.lock().clone();
+    old_way.handover.begin(new.clone());
+    old.set_transport(old_way.clone());
+    let drained = old.drain(Duration::from_secs(60)).await;
+    assert_eq!(drained.dropped.records, 0, "all of it has moved");
+    assert_eq!(old.stats().dropped_total().records, 0, "nothing was dropped on the way");
+    new.drain(Duration::from_secs(36_000)).await;
+    let taken = careful.taken.lock().clone();
+    (taken, in_flight, count)
+}
+
+#[test]
+fn a_queue_that_moves_to_disk_sends_nothing_twice_and_loses_nothing() {
+    for seed in seeds(0..200) {
+        paused(seed, async || {
+            let (taken, _, count) = hand_over(seed, 800).await;
+            let mut all: Vec<u64> = taken.values().flatten().copied().collect();
+            all.sort_unstable();
+            assert_eq!(all, (0..count).collect::<Vec<_>>());
+            for (key, numbers) in taken {
+                assert!(numbers.is_sorted(), "key {key} out of order: {numbers:?}");
+            }
+        });
+    }
+}
+
+#[test]
+fn an_attempt_that_hangs_does_not_keep_a_queue_from_moving() {
+    for seed in seeds(0..50) {
+        paused(seed, async || {
+            let began = Instant::now();
+            // Longer than the grace, so that some are abandoned.
+            let (taken, in_flight, count) = hand_over(seed, 40_000).await;
+            let mut all: Vec<u64> = taken.values().flatten().copied().collect();
+            all.sort_unstable();
+            let twice: BTreeSet<u64> = all.windows(2).filter(|w| w[0] == w[1]).map(|w| w[0]).collect();
+            assert!(twice.is_subset(&in_flight), "{twice:?} of {in_flight:?}");
+            all.dedup();
+            assert_eq!(all, (0..count).collect::<Vec<_>>());
+            assert!(began.elapsed() < Duration::from_secs(40_000));
         });
     }
 }

@@ -4,8 +4,10 @@ use std::error::Error as StdError;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, LOCATION};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 use url::Url;
 
 use super::dns::Unresolved;
@@ -15,18 +17,39 @@ use crate::auth;
 use crate::error::{Error, Kind, causes, find, shown_url};
 use crate::sign::Outgoing;
 
+/// W3C Trace Context.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// As Go's client.
 const MAX_REDIRECTS: usize = 10;
 
 impl Inner {
-    pub(super) async fn send(&self, request: Request) -> Result<Response, Error> {
+    pub(super) async fn send(&self, mut request: Request) -> Result<Response, Error> {
         let deadline = Instant::now() + request.timeout;
         let url = shown_url(&request.url);
         let timeout = request.timeout;
-        match tokio::time::timeout_at(deadline, self.follow(request, deadline)).await {
+        let span = component::span!(
+            "HTTP request",
+            "client",
+            otel.name = format!("HTTP {}", request.method),
+            http.request.method = %request.method,
+            url.full = url,
+            http.response.status_code = Empty,
+            error = Empty,
+        );
+        if let Some(parent) = component::trace::traceparent(&span).and_then(|p| HeaderValue::try_from(p).ok())
+        {
+            request.headers.insert(TRACEPARENT, parent);
+        }
+        let sending = self.follow(request, deadline).instrument(span.clone());
+        let result = match tokio::time::timeout_at(deadline, sending).await {
             Ok(result) => result,
             Err(_) => Err(Error::new(Kind::Timeout, format!("{url} did not answer within {timeout:?}"))),
-        }
+        };
+        match &result {
+            Ok(response) => span.record("http.response.status_code", response.status().as_u16()),
+            Err(error) => span.record("error", error.to_string()),
+        };
+        result
     }
 
     async fn follow(&self, request: Request, deadline: Instant) -> Result<Response, Error> {

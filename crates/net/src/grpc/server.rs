@@ -10,21 +10,17 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use component::BoxFuture;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use tokio::time::Instant;
 use wire::compress::{self, Encoding, decompress, most};
 
-use super::PREFIX;
 use super::status::{Code, Status};
+use super::{
+    ACCEPTED, GRPC_ACCEPT_ENCODING, GRPC_ENCODING, GRPC_TIMEOUT, MEDIA_TYPE, PREFIX, encoding_named,
+};
 use crate::server::{BodyError, Budget, Peer, Refusal, RequestBody, ResponseBody, Room, StreamHandler};
 use crate::server::{empty, text};
-
-const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
-const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip,zstd,deflate,snappy");
-const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 
 /// One call, ready to be answered.
 #[derive(Debug)]
@@ -269,16 +265,9 @@ fn not_grpc(request: &Request<RequestBody>) -> Option<Response<ResponseBody>> {
 }
 
 fn encoding(headers: &HeaderMap) -> Result<(&'static str, Encoding), Status> {
-    const KNOWN: [(&str, Encoding); 5] = [
-        ("identity", Encoding::Identity),
-        ("gzip", Encoding::Gzip),
-        ("zstd", Encoding::Zstd),
-        ("deflate", Encoding::Deflate),
-        ("snappy", Encoding::Snappy),
-    ];
-    let Some(value) = headers.get(GRPC_ENCODING) else { return Ok(KNOWN[0]) };
-    let known = KNOWN.into_iter().find(|(name, _)| name.as_bytes() == value.as_bytes());
-    known.ok_or_else(|| Status::new(Code::Unimplemented, format!("the grpc-encoding {value:?} is not known")))
+    let Some(value) = headers.get(GRPC_ENCODING) else { return Ok(("identity", Encoding::Identity)) };
+    encoding_named(value.as_bytes())
+        .ok_or_else(|| Status::new(Code::Unimplemented, format!("the grpc-encoding {value:?} is not known")))
 }
 
 /// At most eight digits and a unit, as the protocol says.

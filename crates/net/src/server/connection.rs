@@ -25,6 +25,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::ServerOptions;
 use super::body::RequestBody;
@@ -146,6 +148,16 @@ async fn answer(
     let options = &generation.options;
     let deadline = Instant::now() + options.read_timeout;
     let mut request = request.map(|body| RequestBody::new(body, options.max_body, deadline));
+    let span = component::span!(
+        "HTTP answer",
+        "server",
+        otel.name = format!("{} {}", request.method(), request.uri().path()),
+        http.request.method = %request.method(),
+        url.path = request.uri().path(),
+        client.address = %peer.remote.ip(),
+        traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok()),
+        http.response.status_code = Empty,
+    );
     request.extensions_mut().insert(peer);
     let handled = async {
         let Ok(_place) = generation.handlers.acquire().await else {
@@ -153,13 +165,14 @@ async fn answer(
         };
         generation.handler.handle(request).await
     };
-    let response = match AssertUnwindSafe(handled).catch_unwind().await {
+    let response = match AssertUnwindSafe(handled.instrument(span.clone())).catch_unwind().await {
         Ok(response) => response,
         Err(_) => {
             tracing::error!("a handler panicked; the request is answered with status 500");
             text(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
         }
     };
+    span.record("http.response.status_code", response.status().as_u16());
     let left = options.max_response.unwrap_or(usize::MAX);
     response.map(|body| Tracked { body, left, _open: open.answered() })
 }

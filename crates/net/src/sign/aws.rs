@@ -106,11 +106,23 @@ impl AwsEnvironment {
     }
 }
 
+/// What `otelcol.auth.sigv4` may say beyond [`SigV4Args`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SigV4Extras {
+    /// Name of the session in which a role is assumed; ours where it is empty.
+    pub session_name: String,
+    /// Region whose token service is asked for a role; that of the requests where it is empty.
+    pub sts_region: String,
+    /// What is not given is read from the host of each request, where it is an AWS service that we know.
+    pub infers: bool,
+}
+
 /// Signs with AWS keys.
 pub struct SigV4 {
     keys: TokenCache<Keys>,
     region: Region,
     service: String,
+    infers: bool,
 }
 
 #[derive(Clone)]
@@ -147,6 +159,16 @@ impl SigV4 {
         user_agent: &str,
         environment: AwsEnvironment,
     ) -> Result<Self, Error> {
+        Self::with_extras(args, SigV4Extras::default(), user_agent, environment)
+    }
+
+    /// As [`SigV4::with_environment`], with more wishes.
+    pub fn with_extras(
+        args: &SigV4Args,
+        extras: SigV4Extras,
+        user_agent: &str,
+        environment: AwsEnvironment,
+    ) -> Result<Self, Error> {
         let client = Client::new(&HttpClientArgs::default(), ClientOptions::new(user_agent))?;
         let profile = Profile::new(&args.profile, &environment);
         let region =
@@ -159,14 +181,18 @@ impl SigV4 {
             TokenCache::new(AssumeRole {
                 base: TokenCache::new(base),
                 client,
-                region: region.clone(),
+                region: match extras.sts_region.is_empty() {
+                    true => region.clone(),
+                    false => Region { given: extras.sts_region, ..region.clone() },
+                },
+                session_name: Some(extras.session_name).filter(|name| !name.is_empty()),
                 role_arn: args.role_arn.clone(),
                 external_id: args.external_id.clone(),
                 fips: args.use_fips_sts_endpoint,
                 sts: environment.sts,
             })
         };
-        Ok(Self { keys, region, service: args.service_name.clone() })
+        Ok(Self { keys, region, service: args.service_name.clone(), infers: extras.infers })
     }
 }
 
@@ -174,9 +200,34 @@ impl Sign for SigV4 {
     fn sign<'a>(&'a self, request: &'a mut Outgoing) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             let keys = self.keys.get().await?;
-            sign(request, &keys, &self.region.get()?, &self.service, Timestamp::now())
+            let host = request.url.host_str().unwrap_or_default().to_owned();
+            let (service, region) = inferred(&host).filter(|_| self.infers).unzip();
+            let service = match (self.service.as_str(), service) {
+                ("", Some(inferred)) => inferred,
+                ("", None) => {
+                    let message =
+                        format!("sigv4 needs a service: {host} does not tell which it is; set service");
+                    return Err(Error::new(Kind::Credentials, message));
+                }
+                (given, _) => given,
+            };
+            let region = match region.filter(|_| self.region.given.is_empty()) {
+                Some(inferred) => inferred.to_owned(),
+                None => self.region.get()?,
+            };
+            sign(request, &keys, &region, service, Timestamp::now())
         })
     }
+}
+
+/// Service and region of a host of AWS, as the OpenTelemetry Collector reads them.
+fn inferred(host: &str) -> Option<(&'static str, &str)> {
+    let (first, rest) = host.split_once('.')?;
+    let (region, _) = rest.split_once('.')?;
+    let service = [("aps-workspaces", "aps"), ("search-", "es"), ("logs", "logs"), ("xray", "xray")]
+        .into_iter()
+        .find_map(|(prefix, service)| first.starts_with(prefix).then_some(service))?;
+    Some((service, region))
 }
 
 /// Keys without a role on top.
@@ -325,6 +376,7 @@ struct AssumeRole {
     base: TokenCache<Keys>,
     client: Client,
     region: Region,
+    session_name: Option<String>,
     role_arn: String,
     external_id: String,
     fips: bool,
@@ -339,7 +391,7 @@ impl TokenSource<Keys> for AssumeRole {
                 ("Action", "AssumeRole"),
                 ("Version", "2011-06-15"),
                 ("RoleArn", self.role_arn.as_str()),
-                ("RoleSessionName", "ferroalloy"),
+                ("RoleSessionName", self.session_name.as_deref().unwrap_or("ferroalloy")),
             ];
             if !self.external_id.is_empty() {
                 fields.push(("ExternalId", &self.external_id));
@@ -405,6 +457,20 @@ fn parse(url: &str) -> Result<Url, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts_of_aws_tell_service_and_region() {
+        for (host, expected) in [
+            ("aps-workspaces.eu-west-1.amazonaws.com", Some(("aps", "eu-west-1"))),
+            ("xray.us-east-1.amazonaws.com", Some(("xray", "us-east-1"))),
+            ("logs.us-east-2.amazonaws.com", Some(("logs", "us-east-2"))),
+            ("search-mine.us-west-2.es.amazonaws.com", Some(("es", "us-west-2"))),
+            ("otlp.example.com", None),
+            ("xray", None),
+        ] {
+            assert_eq!(inferred(host), expected, "{host}");
+        }
+    }
 
     #[test]
     fn roles_are_assumed_in_the_region_at_its_own_endpoint() {

@@ -117,7 +117,12 @@ impl TokenSource for Source {
                     let claims = serde_json::json!({
                         "iss": client_email, "scope": SCOPE, "aud": token_uri, "iat": now, "exp": now + 3600,
                     });
-                    let assertion = jwt::rs256(&private_key_id, &claims, &Secret::from(private_key))?;
+                    let assertion = jwt::signed(
+                        jwt::Algorithm::Rs256,
+                        &private_key_id,
+                        &claims,
+                        &Secret::from(private_key),
+                    )?;
                     let url = parse(&token_uri)?;
                     form_request(url, &[("grant_type", GRANT), ("assertion", assertion.reveal())])
                 }

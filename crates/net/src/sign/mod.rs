@@ -6,7 +6,7 @@
 mod aws;
 mod azure;
 mod google;
-mod jwt;
+pub mod jwt;
 mod profile;
 mod sigv4;
 
@@ -19,7 +19,7 @@ use url::Url;
 
 use crate::error::Error;
 
-pub use aws::{AwsEnvironment, SigV4, SigV4Args};
+pub use aws::{AwsEnvironment, SigV4, SigV4Args, SigV4Extras};
 pub use azure::{
     AzureAd, AzureAdArgs, AzureEndpoints, AzureManagedIdentity, AzureOAuth, AzureSdk, AzureWorkloadIdentity,
 };

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "all of this is tests; helpers are not seen as such")]
 
 mod auth;
+mod channel;
 mod client;
 mod grpc;
 mod proxy;

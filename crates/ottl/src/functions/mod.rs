@@ -29,6 +29,7 @@ mod logs;
 mod metrics;
 mod parse;
 mod replace;
+mod signaltometrics;
 mod span_name;
 mod text;
 mod time;
@@ -44,6 +45,8 @@ pub enum Group {
     Transform,
     /// Those of `otelcol.processor.filter`.
     Filter,
+    /// Those of `otelcol.connector.signaltometrics`.
+    SignalToMetrics,
 }
 
 /// A row of the table.
@@ -166,6 +169,7 @@ pub(crate) fn all(groups: &[Group]) -> impl Iterator<Item = &'static Function> {
         Group::Standard => STANDARD,
         Group::Transform => TRANSFORM,
         Group::Filter => FILTER,
+        Group::SignalToMetrics => SIGNAL_TO_METRICS,
     });
     tables.flat_map(|table| table.iter())
 }
@@ -195,6 +199,7 @@ const UNSUPPORTED: &[Function] = &[Function::unsupported(
     "it needs a list of browsers that this program does not carry; use ExtractPatterns",
 )];
 const FILTER: &[&[Function]] = &[filter::TABLE];
+const SIGNAL_TO_METRICS: &[&[Function]] = &[signaltometrics::TABLE];
 
 /// An argument in its place.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 
 mod loki;
 mod otlp;
+mod otlp_edit;
 mod proto_exposition;
 mod schema;
 mod text_exposition;

@@ -64,7 +64,7 @@ fn around<T: std::fmt::Debug>(
     })
 }
 
-fn traces() -> impl Strategy<Value = ExportTraceServiceRequest> {
+pub(super) fn traces() -> impl Strategy<Value = ExportTraceServiceRequest> {
     let span =
         (attributes(), any::<u64>(), any::<i32>(), ".{0,6}").prop_map(|(attributes, n, kind, name)| Span {
             trace_id: vec![7; 16],
@@ -87,7 +87,7 @@ fn traces() -> impl Strategy<Value = ExportTraceServiceRequest> {
     })
 }
 
-fn metrics() -> impl Strategy<Value = ExportMetricsServiceRequest> {
+pub(super) fn metrics() -> impl Strategy<Value = ExportMetricsServiceRequest> {
     let metric = (attributes(), any::<u64>(), 0..6usize).prop_map(|(attributes, n, kind)| {
         let exemplars = vec![Exemplar {
             span_id: vec![1],
@@ -143,7 +143,7 @@ fn metrics() -> impl Strategy<Value = ExportMetricsServiceRequest> {
     })
 }
 
-fn logs() -> impl Strategy<Value = ExportLogsServiceRequest> {
+pub(super) fn logs() -> impl Strategy<Value = ExportLogsServiceRequest> {
     let record = (attributes(), value(), any::<u64>()).prop_map(|(attributes, body, n)| LogRecord {
         time_unix_nano: n,
         observed_time_unix_nano: n,

@@ -27,13 +27,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::cursors::{Cursors, SAVE_EVERY};
-use super::file::positions::label_text;
 use super::outlet::Outlet;
 use crate::intake::Intake;
-use crate::once_a_minute::OnceAMinute;
+use component::OnceAMinute;
 use follower::{Container, Follower};
 use info::Status;
 use resume::Place;
+use tail::positions::label_text;
 
 const ID_LABEL: &str = "__meta_docker_container_id";
 /// Questions to the engine under way at once; streams that are open are not among them.

@@ -1,41 +1,24 @@
 //! `loki.source.file` reads files line by line and follows them as they grow and are rotated.
 //!
-//! Data path: target → [`tail::Tail`] (which file is it, what became of it) → [`generation::Generation`] (read,
-//! split) → a batch of one stream that borrows the read buffer → `forward_to` → position.
-//! Invariants: a place is persisted only when the batch before it was answered with `Ok` and nobody keeps
-//! anything of it back; a file is recognised by what it is, not by its name; what is refused is kept or read
-//! again, so that a blocked sink stops the reading and loses nothing.
+//! Data path: targets → the engine of `tail` → a batch of one stream that borrows the read buffer →
+//! `forward_to` → position. Here are the arguments, the labels and the wiring.
 
-mod charset;
-mod engine;
-mod generation;
-mod handle;
-mod identity;
-mod inotify;
-mod keeper;
-mod lines;
-pub(crate) mod positions;
-mod registry;
-mod siblings;
-mod tail;
+mod find;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use component::eval::{Invalid, Item, Value};
-use component::metrics::{GaugeVec, IntCounterVec, IntGauge, NodeMetrics};
 use component::{
     ArgEnum, Arguments, BuildCx, Component, Error, Event, Exports, Fanout, Receiver, RunCx, Stability, Target,
 };
 use signal::Logs;
+use tail::{Charset, Codec, Engine, Keeper, Metrics, OnLost, Packing, Settings, Start};
 
-use charset::Charset;
-use engine::Engine;
-use handle::Codec;
-use keeper::Keeper;
+use find::Targets;
 
 /// `loki.source.file`
 #[derive(Clone, Debug, PartialEq, Arguments)]
@@ -158,98 +141,33 @@ impl Args {
     }
 }
 
-/// Arguments as the parts below use them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
-    charset: Charset,
-    tail_from_end: bool,
-    on_positions_file_error: OnPositionsFileError,
-    file_watch: FileWatch,
-    decompression: Option<Decompressed>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-struct Decompressed {
-    codec: Codec,
-    initial_delay: Duration,
-}
-
-impl Settings {
-    fn new(args: &Args) -> Result<Self, Error> {
-        let charset = Charset::named(&args.encoding).map_err(|m| Error::argument("encoding", m))?;
-        let Decompression { enabled, initial_delay, format } = args.decompression;
-        let codec = match format {
-            Format::Gz => Codec::Gzip,
-            Format::Z => Codec::Zlib,
-            Format::Bz2 => Codec::Bzip2,
-        };
-        Ok(Self {
-            charset,
-            tail_from_end: args.tail_from_end,
-            on_positions_file_error: args.on_positions_file_error,
-            file_watch: args.file_watch.clone(),
-            decompression: enabled.then_some(Decompressed { codec, initial_delay }),
-        })
-    }
+/// Arguments as the engine takes them.
+fn settings(args: &Args) -> Result<Settings, Error> {
+    let charset = Charset::named(&args.encoding).map_err(|m| Error::argument("encoding", m))?;
+    let Decompression { enabled, initial_delay, format } = args.decompression;
+    let codec = match format {
+        Format::Gz => Codec::Gzip,
+        Format::Z => Codec::Zlib,
+        Format::Bz2 => Codec::Bzip2,
+    };
+    Ok(Settings {
+        charset,
+        start: if args.tail_from_end { Start::LastLine } else { Start::Beginning },
+        on_lost: match args.on_positions_file_error {
+            OnPositionsFileError::RestartFromBeginning => OnLost::Beginning,
+            OnPositionsFileError::RestartFromEnd => OnLost::LastLine,
+            OnPositionsFileError::Skip => OnLost::Skip,
+        },
+        poll: (args.file_watch.min_poll_frequency, args.file_watch.max_poll_frequency),
+        packing: if enabled { Packing::All(codec) } else { Packing::None },
+        initial_delay,
+        ..Settings::default()
+    })
 }
 
 /// Nothing to refer to.
 #[derive(Clone, Debug, PartialEq, Exports)]
 pub struct NoExports {}
-
-/// Own metrics.
-#[derive(Clone)]
-pub struct Metrics {
-    read_bytes: GaugeVec,
-    file_bytes: GaugeVec,
-    read_lines: IntCounterVec,
-    files_active: IntGauge,
-    dropped: IntCounterVec,
-    undecodable: IntCounterVec,
-    cut: IntCounterVec,
-    holes: IntCounterVec,
-}
-
-impl Metrics {
-    fn new(metrics: &NodeMetrics) -> Self {
-        let name = |what: &str| format!("loki_source_file_{what}");
-        let path = &["path"];
-        Self {
-            read_bytes: metrics.gauge_vec(&name("read_bytes_total"), "Number of bytes read.", path),
-            file_bytes: metrics.gauge_vec(&name("file_bytes_total"), "Number of bytes total.", path),
-            read_lines: metrics.counter_vec(&name("read_lines_total"), "Number of lines read.", path),
-            files_active: metrics.gauge(&name("files_active_total"), "Number of active files."),
-            dropped: metrics.counter_vec(
-                &name("dropped_lines_total"),
-                "Lines that a receiver refused for good.",
-                path,
-            ),
-            undecodable: metrics.counter_vec(
-                &name("encoding_failures_total"),
-                "Lines in which something could not be decoded and was replaced.",
-                path,
-            ),
-            cut: metrics.counter_vec(
-                &name("cut_lines_total"),
-                "Parts of lines that were too long for one entry.",
-                path,
-            ),
-            holes: metrics.counter_vec(
-                &name("skipped_nul_bytes_total"),
-                "NUL bytes of holes that were skipped.",
-                path,
-            ),
-        }
-    }
-
-    fn forget(&self, path: &str) {
-        let _ = self.read_bytes.remove_label_values(&[path]);
-        let _ = self.file_bytes.remove_label_values(&[path]);
-        for counters in [&self.read_lines, &self.dropped, &self.undecodable, &self.cut, &self.holes] {
-            let _ = counters.remove_label_values(&[path]);
-        }
-    }
-}
 
 /// The component.
 pub struct File {
@@ -267,8 +185,8 @@ impl Component for File {
     type Exports = NoExports;
 
     fn build(args: Args, cx: &BuildCx) -> Result<(Self, NoExports), Error> {
-        let settings = Settings::new(&args)?;
-        let metrics = Metrics::new(&cx.metrics());
+        let settings = settings(&args)?;
+        let metrics = Metrics::new(&cx.metrics(), "loki_source_file");
         Ok((Self { args, settings, metrics, data_path: cx.data_path() }, NoExports {}))
     }
 
@@ -276,13 +194,14 @@ impl Component for File {
         let Self { args, settings, metrics, data_path } = self;
         let forward = Fanout::new(args.forward_to.clone());
         let engine = Arc::new(Engine::new(settings, forward, metrics));
-        let mut keeper = Keeper::open(&engine, &data_path, &args).await;
-        for _ in 0..engine::WORKERS {
+        let legacy = Path::new(&args.legacy_positions_file);
+        let mut keeper = Keeper::open(&engine, &data_path, Arc::new(Targets::new(&args)), legacy).await;
+        for _ in 0..tail::WORKERS {
             cx.spawn(engine.clone().work(keeper.worker()));
         }
         let shown = engine.clone();
         cx.set_debug_info(move || debug_info(&shown));
-        keeper.set_targets(&args).await;
+        look_for(&mut keeper, &args).await;
         loop {
             tokio::select! {
                 biased;
@@ -290,10 +209,10 @@ impl Component for File {
                     Event::Stop => break,
                     Event::Update(update) => {
                         let args = update.args().clone();
-                        match Settings::new(&args) {
+                        match self::settings(&args) {
                             Ok(settings) => {
                                 engine.configure(settings, Fanout::new(args.forward_to.clone()));
-                                keeper.set_targets(&args).await;
+                                look_for(&mut keeper, &args).await;
                                 update.answer(Ok(()));
                             }
                             Err(error) => update.answer(Err(error)),
@@ -306,6 +225,11 @@ impl Component for File {
         keeper.stop().await;
         Ok(())
     }
+}
+
+async fn look_for(keeper: &mut Keeper, args: &Args) {
+    let use_legacy = !args.legacy_positions_file.is_empty();
+    keeper.set_finder(Arc::new(Targets::new(args)), use_legacy).await;
 }
 
 fn debug_info(engine: &Arc<Engine>) -> Vec<Item> {

@@ -5,6 +5,7 @@
 mod faults;
 mod handles;
 mod positions;
+mod renames;
 mod rotation;
 
 use std::io::Write;

@@ -25,10 +25,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wire::gelf::{Assembled, Chunks, GelfError, Message, unpack};
 
-use super::datagrams::{Datagram, KERNEL_BUFFER, Receiving};
 use super::hand_over::HandOver;
 use super::http_intake::NoExports;
 use crate::intake::Intake;
+use net::datagrams::{Datagram, KERNEL_BUFFER, Limits, Receiving};
 
 /// `loki.source.gelf`
 #[derive(Clone, Debug, PartialEq, Arguments)]
@@ -179,7 +179,7 @@ async fn listen(address: &str, shared: &Arc<Shared>, cx: &RunCx<Gelf>) -> Result
 /// Receives until it is retired or the socket is claimed by another; returns when all is handed over.
 async fn receive(claim: Claim<UdpSocket>, shared: Arc<Shared>, retire: CancellationToken) {
     let (queue, batches) = mpsc::channel(QUEUE);
-    let receiving = Receiving { claim, queue, dropped: shared.datagrams.clone() };
+    let receiving = Receiving { claim, queue, dropped: shared.datagrams.clone(), limits: Limits::default() };
     let mut tasks = JoinSet::new();
     tasks.spawn(receiving.run(retire.clone()));
     tasks.spawn(forward(batches, shared, retire));
@@ -211,7 +211,7 @@ async fn forward(mut batches: mpsc::Receiver<Vec<Datagram>>, shared: Arc<Shared>
                 let full = std::mem::replace(&mut reading, Reading::new(&config, &shared));
                 shared.hand_over(full.finish(), &retire).await;
             }
-            match chunks.take(from, datagram, start.elapsed()) {
+            match chunks.take(from.ip(), datagram, start.elapsed()) {
                 Ok(Assembled::Part) => {}
                 Ok(Assembled::Message(bytes)) => reading.add(&bytes),
                 Err(error) => reading.error(&error),

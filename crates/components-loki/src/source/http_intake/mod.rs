@@ -251,7 +251,7 @@ struct Shared<P: Protocol> {
     requests: RequestMetrics,
     entries: IntCounter,
     dropped: IntCounterVec,
-    warned: crate::once_a_minute::OnceAMinute,
+    warned: component::OnceAMinute,
     cx: BuildCx,
 }
 
@@ -303,7 +303,7 @@ impl<P: Protocol> Component for HttpSource<P> {
                 "Entries that were dropped, by reason.",
                 &["reason"],
             ),
-            warned: crate::once_a_minute::OnceAMinute::default(),
+            warned: component::OnceAMinute::default(),
             cx: cx.clone(),
         });
         Ok((Self { args, shared }, NoExports {}))

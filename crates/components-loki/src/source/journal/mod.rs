@@ -30,13 +30,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::cursors::{Cursors, SAVE_EVERY};
-use super::file::positions;
 use super::outlet::{Handed, Ledger, Outlet};
 use crate::intake::Intake;
-use crate::once_a_minute::OnceAMinute;
+use component::OnceAMinute;
 use matches::Matches;
 use place::{Cursor, Place};
 use reader::{Found, Reader, roots};
+use tail::positions;
 
 /// How often the journal is looked at although the kernel does not tell of a change.
 const POLL: Duration = Duration::from_secs(2);

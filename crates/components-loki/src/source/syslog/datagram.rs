@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use component::BuildCx;
 use component::metrics::IntCounterVec;
+use net::datagrams::{Datagram, Limits, Receiving};
+use net::names::PATIENCE;
 use net::socket::Claim;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -13,9 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wire::syslog::{Frame, Framer};
 
-use super::names::PATIENCE;
 use super::read::{Current, Entries, Metrics, Reading};
-use crate::source::datagrams::{Datagram, Receiving};
 
 /// What the two halves of a listener share.
 pub(super) struct Listening {
@@ -31,7 +31,7 @@ pub(super) struct Listening {
 pub(super) async fn receive(claim: Claim<UdpSocket>, shared: Arc<Listening>) {
     let size = usize::try_from(shared.current.load().args.udp_queue_size).unwrap_or(1).max(1);
     let (queue, batches) = mpsc::channel(size);
-    let receiving = Receiving { claim, queue, dropped: shared.dropped.clone() };
+    let receiving = Receiving { claim, queue, dropped: shared.dropped.clone(), limits: Limits::default() };
     let mut tasks = JoinSet::new();
     tasks.spawn(receiving.run(shared.retire.clone()));
     tasks.spawn(forward(batches, shared));
@@ -51,11 +51,11 @@ async fn forward(mut batches: mpsc::Receiver<Vec<Datagram>>, shared: Arc<Listeni
         let mut last = None;
         for (from, datagram) in batch {
             let sender = match last {
-                Some((address, sender)) if address == from => sender,
-                _ => reading.sender(from, deadline).await,
+                Some((address, sender)) if address == from.ip() => sender,
+                _ => reading.sender(from.ip(), deadline).await,
             };
             each_frame(&reading, datagram, &mut entries, |entries, frame| entries.add(&sender, frame));
-            last = Some((from, sender));
+            last = Some((from.ip(), sender));
             if entries.is_full() {
                 hand_over(std::mem::replace(&mut entries, Entries::new(&reading, &shared.metrics)), &shared)
                     .await;

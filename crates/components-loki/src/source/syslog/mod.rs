@@ -7,7 +7,6 @@
 mod args;
 mod datagram;
 mod labels;
-mod names;
 mod read;
 mod stream;
 #[cfg(test)]
@@ -26,9 +25,9 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::datagrams::KERNEL_BUFFER;
 use super::http_intake::NoExports;
 pub use args::{Args, CiscoComponents, Format, ListenerArgs, Protocol, RawFormatOptions};
+use net::datagrams::KERNEL_BUFFER;
 use read::{Current, Metrics, Reading};
 
 /// The component.

@@ -14,9 +14,9 @@ use wire::syslog::{self, Frame, Message, Time};
 
 use super::args::{Format, ListenerArgs};
 use super::labels::{CONNECTION_HOSTNAME, CONNECTION_IP, Wanted};
-use super::names::Names;
 use crate::intake::Intake;
 use crate::source::hand_over::HandOver;
+use net::names::Names;
 
 /// Own metrics of the component.
 pub(super) struct Metrics {

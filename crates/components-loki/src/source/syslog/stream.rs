@@ -11,22 +11,16 @@ use std::time::Duration;
 use bytes::BytesMut;
 use component::BuildCx;
 use net::ServerTls;
+use net::names::PATIENCE;
 use net::socket::Claim;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wire::syslog::Framer;
 
-use super::names::PATIENCE;
 use super::read::{Current, Entries, Metrics};
 
-/// Connections of a listener at one time; more wait in the kernel's queue.
-const CONNECTIONS: usize = 2048;
-/// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(30);
 /// How long a line that may go on is waited with.
 const QUIET: Duration = Duration::from_millis(5);
 /// How long a connection that is to end may be silent until it is taken for empty, and what that may take.
@@ -46,64 +40,12 @@ pub(super) struct Listening {
 
 /// Accepts until the listener is retired or claimed by another; returns when its connections have ended.
 pub(super) async fn accept(claim: Claim<TcpListener>, shared: Arc<Listening>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut tasks = JoinSet::new();
-    let mut pause = Duration::ZERO;
-    loop {
-        let next = async {
-            let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
-            (claim.socket().accept().await, place)
-        };
-        let (accepted, place) = tokio::select! {
-            biased;
-            () = shared.retire.cancelled() => break,
-            () = claim.lost().cancelled() => break,
-            Some(ended) = tasks.join_next() => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a connection's task failed");
-                }
-                continue;
-            }
-            next = next => next,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                pause = Duration::ZERO;
-                tasks.spawn(connection(stream, peer, shared.clone(), place));
-            }
-            // The client was faster than the accept.
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                pause = (pause * 2).clamp(Duration::from_millis(5), Duration::from_secs(1));
-                tracing::warn!(%error, address = %claim.address(), ?pause, "no connection can be accepted");
-                tokio::time::sleep(pause).await;
-            }
-        }
-    }
-    // Whoever has the socket now serves new connections; these here are finished first.
-    shared.retire.cancel();
-    drop(claim);
-    while tasks.join_next().await.is_some() {}
-}
-
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    shared: Arc<Listening>,
-    _place: OwnedSemaphorePermit,
-) {
-    let Some(tls) = &shared.tls else {
-        return serve(stream, peer, &shared).await;
-    };
-    match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-        Ok(Ok(stream)) => serve(stream, peer, &shared).await,
-        Ok(Err(error)) => {
-            if shared.metrics.hand_over.may_warn() {
-                tracing::warn!(%error, %peer, "no TLS with a client");
-            }
-        }
-        Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
-    }
+    let (tls, retire) = (shared.tls.clone(), shared.retire.clone());
+    net::connections::accept(claim, tls, retire, move |connected| {
+        let shared = shared.clone();
+        async move { serve(connected.stream, connected.peer, &shared).await }
+    })
+    .await;
 }
 
 /// Why nothing more is read.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use component::eval::Invalid;
-use component::otel::{DebugMetrics, OtelInput};
+use component::otel::{DebugMetrics, MetricsLevel, OtelInput};
 use component::{
     ArgEnum, Arguments, BoxFuture, BuildCx, Component, Consumer, Error, Event, Exports, Rejected, RunCx,
     Stability,
@@ -22,7 +22,9 @@ use parking_lot::Mutex;
 use signal::otlp::Otlp;
 use tokio::time::Instant;
 
+use crate::exporter::sending::Metrics;
 use crate::ports::{Consumers, Ports};
+use crate::signals::Kind;
 use text::Written;
 
 /// `otelcol.exporter.debug`
@@ -87,6 +89,7 @@ pub struct DebugExports {
 pub struct Debug {
     args: Args,
     ports: Ports,
+    metrics: Arc<Metrics>,
 }
 
 impl Component for Debug {
@@ -99,17 +102,18 @@ impl Component for Debug {
     fn build(args: Args, cx: &BuildCx) -> Result<(Self, DebugExports), Error> {
         let ports = Ports::new(cx);
         let exports = DebugExports { input: ports.input() };
-        Ok((Self { args, ports }, exports))
+        let metrics = Metrics::new(&cx.metrics(), format!("debug/{}", cx.id()));
+        Ok((Self { args, ports, metrics }, exports))
     }
 
     async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {
-        let _ = self.ports.attach(Consumers::of(Printer::new(&self.args)?));
+        let _ = self.ports.attach(Consumers::of(Printer::new(&self.args, &self.metrics)?));
         loop {
             match cx.event().await {
                 Event::Stop => return Ok(()),
                 Event::Update(update) => {
                     update.apply(|args| {
-                        let _ = self.ports.attach(Consumers::of(Printer::new(&args)?));
+                        let _ = self.ports.attach(Consumers::of(Printer::new(&args, &self.metrics)?));
                         Ok(())
                     });
                 }
@@ -125,6 +129,7 @@ struct Printer {
     samplers: [Sampler; 3],
     /// `None`: the program's log.
     outputs: Option<Arc<Mutex<Vec<Output>>>>,
+    metrics: Arc<Metrics>,
 }
 
 enum Output {
@@ -134,7 +139,7 @@ enum Output {
 }
 
 impl Printer {
-    fn new(args: &Args) -> Result<Self, Error> {
+    fn new(args: &Args, metrics: &Arc<Metrics>) -> Result<Self, Error> {
         let number = |n: i64| u64::try_from(n).unwrap_or_default();
         let sampler = || Sampler {
             initial: number(args.sampling_initial),
@@ -147,7 +152,13 @@ impl Printer {
             let opened: Result<Vec<_>, _> = args.output_paths.iter().map(|path| Output::open(path)).collect();
             Some(Arc::new(Mutex::new(opened?)))
         };
-        Ok(Self { verbosity: args.verbosity, samplers: [sampler(), sampler(), sampler()], outputs })
+        metrics.show(args.debug_metrics.level != MetricsLevel::None);
+        Ok(Self {
+            verbosity: args.verbosity,
+            samplers: [sampler(), sampler(), sampler()],
+            outputs,
+            metrics: metrics.clone(),
+        })
     }
 
     async fn print<S: Written>(&self, batch: Otlp<S>) -> Result<(), Rejected> {
@@ -178,7 +189,16 @@ impl Printer {
 
 impl<S: Written> Consumer<Otlp<S>> for Printer {
     fn consume(&self, batch: Otlp<S>) -> BoxFuture<'_, Result<(), Rejected>> {
-        Box::pin(self.print(batch))
+        Box::pin(async move {
+            let (kind, items) = (Kind::of::<S>(), batch.items() as u64);
+            let printed = self.print(batch).await;
+            match &printed {
+                // Those that sampling leaves out too: they were taken, and not writing them is what was asked for.
+                Ok(()) => self.metrics.sent(kind, items),
+                Err(_) => self.metrics.failed(kind, "not_written", items),
+            }
+            printed
+        })
     }
 }
 

@@ -20,6 +20,7 @@ use signal::otlp::{OtlpRequest, TracesSignal};
 use signal::{OtlpLogs, OtlpMetrics, Traces};
 
 use super::*;
+use crate::exporter::sending::testkit::Running;
 
 fn attribute(key: &str, value: Value) -> KeyValue {
     KeyValue { key: key.into(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
@@ -176,4 +177,16 @@ async fn arguments_that_make_no_sense_are_refused() {
         let refused = harness.update(body).await.expect_err(body);
         assert!(format!("{refused:?}").contains(why), "{refused:?}");
     }
+}
+
+#[tokio::test]
+async fn what_is_taken_is_counted_unless_nothing_is_to_be_told() {
+    let definition = ComponentDef::of::<Debug>();
+    let running =
+        Running::start(definition, "sampling_initial = 1\nsampling_thereafter = 0", Names::default()).await;
+    running.push([1, 2, 3]).await;
+    assert_eq!(running.sum("otelcol_exporter_sent_log_records_total", "exporter=\"debug/"), 3.0);
+    running.update("debug_metrics {\nlevel = \"none\"\n}").await;
+    running.push([4]).await;
+    assert_eq!(running.sent(), 0.0);
 }

@@ -1,24 +1,13 @@
 //! What the back end's answer means, as the OTLP specification says (OTLP/HTTP Response).
 
-use std::time::Duration;
-
 use component::BoxFuture;
 use net::{Response, describe};
 use prost::Message;
-use signal::otlp::proto::collector::trace::v1::ExportTraceServiceResponse;
+
+use crate::exporter::sending::{Verdict, partial_success};
+
 /// How much of an answer is read.
 const LARGEST: usize = 64 << 10;
-
-/// What an answer means for the requests of a post.
-#[derive(Debug, PartialEq)]
-pub(super) enum Verdict {
-    /// Taken, but for so many items; with what the back end says about it.
-    Taken { rejected: u64, message: String },
-    /// Later it may be taken.
-    Later { reason: &'static str, message: String, after: Option<Duration>, limited: bool },
-    /// It will never be taken; perhaps a part of it would be.
-    Refused { message: String, in_parts: bool },
-}
 
 /// Reads an answer.
 pub(super) fn judge(response: Response) -> BoxFuture<'static, Verdict> {
@@ -60,8 +49,7 @@ pub(super) fn judge(response: Response) -> BoxFuture<'static, Verdict> {
 /// Rejected items and the message of a partial success; the three signals have the same fields.
 fn partial(body: &[u8], is_json: bool) -> Option<(u64, String)> {
     if !is_json {
-        let success = ExportTraceServiceResponse::decode(body).ok()?.partial_success?;
-        return Some((u64::try_from(success.rejected_spans).unwrap_or(0), success.error_message));
+        return partial_success(body);
     }
     let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
     let success = answer.get("partialSuccess")?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use component::eval::{Invalid, Size};
+use component::eval::{Arguments as _, Invalid, Size};
 use component::otel::DebugMetrics;
 use component::{ArgEnum, Arguments};
 use http::HeaderValue;
@@ -60,10 +60,10 @@ pub struct Client {
     /// How bodies are compressed.
     #[arg(default = CompressionType::Gzip, code_type = "string(CompressionType)")]
     pub compression: CompressionType,
-    /// Without effect here: buffers are sized by what goes through them.
+    /// Not supported other than at its default: buffers are sized by what goes through them.
     #[arg(default)]
     pub read_buffer_size: Size,
-    /// Without effect here: buffers are sized by what goes through them.
+    /// Not supported other than at its default: buffers are sized by what goes through them.
     #[arg(default = Size(512 << 10))]
     pub write_buffer_size: Size,
     /// How long one attempt may take.
@@ -178,10 +178,16 @@ impl Args {
                 url(text).map_err(|message| Invalid::field(field, message))?;
             }
         }
+        let own = [&self.traces_endpoint, &self.metrics_endpoint, &self.logs_endpoint];
+        if own.into_iter().all(String::is_empty) {
+            url(&self.client.endpoint)
+                .map_err(|message| Invalid::field("client", format!("endpoint: {message}")))?;
+        }
         Ok(())
     }
 
-    /// Where a signal is posted.
+    /// Where a signal is posted. `Err`: nowhere, and why. `client > endpoint` may be anything as long as another
+    /// signal has a place of its own.
     pub fn url(&self, kind: Kind) -> Result<Url, String> {
         let own = match kind {
             Kind::Traces => &self.traces_endpoint,
@@ -199,7 +205,17 @@ impl Args {
 
 impl Client {
     fn validate(&self) -> Result<(), Invalid> {
-        url(&self.endpoint).map_err(|message| Invalid::field("endpoint", message))?;
+        for (field, set) in [
+            ("read_buffer_size", self.read_buffer_size != Size(0)),
+            ("write_buffer_size", self.write_buffer_size != Size(512 << 10)),
+        ] {
+            if set {
+                return refuse(
+                    field,
+                    "is not supported: buffers are sized by what goes through them; remove it",
+                );
+            }
+        }
         if self.cookies.as_ref().is_some_and(|cookies| cookies.enabled) {
             return refuse("cookies", "keeping cookies is not supported: remove cookies");
         }
@@ -232,7 +248,7 @@ impl Client {
         let range = match self.compression.encoding().0 {
             Encoding::Gzip | Encoding::Deflate => -1..=9,
             Encoding::Zstd => 1..=22,
-            Encoding::Snappy | Encoding::Identity => 0..=0,
+            Encoding::Snappy | Encoding::SnappyFramed | Encoding::Identity => 0..=0,
         };
         if !range.contains(&level) {
             let (name, low, high) = (self.compression.as_str(), range.start(), range.end());
@@ -248,19 +264,14 @@ impl Client {
             proxy_url: Some(self.proxy_url.clone()).filter(|url| !url.is_empty()),
             proxy_from_environment: self.proxy_url.is_empty(),
             enable_http2: self.force_attempt_http2,
-            tls_config: self.tls.config(),
+            tls_config: self.tls().config(),
             ..HttpClientArgs::default()
         }
     }
 
-    /// Arguments that are set and change nothing here.
-    pub fn without_effect(&self) -> Vec<&'static str> {
-        let write = self.write_buffer_size != Size(512 << 10);
-        let read = self.read_buffer_size != Size(0);
-        [(read, "read_buffer_size"), (write, "write_buffer_size")]
-            .into_iter()
-            .filter_map(|(set, name)| set.then_some(name))
-            .collect()
+    /// TLS where the endpoint says `https`.
+    pub(super) fn tls(&self) -> ClientTls {
+        if self.tls.is_off() { ClientTls::defaults() } else { self.tls.clone() }
     }
 }
 

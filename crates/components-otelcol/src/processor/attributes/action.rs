@@ -2,13 +2,21 @@
 //!
 //! As the collector's `attraction` package, with SHA-256 for `hash`.
 
+#[cfg(test)]
+mod decoded;
+
+use std::borrow::Cow;
+
 use component::eval::{Number, Value};
 use component::{ArgEnum, Arguments, Error};
+use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use signal::Regex;
 use signal::otlp::ClientMetadata;
 use signal::otlp::proto::common::v1::any_value::Value as Kind;
 use signal::otlp::proto::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
+use wire::otlp::view::{self, Any, Unclear};
+use wire::otlp::{AttributeList, text_value};
 
 use crate::value;
 
@@ -76,7 +84,8 @@ enum What {
 
 #[derive(Debug)]
 enum Source {
-    Value(AnyValue),
+    /// Serialised.
+    Value(Vec<u8>),
     Attribute(String),
     /// All values of a header, in lower case.
     Metadata(String),
@@ -138,65 +147,87 @@ impl Action {
         Ok(Self { key: args.key.clone(), kind })
     }
 
-    /// Does it; whether anything has changed.
-    pub(super) fn apply(&self, attributes: &mut Vec<KeyValue>, client: Option<&ClientMetadata>) -> bool {
+    /// Whether it has to do with an attribute of a key.
+    pub(super) fn concerns(&self, key: &[u8]) -> bool {
+        self.key.as_bytes() == key
+            || match &self.kind {
+                What::Set { source: Source::Attribute(from), .. } => from.as_bytes() == key,
+                What::Delete(pattern) | What::Hash(pattern) => pattern.is_some(),
+                What::Extract { names, .. } => names.iter().any(|name| name.as_bytes() == key),
+                _ => false,
+            }
+    }
+
+    /// Does it to the attributes that it [concerns](Self::concerns).
+    pub(super) fn apply<'a>(
+        &'a self,
+        list: &mut AttributeList<'a>,
+        client: Option<&ClientMetadata>,
+    ) -> Result<(), Unclear> {
+        let key = self.key.as_bytes();
         match &self.kind {
             What::Set { if_absent, if_present, source } => {
-                let present = attributes.iter().position(|a| a.key == self.key);
-                if !(if present.is_some() { *if_present } else { *if_absent }) {
-                    return false;
+                let present = list.find(key);
+                if if present.is_some() { *if_present } else { *if_absent }
+                    && let Some(value) = source.value(list, client)
+                {
+                    put(list, present, key, value);
                 }
-                let Some(value) = source.value(attributes, client) else { return false };
-                put(attributes, present, &self.key, value)
             }
             What::Delete(pattern) => {
-                let before = attributes.len();
-                attributes.retain(|a| !self.names(&a.key, pattern.as_ref()));
-                attributes.len() != before
+                for at in list.places() {
+                    if self.names(list.key(at), pattern.as_ref())? {
+                        list.remove(at);
+                    }
+                }
             }
             What::Hash(pattern) => {
-                let mut changed = false;
-                for a in attributes.iter_mut().filter(|a| self.names(&a.key, pattern.as_ref())) {
-                    a.value = Some(text(hash(a.value.as_ref())));
-                    changed = true;
+                for at in list.places() {
+                    if self.names(list.key(at), pattern.as_ref())? {
+                        let hash = hash(view::any_or_empty(list.value(at))?);
+                        list.set(at, Cow::Owned(text_value(hash.as_bytes())));
+                    }
                 }
-                changed
             }
-            What::Extract { pattern, names } => self.extract(pattern, names, attributes),
+            What::Extract { pattern, names } => {
+                let Some(at) = list.find(key) else { return Ok(()) };
+                let Any::Text(from) = view::any_or_empty(list.value(at))? else { return Ok(()) };
+                let Some(groups) = pattern.captures(view::text(from)?) else { return Ok(()) };
+                let value = |group| text_value(groups.get(group).unwrap_or_default().as_bytes());
+                let values: Vec<_> = (1..=names.len()).map(value).collect();
+                for (name, value) in names.iter().zip(values) {
+                    let present = list.find(name.as_bytes());
+                    put(list, present, name.as_bytes(), Cow::Owned(value));
+                }
+            }
             What::Convert(target) => {
-                let found = attributes.iter_mut().find(|a| a.key == self.key);
-                let converted = found.and_then(|a| Some((converted(a.value.as_ref(), *target)?, a)));
-                converted.is_some_and(|(value, a)| {
-                    a.value = Some(value);
-                    true
-                })
+                let Some(at) = list.find(key) else { return Ok(()) };
+                if let Some(value) = converted(list.value(at), *target)? {
+                    list.set(at, Cow::Owned(value));
+                }
             }
         }
+        Ok(())
     }
 
-    fn names(&self, key: &str, pattern: Option<&Regex>) -> bool {
-        (!self.key.is_empty() && key == self.key) || pattern.is_some_and(|p| p.is_match(key))
-    }
-
-    fn extract(&self, pattern: &Regex, names: &[String], attributes: &mut Vec<KeyValue>) -> bool {
-        let found = attributes.iter().find(|a| a.key == self.key).and_then(|a| a.value.as_ref());
-        let Some(Kind::StringValue(from)) = found.and_then(|v| v.value.as_ref()) else { return false };
-        let Some(groups) = pattern.captures(from) else { return false };
-        let values: Vec<_> =
-            (1..=names.len()).map(|group| groups.get(group).unwrap_or_default().to_string()).collect();
-        for (name, value) in names.iter().zip(values) {
-            let present = attributes.iter().position(|a| a.key == *name);
-            put(attributes, present, name, text(value));
+    fn names(&self, key: Option<&[u8]>, pattern: Option<&Regex>) -> Result<bool, Unclear> {
+        let Some(key) = key else { return Ok(false) };
+        if !self.key.is_empty() && key == self.key.as_bytes() {
+            return Ok(true);
         }
-        true
+        Ok(match pattern {
+            Some(pattern) => pattern.is_match(view::text(key)?),
+            None => false,
+        })
     }
 }
 
 fn source(args: &ActionArgs) -> Result<Source, Error> {
     if args.value != Value::Null {
-        return Ok(Source::Value(any(&args.value).ok_or_else(|| {
+        let value = any(&args.value).ok_or_else(|| {
             wrong(args.action, "value must be a string, a number, a bool, or a list or object of those")
-        })?));
+        })?;
+        return Ok(Source::Value(value.encode_to_vec()));
     }
     if !args.from_attribute.is_empty() {
         return Ok(Source::Attribute(args.from_attribute.clone()));
@@ -224,70 +255,76 @@ fn extract(args: &ActionArgs, pattern: Regex) -> Result<What, Error> {
 }
 
 impl Source {
-    fn value(&self, attributes: &[KeyValue], client: Option<&ClientMetadata>) -> Option<AnyValue> {
+    fn value<'a>(
+        &'a self,
+        list: &AttributeList<'a>,
+        client: Option<&ClientMetadata>,
+    ) -> Option<Cow<'a, [u8]>> {
+        let text = |text: &str| Cow::Owned(text_value(text.as_bytes()));
         match self {
-            Self::Value(value) => Some(value.clone()),
+            Self::Value(value) => Some(Cow::Borrowed(value)),
+            // An attribute without a value is one with an empty one.
             Self::Attribute(key) => {
-                attributes.iter().find(|a| a.key == *key).map(|a| a.value.clone().unwrap_or_default())
+                let at = list.find(key.as_bytes())?;
+                Some(list.value_to_keep(at).unwrap_or_default())
             }
             Self::Metadata(name) => {
                 let values: Vec<_> = client?.values(name).collect();
-                (!values.is_empty()).then(|| text(values.join(";")))
+                (!values.is_empty()).then(|| text(&values.join(";")))
             }
             Self::Address => {
                 let peer = &client?.peer;
                 let address = peer.parse::<std::net::SocketAddr>().map(|a| a.ip().to_string());
-                (!peer.is_empty()).then(|| text(address.unwrap_or_else(|_| peer.clone())))
+                (!peer.is_empty()).then(|| text(address.as_deref().unwrap_or(peer)))
             }
         }
     }
 }
 
-fn put(attributes: &mut Vec<KeyValue>, present: Option<usize>, key: &str, value: AnyValue) -> bool {
-    let value = Some(value);
+/// Nothing is done where the value is there already.
+fn put<'a>(list: &mut AttributeList<'a>, present: Option<usize>, key: &'a [u8], value: Cow<'a, [u8]>) {
     match present {
-        Some(at) if attributes[at].value == value => return false,
-        Some(at) => attributes[at].value = value,
-        None => attributes.push(KeyValue { key: key.to_string(), value, ..KeyValue::default() }),
+        Some(at) if list.value(at) == Some(&*value) => {}
+        Some(at) => list.set(at, value),
+        None => list.push(Cow::Borrowed(key), Some(value)),
     }
-    true
-}
-
-fn text(text: String) -> AnyValue {
-    AnyValue { value: Some(Kind::StringValue(text)) }
 }
 
 /// In hexadecimal; nothing for what has no bytes of its own.
-fn hash(value: Option<&AnyValue>) -> String {
-    let bytes = match value.and_then(|v| v.value.as_ref()) {
-        Some(Kind::StringValue(text)) => text.as_bytes().to_vec(),
-        Some(Kind::BoolValue(v)) => vec![u8::from(*v)],
-        Some(Kind::IntValue(v)) => v.to_le_bytes().to_vec(),
-        Some(Kind::DoubleValue(v)) => v.to_bits().to_le_bytes().to_vec(),
-        _ => Vec::new(),
+fn hash(value: Any<'_>) -> String {
+    let hash = |bytes: &[u8]| match bytes {
+        [] => String::new(),
+        bytes => const_hex::encode(Sha256::digest(bytes)),
     };
-    if bytes.is_empty() { String::new() } else { const_hex::encode(Sha256::digest(&bytes)) }
+    match value {
+        Any::Text(text) => hash(text),
+        Any::Bool(v) => hash(&[u8::from(v)]),
+        Any::Int(v) => hash(&v.to_le_bytes()),
+        Any::Double(v) => hash(&v.to_bits().to_le_bytes()),
+        _ => String::new(),
+    }
 }
 
-/// The value with another type; `None` where it has that type or cannot have it.
-fn converted(value: Option<&AnyValue>, target: Target) -> Option<AnyValue> {
-    let kind = value.and_then(|v| v.value.as_ref());
-    let new = match (target, kind) {
-        (Target::Text, Some(Kind::StringValue(_))) => return None,
-        (Target::Text, _) => Kind::StringValue(value::text(value)),
-        (Target::Int, Some(Kind::DoubleValue(v))) => Kind::IntValue(*v as i64),
-        (Target::Int, Some(Kind::BoolValue(v))) => Kind::IntValue(i64::from(*v)),
-        (Target::Int, Some(Kind::StringValue(text))) => Kind::IntValue(text.parse().ok()?),
-        (Target::Double, Some(Kind::IntValue(v))) => Kind::DoubleValue(*v as f64),
-        (Target::Double, Some(Kind::BoolValue(v))) => Kind::DoubleValue(f64::from(u8::from(*v))),
-        (Target::Double, Some(Kind::StringValue(text))) => Kind::DoubleValue(text.parse().ok()?),
-        _ => return None,
+/// The serialised value with another type; `None` where it has that type or cannot have it.
+fn converted(value: Option<&[u8]>, target: Target) -> Result<Option<Vec<u8>>, Unclear> {
+    let any = view::any_or_empty(value)?;
+    let text = |bytes| view::text(bytes);
+    let new = match (target, any) {
+        (Target::Text, Any::Text(_)) => return Ok(None),
+        (Target::Text, _) => return Ok(Some(text_value(value::text_of(value)?.as_bytes()))),
+        (Target::Int, Any::Double(v)) => Some(Kind::IntValue(v as i64)),
+        (Target::Int, Any::Bool(v)) => Some(Kind::IntValue(i64::from(v))),
+        (Target::Int, Any::Text(bytes)) => text(bytes)?.parse().ok().map(Kind::IntValue),
+        (Target::Double, Any::Int(v)) => Some(Kind::DoubleValue(v as f64)),
+        (Target::Double, Any::Bool(v)) => Some(Kind::DoubleValue(f64::from(u8::from(v)))),
+        (Target::Double, Any::Text(bytes)) => text(bytes)?.parse().ok().map(Kind::DoubleValue),
+        _ => None,
     };
-    Some(AnyValue { value: Some(new) })
+    Ok(new.map(|value| AnyValue { value: Some(value) }.encode_to_vec()))
 }
 
 /// A value of the configuration as an attribute's; `None` for what attributes cannot hold.
-pub(super) fn any(value: &Value) -> Option<AnyValue> {
+pub(crate) fn any(value: &Value) -> Option<AnyValue> {
     let kind = match value {
         Value::Null => return Some(AnyValue::default()),
         Value::Bool(v) => Kind::BoolValue(*v),

@@ -1,19 +1,25 @@
 //! The `include` and `exclude` blocks: which items are edited.
 //!
 //! As the collector's `filter` packages: of several properties all have to match, of several texts of one
-//! property one.
+//! property one. Items are looked at in their serialised form.
+
+#[cfg(test)]
+pub(crate) mod decoded;
+
+use std::borrow::Cow;
 
 use component::eval::Value;
 use component::{ArgEnum, Arguments, Error};
+use parking_lot::Mutex;
 use signal::Regex;
+use signal::otlp::proto::common::v1::AnyValue;
 use signal::otlp::proto::common::v1::any_value::Value as Kind;
-use signal::otlp::proto::common::v1::{AnyValue, InstrumentationScope, KeyValue};
-use signal::otlp::proto::logs::v1::LogRecord;
-use signal::otlp::proto::resource::v1::Resource;
-use signal::otlp::proto::trace::v1::Span;
-use signal::otlp::proto::trace::v1::span::SpanKind;
+use wire::otlp::Around;
+use wire::otlp::view::{self, Any, Unclear, fields, find, once, payload};
 
 use super::action::any;
+use crate::processor::lru::Lru;
+use crate::signals::Kind as Signal;
 use crate::value;
 
 /// What items have to be like.
@@ -66,13 +72,13 @@ pub enum MatchType {
     Regexp,
 }
 
-/// How results of regular expressions are remembered: they need not be, here.
+/// Whether it is remembered which texts regular expressions match.
 #[derive(Clone, Debug, PartialEq, Arguments)]
 pub struct RegexpArgs {
-    /// Makes no difference to results.
+    /// Remember it.
     #[arg(default)]
     pub cache_enabled: bool,
-    /// Makes no difference to results.
+    /// For so many texts of each property; 0 means 10000.
     #[arg(default)]
     pub cache_max_num_entries: i64,
 }
@@ -108,7 +114,7 @@ pub struct LibraryArgs {
 
 /// A checked `include` or `exclude` block.
 #[derive(Debug)]
-pub(super) struct Matcher {
+pub(crate) struct Matcher {
     services: Texts,
     span_names: Texts,
     span_kinds: Texts,
@@ -123,7 +129,20 @@ pub(super) struct Matcher {
 
 /// `None`: not asked for.
 #[derive(Debug, Default)]
-struct Texts(Option<Vec<Text>>);
+struct Texts(Option<TextSet>);
+
+#[derive(Debug)]
+struct TextSet {
+    texts: Vec<Text>,
+    /// Answers, where they are to be remembered.
+    known: Option<Mutex<Lru<Box<str>, bool>>>,
+}
+
+/// Answers that are remembered where no number is given.
+const REMEMBERED: usize = 10_000;
+
+/// Longer texts are not remembered.
+const LONGEST_REMEMBERED: usize = 1 << 10;
 
 #[derive(Debug)]
 enum Text {
@@ -161,20 +180,39 @@ impl Texts {
             MatchType::Strict => Ok(Text::Equal(text.clone())),
             MatchType::Regexp => Ok(Text::Regex(regex(block, text)?)),
         };
-        Ok(Self(Some(texts.iter().map(text).collect::<Result<_, Error>>()?)))
+        let texts = texts.iter().map(text).collect::<Result<_, Error>>()?;
+        let cache = args.regexp.as_ref().filter(|r| r.cache_enabled && args.match_type == MatchType::Regexp);
+        let known = cache.map(|regexp| {
+            let most = usize::try_from(regexp.cache_max_num_entries).ok().filter(|most| *most > 0);
+            Mutex::new(Lru::new(most.unwrap_or(REMEMBERED)))
+        });
+        Ok(Self(Some(TextSet { texts, known })))
     }
 
     fn is_match(&self, text: &str) -> bool {
-        self.0.as_ref().is_none_or(|texts| {
-            texts.iter().any(|t| match t {
-                Text::Equal(expected) => expected == text,
-                Text::Regex(regex) => regex.is_match(text),
-            })
-        })
+        let Some(set) = &self.0 else { return true };
+        let Some(known) = set.known.as_ref().filter(|_| text.len() <= LONGEST_REMEMBERED) else {
+            return set.is_match(text);
+        };
+        if let Some(answer) = known.lock().get(text) {
+            return *answer;
+        }
+        let answer = set.is_match(text);
+        known.lock().insert(text.into(), answer);
+        answer
     }
 
     fn is_asked(&self) -> bool {
         self.0.is_some()
+    }
+}
+
+impl TextSet {
+    fn is_match(&self, text: &str) -> bool {
+        self.texts.iter().any(|t| match t {
+            Text::Equal(expected) => expected == text,
+            Text::Regex(regex) => regex.is_match(text),
+        })
     }
 }
 
@@ -201,27 +239,40 @@ impl Attribute {
         Ok(Self { key: args.key.clone(), value })
     }
 
-    fn is_match(&self, attributes: &[KeyValue]) -> bool {
-        let Some(found) = attributes.iter().find(|a| a.key == self.key) else { return false };
-        match &self.value {
+    /// Attributes are in the fields of a number of a serialised message.
+    fn is_match(&self, message: &[u8], number: u32) -> Result<bool, Unclear> {
+        let Some(found) = find(message, number, self.key.as_bytes())? else { return Ok(false) };
+        Ok(match &self.value {
             Expected::Anything => true,
-            Expected::Equal(expected) => found.value.as_ref() == Some(expected),
+            Expected::Equal(expected) => found.value.is_some() && equal(expected, found.value)?,
             Expected::Regex(regex) => {
                 let scalar = matches!(
-                    found.value.as_ref().and_then(|v| v.value.as_ref()),
-                    Some(
-                        Kind::StringValue(_) | Kind::BoolValue(_) | Kind::IntValue(_) | Kind::DoubleValue(_)
-                    )
+                    view::any_or_empty(found.value)?,
+                    Any::Text(_) | Any::Bool(_) | Any::Int(_) | Any::Double(_)
                 );
-                scalar && regex.is_match(&value::text(found.value.as_ref()))
+                scalar && regex.is_match(&value::text_of(found.value)?)
             }
-        }
+        })
     }
+}
+
+/// Whether a serialised value is this one.
+fn equal(expected: &AnyValue, found: Option<&[u8]>) -> Result<bool, Unclear> {
+    Ok(match (&expected.value, view::any_or_empty(found)?) {
+        (Some(Kind::StringValue(a)), Any::Text(b)) => a.as_bytes() == b,
+        (Some(Kind::BoolValue(a)), Any::Bool(b)) => *a == b,
+        (Some(Kind::IntValue(a)), Any::Int(b)) => *a == b,
+        (Some(Kind::DoubleValue(a)), Any::Double(b)) => *a == b,
+        (Some(Kind::ArrayValue(_)), Any::Array(_)) | (Some(Kind::KvlistValue(_)), Any::Map(_)) => {
+            value::decoded(found).as_ref() == Some(expected)
+        }
+        _ => false,
+    })
 }
 
 impl Matcher {
     /// `block` is `include` or `exclude`.
-    pub(super) fn new(block: &'static str, args: &MatchArgs) -> Result<Self, Error> {
+    fn new(block: &'static str, args: &MatchArgs) -> Result<Self, Error> {
         if let (MatchType::Strict, Some(kind)) =
             (args.match_type, args.span_kinds.iter().find(|k| !KINDS.contains(&k.as_str())))
         {
@@ -265,7 +316,7 @@ impl Matcher {
     }
 
     /// Refuses what makes no sense for the signals that go through.
-    pub(super) fn check(&self, block: &'static str, traces: bool, logs: bool) -> Result<(), Error> {
+    fn check(&self, block: &'static str, traces: bool, logs: bool) -> Result<(), Error> {
         if traces && self.asks_of_logs() {
             return Err(Error::argument(block, "properties of log records do not go with traces in output"));
         }
@@ -284,57 +335,210 @@ impl Matcher {
         Ok(())
     }
 
-    pub(super) fn span(&self, span: &Span, around: Around<'_>) -> bool {
+    /// Whether the resource is like this.
+    fn of_resource(&self, kind: Signal, resource: &[u8]) -> Result<bool, Unclear> {
+        if kind == Signal::Traces && self.services.is_asked() {
+            let name = find(resource, RESOURCE_ATTRIBUTES, b"service.name")?;
+            let name = match &name {
+                Some(name) => value::text_of(name.value)?,
+                None => Cow::Borrowed("<nil-service-name>"),
+            };
+            if !self.services.is_match(&name) {
+                return Ok(false);
+            }
+        }
+        for expected in &self.resources {
+            if !expected.is_match(resource, RESOURCE_ATTRIBUTES)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the instrumentation scope is like this.
+    fn of_scope(&self, scope: &[u8]) -> Result<bool, Unclear> {
+        if self.libraries.is_empty() {
+            return Ok(true);
+        }
+        let (mut name, mut version) = (None, None);
+        let mut fields = fields(scope);
+        while let Some((_, field)) = fields.next_field()? {
+            match field.number {
+                1 => once(&mut name, payload(&field)?)?,
+                2 => once(&mut version, payload(&field)?)?,
+                _ => {}
+            }
+        }
+        let (name, version) =
+            (view::text(name.unwrap_or_default())?, view::text(version.unwrap_or_default())?);
+        Ok(self.libraries.iter().any(|library| library.0.is_match(name) && library.1.is_match(version)))
+    }
+
+    /// Whether the item itself is like this.
+    fn of_item(&self, kind: Signal, item: &[u8], attributes: u32) -> Result<bool, Unclear> {
+        let itself = match kind {
+            Signal::Traces => self.of_span(item)?,
+            Signal::Logs => self.of_record(item)?,
+            Signal::Metrics => true,
+        };
+        if !itself {
+            return Ok(false);
+        }
+        for expected in &self.attributes {
+            if !expected.is_match(item, attributes)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn of_span(&self, span: &[u8]) -> Result<bool, Unclear> {
+        if !self.span_names.is_asked() && !self.span_kinds.is_asked() {
+            return Ok(true);
+        }
+        let (mut name, mut kind) = (None, None);
+        let mut fields = fields(span);
+        while let Some((_, field)) = fields.next_field()? {
+            match field.number {
+                5 => once(&mut name, payload(&field)?)?,
+                6 => once(&mut kind, field.u32()?)?,
+                _ => {}
+            }
+        }
         // Where there is no kind, the collector compares with nothing.
-        let kind = SpanKind::try_from(span.kind).ok().filter(|kind| *kind != SpanKind::Unspecified);
-        (!self.services.is_asked() || self.services.is_match(&around.service()))
-            && self.span_names.is_match(&span.name)
-            && self.span_kinds.is_match(kind.map(|kind| kind.as_str_name()).unwrap_or_default())
-            && self.common(&span.attributes, around)
+        let kind = kind.and_then(|kind| KINDS.get((kind as usize).checked_sub(1)?)).unwrap_or(&"");
+        Ok(self.span_names.is_match(view::text(name.unwrap_or_default())?) && self.span_kinds.is_match(kind))
     }
 
-    pub(super) fn record(&self, record: &LogRecord, around: Around<'_>) -> bool {
-        (!self.log_bodies.is_asked() || self.log_bodies.is_match(&value::text(record.body.as_ref())))
-            && self.severity_texts.is_match(&record.severity_text)
-            && self.severity.is_none_or(|(min, undefined)| match record.severity_number {
-                0 => undefined,
-                number => number >= min,
-            })
-            && self.common(&record.attributes, around)
-    }
-
-    pub(super) fn metric_name(&self, name: &str) -> bool {
-        self.metric_names.is_match(name)
-    }
-
-    /// What all items have.
-    pub(super) fn common(&self, attributes: &[KeyValue], around: Around<'_>) -> bool {
-        let scope = around.scope.map(|s| (s.name.as_str(), s.version.as_str())).unwrap_or_default();
-        (self.libraries.is_empty()
-            || self
-                .libraries
-                .iter()
-                .any(|(name, version)| name.is_match(scope.0) && version.is_match(scope.1)))
-            && self.resources.iter().all(|expected| expected.is_match(around.resource()))
-            && self.attributes.iter().all(|expected| expected.is_match(attributes))
+    fn of_record(&self, record: &[u8]) -> Result<bool, Unclear> {
+        if !self.asks_of_logs() {
+            return Ok(true);
+        }
+        let (mut severity, mut text, mut body) = (None, None, None);
+        let mut fields = fields(record);
+        while let Some((_, field)) = fields.next_field()? {
+            match field.number {
+                2 => once(&mut severity, field.u32()? as i32)?,
+                3 => once(&mut text, payload(&field)?)?,
+                5 => once(&mut body, payload(&field)?)?,
+                _ => {}
+            }
+        }
+        Ok(self.severity.is_none_or(|(min, undefined)| match severity.unwrap_or_default() {
+            0 => undefined,
+            number => number >= min,
+        }) && self.severity_texts.is_match(view::text(text.unwrap_or_default())?)
+            && (!self.log_bodies.is_asked() || self.log_bodies.is_match(&value::text_of(body)?)))
     }
 }
 
-/// What an item stands in.
-#[derive(Clone, Copy)]
-pub(super) struct Around<'a> {
-    pub(super) resource: Option<&'a Resource>,
-    pub(super) scope: Option<&'a InstrumentationScope>,
+/// The number of a resource's attributes.
+const RESOURCE_ATTRIBUTES: u32 = 1;
+
+/// `include` and `exclude` together.
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    include: Option<Matcher>,
+    exclude: Option<Matcher>,
 }
 
-impl Around<'_> {
-    fn resource(&self) -> &[KeyValue] {
-        self.resource.map(|r| r.attributes.as_slice()).unwrap_or_default()
+impl Filter {
+    /// `traces` and `logs`: whether they go through.
+    pub(crate) fn new(
+        include: Option<&MatchArgs>,
+        exclude: Option<&MatchArgs>,
+        traces: bool,
+        logs: bool,
+    ) -> Result<Self, Error> {
+        let matcher = |block: &'static str, args: Option<&MatchArgs>| {
+            let Some(args) = args else { return Ok(None) };
+            let matcher = Matcher::new(block, args)?;
+            matcher.check(block, traces, logs)?;
+            Ok::<_, Error>(Some(matcher))
+        };
+        Ok(Self { include: matcher("include", include)?, exclude: matcher("exclude", exclude)? })
     }
 
-    fn service(&self) -> String {
-        let found = self.resource().iter().find(|a| a.key == "service.name");
-        found.map_or_else(|| "<nil-service-name>".to_string(), |a| value::text(a.value.as_ref()))
+    #[cfg(test)]
+    pub(crate) fn applies_decoded(&self, test: impl Fn(&Matcher) -> bool) -> bool {
+        self.include.as_ref().is_none_or(&test) && !self.exclude.as_ref().is_some_and(&test)
+    }
+}
+
+/// Filters the items of one request after the other.
+pub(crate) struct Filtering<'f> {
+    kind: Signal,
+    include: Option<(&'f Matcher, Memo)>,
+    exclude: Option<(&'f Matcher, Memo)>,
+}
+
+/// What was found of the surroundings of the last item: the next one mostly has the same.
+#[derive(Clone, Copy, Debug, Default)]
+struct Memo {
+    resource: Option<(Place, bool)>,
+    scope: Option<(Place, bool)>,
+    metric: Option<(Place, bool)>,
+}
+
+/// Where bytes are in the request that is being filtered.
+type Place = (usize, usize);
+
+fn place(bytes: &[u8]) -> Place {
+    (bytes.as_ptr() as usize, bytes.len())
+}
+
+/// The answer for these bytes, asked for only if the last ones were others.
+fn known(
+    memo: &mut Option<(Place, bool)>,
+    bytes: &[u8],
+    ask: impl FnOnce() -> Result<bool, Unclear>,
+) -> Result<bool, Unclear> {
+    match memo {
+        Some((at, answer)) if *at == place(bytes) => Ok(*answer),
+        _ => {
+            let answer = ask()?;
+            *memo = Some((place(bytes), answer));
+            Ok(answer)
+        }
+    }
+}
+
+impl<'f> Filtering<'f> {
+    pub(crate) fn new(filter: &'f Filter, kind: Signal) -> Self {
+        let with = |matcher: &'f Option<Matcher>| matcher.as_ref().map(|matcher| (matcher, Memo::default()));
+        Self { kind, include: with(&filter.include), exclude: with(&filter.exclude) }
+    }
+
+    /// Another request follows.
+    pub(crate) fn begin(&mut self) {
+        for (_, memo) in self.include.iter_mut().chain(&mut self.exclude) {
+            *memo = Memo::default();
+        }
+    }
+
+    /// Whether an item is one of those that are meant.
+    pub(crate) fn applies(&mut self, around: Around<'_>, item: &[u8]) -> Result<bool, Unclear> {
+        let kind = self.kind;
+        let is_match = |(matcher, memo): &mut (&Matcher, Memo)| {
+            Ok::<_, Unclear>(
+                known(&mut memo.resource, around.resource, || matcher.of_resource(kind, around.resource))?
+                    && known(&mut memo.scope, around.scope, || matcher.of_scope(around.scope))?
+                    && (kind != Signal::Metrics
+                        || known(&mut memo.metric, around.metric, || {
+                            Ok(matcher.metric_names.is_match(view::text(around.metric)?))
+                        })?)
+                    && matcher.of_item(kind, item, around.attributes)?,
+            )
+        };
+        if let Some(include) = &mut self.include
+            && !is_match(include)?
+        {
+            return Ok(false);
+        }
+        match &mut self.exclude {
+            Some(exclude) => Ok(!is_match(exclude)?),
+            None => Ok(true),
+        }
     }
 }
 

@@ -1,28 +1,31 @@
 //! `otelcol.processor.attributes` edits the attributes of spans, log records and data points.
 //!
-//! Data path: batch → each request decoded → the actions for each item that `include` and `exclude` let
-//! through → `output`, all in the sender's task. A request that nothing changes is passed on as it came, in
-//! all its forms.
+//! Data path: batch → the actions for each item that `include` and `exclude` let through, as splices of the
+//! request's bytes → `output`, all in the sender's task. A request that nothing changes is passed on as it
+//! came, in all its forms.
 
-mod action;
+pub(in crate::processor) mod action;
+#[cfg(test)]
+mod decoded;
 mod edit;
-mod matching;
+pub(in crate::processor) mod matching;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 use component::otel::{DebugMetrics, OtelFanout, OtelInput, Output};
-use component::{
-    Arguments, BoxFuture, BuildCx, Component, Consumer, Error, Event, Exports, Fanout, Rejected, RunCx,
-    Signal, Stability,
-};
-use signal::otlp::{ClientMetadata, Malformed, Otlp, OtlpRequest};
+use component::{Arguments, BuildCx, Component, Error, Event, Exports, Rejected, RunCx, Stability};
+use signal::otlp::Otlp;
+use wire::otlp::Schematic;
 
-use crate::ports::{Consumers, Ports};
+use super::items::{ItemCounts, ItemMetrics};
+use super::relay::{self, Change};
+use crate::ports::Ports;
+use crate::signals::Kind;
 use action::{Action, ActionArgs};
-use edit::Edited;
-use matching::{MatchArgs, Matcher};
+use edit::Editing;
+use matching::{Filter, MatchArgs};
 
 /// `otelcol.processor.attributes`
 #[derive(Clone, Debug, PartialEq, Arguments)]
@@ -56,73 +59,38 @@ pub struct Attributes {
     rules: Arc<Rules>,
     next: OtelFanout,
     ports: Ports,
+    metrics: Arc<ItemMetrics>,
 }
 
 /// One generation of the arguments.
-#[derive(Debug)]
 struct Rules {
-    include: Option<Matcher>,
-    exclude: Option<Matcher>,
+    filter: Filter,
     actions: Vec<Action>,
+    counts: ItemCounts,
 }
 
 impl Rules {
-    fn new(args: &Args, next: &OtelFanout) -> Result<Self, Error> {
-        let matcher = |block: &'static str, args: &Option<MatchArgs>| {
-            let Some(args) = args else { return Ok(None) };
-            let matcher = Matcher::new(block, args)?;
-            matcher.check(block, !next.traces.is_empty(), !next.logs.is_empty())?;
-            Ok::<_, Error>(Some(matcher))
-        };
-        Ok(Self {
-            include: matcher("include", &args.include)?,
-            exclude: matcher("exclude", &args.exclude)?,
+    fn new(args: &Args, next: &OtelFanout, metrics: &Arc<ItemMetrics>) -> Result<Arc<Self>, Error> {
+        let (traces, logs) = (!next.traces.is_empty(), !next.logs.is_empty());
+        Ok(Arc::new(Self {
+            filter: Filter::new(args.include.as_ref(), args.exclude.as_ref(), traces, logs)?,
             actions: args.action.iter().map(Action::new).collect::<Result<_, _>>()?,
-        })
+            counts: metrics.at(args.debug_metrics.level),
+        }))
     }
+}
 
-    /// Whether an item is edited, by a test for a matcher.
-    fn applies(&self, test: impl Fn(&Matcher) -> bool) -> bool {
-        self.include.as_ref().is_none_or(&test) && !self.exclude.as_ref().is_some_and(&test)
-    }
-
-    /// Whether anything has changed.
-    fn apply(
-        &self,
-        attributes: &mut Vec<signal::otlp::proto::common::v1::KeyValue>,
-        client: Option<&ClientMetadata>,
-    ) -> bool {
-        self.actions.iter().fold(false, |changed, action| action.apply(attributes, client) | changed)
-    }
-
-    fn batch<S: Edited>(&self, mut batch: Otlp<S>) -> Result<Otlp<S>, Malformed> {
+impl<S: Schematic> Change<S> for Rules {
+    fn change(&self, batch: Otlp<S>) -> Result<Option<Otlp<S>>, Rejected> {
         if self.actions.is_empty() {
-            return Ok(batch);
+            return Ok(Some(batch));
         }
-        let mut new = Vec::new();
-        for (at, request) in batch.requests.iter().enumerate() {
-            // A copy: the request stays whole for others, and for the case that nothing changes.
-            let mut message = match request.is_decoded() {
-                true => request.message()?.clone(),
-                false => OtlpRequest::<S>::from_wire(request.wire().clone(), 0, None).into_message()?,
-            };
-            if S::edit(&mut message, self, batch.client.as_deref()) {
-                new.push((at, OtlpRequest::from_message(message)));
-            }
-        }
-        if !new.is_empty() {
-            let batch = batch.make_mut();
-            new.into_iter().for_each(|(at, request)| batch.requests[at] = request);
-        }
-        Ok(batch)
+        let client = batch.client.clone();
+        relay::edit_batch(batch, &mut Editing::new(self, Kind::of::<S>(), client.as_deref()))
     }
 
-    fn consumers(self: &Arc<Self>, next: &OtelFanout) -> Consumers {
-        Consumers {
-            traces: Arc::new(Relay { rules: self.clone(), next: next.traces.clone() }),
-            metrics: Arc::new(Relay { rules: self.clone(), next: next.metrics.clone() }),
-            logs: Arc::new(Relay { rules: self.clone(), next: next.logs.clone() }),
-        }
+    fn counts(&self) -> Option<&ItemCounts> {
+        Some(&self.counts)
     }
 }
 
@@ -135,46 +103,27 @@ impl Component for Attributes {
 
     fn build(args: Args, cx: &BuildCx) -> Result<(Self, AttributesExports), Error> {
         let next = args.output.fanout()?;
-        let rules = Arc::new(Rules::new(&args, &next)?);
+        let metrics = ItemMetrics::new("attributes", cx);
+        let rules = Rules::new(&args, &next, &metrics)?;
         let ports = Ports::new(cx);
         let exports = AttributesExports { input: ports.input() };
-        Ok((Self { rules, next, ports }, exports))
+        Ok((Self { rules, next, ports, metrics }, exports))
     }
 
     async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {
-        let _ = self.ports.attach_for(&self.next, self.rules.consumers(&self.next));
+        let _ = self.ports.relay(&self.next, &self.rules);
         loop {
             match cx.event().await {
                 Event::Stop => return Ok(()),
                 Event::Update(update) => {
                     update.apply(|args| {
                         let next = args.output.fanout()?;
-                        let rules = Arc::new(Rules::new(&args, &next)?);
-                        let _ = self.ports.attach_for(&next, rules.consumers(&next));
+                        let rules = Rules::new(&args, &next, &self.metrics)?;
+                        let _ = self.ports.relay(&next, &rules);
                         Ok(())
                     });
                 }
             }
         }
-    }
-}
-
-/// Stands behind the port of one signal.
-struct Relay<S: Edited> {
-    rules: Arc<Rules>,
-    next: Fanout<Otlp<S>>,
-}
-
-impl<S: Edited> Consumer<Otlp<S>> for Relay<S>
-where
-    Otlp<S>: Signal,
-{
-    fn consume(&self, batch: Otlp<S>) -> BoxFuture<'_, Result<(), Rejected>> {
-        Box::pin(async move {
-            match self.rules.batch(batch) {
-                Ok(batch) => self.next.send(batch).await,
-                Err(error) => Err(Rejected::Permanent(error.to_string())),
-            }
-        })
     }
 }

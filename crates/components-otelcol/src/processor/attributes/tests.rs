@@ -13,10 +13,11 @@ use signal::otlp::proto::metrics::v1::metric::Data;
 use signal::otlp::proto::metrics::v1::{Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics};
 use signal::otlp::proto::resource::v1::Resource;
 use signal::otlp::proto::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use signal::otlp::{Packed, TracesSignal};
+use signal::otlp::{ClientMetadata, OtlpRequest, Packed, TracesSignal};
 use signal::{OtlpLogs, OtlpMetrics, Traces};
 
 use super::*;
+use crate::exporter::sending::testkit::{self, Running};
 
 fn attribute(key: &str, value: Value) -> KeyValue {
     KeyValue { key: key.into(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
@@ -412,4 +413,25 @@ fn the_surface_is_alloys() {
     let shared = |line: &String| line.starts_with("output") || line.starts_with("debug_metrics");
     let ours = component::testkit::surface(<Args as component::eval::Arguments>::schema());
     assert_eq!(ours.into_iter().filter(|line| !shared(line)).collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn what_comes_and_goes_is_counted_unless_nothing_is_to_be_told() {
+    use component::eval::ArgValue as _;
+    let sink = component::testkit::Sink::<signal::OtlpLogs>::new();
+    let input = component::otel::OtelInput { logs: Some(sink.receiver()), ..Default::default() };
+    let names = component::testkit::Names::default().with("sink", input.to_value());
+    let body = |level: &str| format!("output {{\nlogs = [sink]\n}}\ndebug_metrics {{\nlevel = {level:?}\n}}");
+    let definition = component::ComponentDef::of::<Attributes>();
+    let running = Running::start(definition, &body("basic"), names).await;
+    running.push([1, 2]).await;
+    sink.answer(Err(Rejected::Retryable("later".into())));
+    running.send(testkit::logs(&[&[3]])).await.expect_err("refused");
+    let sum =
+        |what: &str| running.sum(&format!("otelcol_processor_{what}_items_total"), "otel_signal=\"logs\"");
+    assert_eq!((sum("incoming"), sum("outgoing")), (3.0, 2.0));
+    running.update(&body("none")).await;
+    sink.answer(Ok(()));
+    running.push([4]).await;
+    assert_eq!((sum("incoming"), sum("outgoing")), (0.0, 0.0));
 }

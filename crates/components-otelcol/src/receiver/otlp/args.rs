@@ -4,6 +4,7 @@ use component::Arguments;
 use component::eval::Invalid;
 use component::otel::{DebugMetrics, Output};
 
+use crate::receiver::check_debug_metrics;
 use crate::server::{GrpcServerArgs, HttpServerArgs};
 
 /// `otelcol.receiver.otlp`
@@ -51,22 +52,7 @@ impl Args {
             let message = format!("grpc and http cannot both listen on {:?}", grpc.endpoint);
             return Err(Invalid::field("http", message).with_help("give each its own endpoint"));
         }
-        if !self.debug_metrics.disable_high_cardinality_metrics {
-            let message = "metrics with the address of every client are not made";
-            return Err(Invalid::field("debug_metrics", message)
-                .with_help("remove disable_high_cardinality_metrics = false"));
-        }
-        Ok(())
-    }
-
-    /// The arguments that change nothing, for the log.
-    pub(super) fn unused(&self) -> Vec<String> {
-        let grpc = self.grpc.as_ref().and_then(|g| g.tls.as_ref()).map(|tls| ("grpc", tls));
-        let http = self.http.as_ref().and_then(|h| h.server.tls.as_ref()).map(|tls| ("http", tls));
-        let blocks = grpc.into_iter().chain(http);
-        blocks
-            .flat_map(|(block, tls)| tls.unused().into_iter().map(move |n| format!("{block}.tls.{n}")))
-            .collect()
+        check_debug_metrics(&self.debug_metrics)
     }
 }
 

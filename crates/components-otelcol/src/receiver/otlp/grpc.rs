@@ -8,7 +8,8 @@ use http::{HeaderMap, StatusCode};
 use net::grpc::{Call, Code, Finished, Service, Status};
 use signal::otlp::{LogsSignal, MetricsSignal, Otlp, TracesSignal};
 
-use super::intake::{Config, Incoming, Shared, Taken, admit, client, keep};
+use super::intake::{Config, Incoming, Shared, Taken, keep};
+use crate::server::{admit, client};
 
 const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";

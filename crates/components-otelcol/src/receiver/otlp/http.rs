@@ -7,43 +7,28 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use component::{BoxFuture, Signal};
-use http::header::{ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, request};
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request};
 use net::grpc::{Code, Status};
-use net::server::{Peer, Refusal, RequestBody, ResponseBody, Room, StreamHandler, full};
+use net::server::{Refusal, RequestBody, ResponseBody, StreamHandler, full};
 use signal::otlp::{LogsSignal, MetricsSignal, Otlp, TracesSignal};
-use wire::compress::{self, Encoding, decompress, most};
+use wire::compress::Encoding;
 use wire::otlp::from_json;
 
 use super::args::HttpArgs;
-use super::intake::{Config, Incoming, Shared, Taken, admit, client, keep};
-use crate::auth::Handler;
-use crate::server::CorsPolicy;
+use super::intake::{Config, Incoming, Shared, Taken, keep};
+use crate::server::{HttpPolicy, Unpacked, media_type};
 
 /// The `http` block at work.
 pub(super) struct HttpConfig {
     /// Of traces, metrics and logs.
     paths: [String; 3],
-    encodings: Vec<String>,
-    cors: Option<CorsPolicy>,
-    max_body: usize,
-    /// Who may post; everybody where it is absent.
-    auth: Option<Handler>,
-    include_metadata: bool,
-    keep_alives: bool,
+    policy: HttpPolicy,
 }
 
 impl HttpConfig {
     pub(super) fn new(args: &HttpArgs) -> Self {
-        Self {
-            paths: args.paths(),
-            encodings: args.server.compression_algorithms.iter().map(|a| a.to_ascii_lowercase()).collect(),
-            cors: args.server.cors.as_ref().and_then(CorsPolicy::new),
-            max_body: args.server.max_body(),
-            auth: args.server.auth.clone(),
-            include_metadata: args.server.include_metadata,
-            keep_alives: args.server.keep_alives_enabled,
-        }
+        Self { paths: args.paths(), policy: HttpPolicy::new(&args.server) }
     }
 }
 
@@ -56,8 +41,7 @@ enum Media {
 
 impl Media {
     fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
-        let given = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        match given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        match media_type(headers).as_str() {
             "application/x-protobuf" => Ok(Self::Protobuf),
             "application/json" => Ok(Self::Json),
             _ => {
@@ -105,43 +89,6 @@ impl Media {
     }
 }
 
-/// The word of Content-Encoding as a constant, and what it stands for; `None` where it is not known.
-fn encoding(word: &str) -> Option<(&'static str, Encoding)> {
-    const KNOWN: [(&str, Encoding); 7] = [
-        ("", Encoding::Identity),
-        ("gzip", Encoding::Gzip),
-        ("zstd", Encoding::Zstd),
-        ("zlib", Encoding::Deflate),
-        ("deflate", Encoding::Deflate),
-        ("snappy", Encoding::Snappy),
-        ("x-snappy-framed", Encoding::Snappy),
-    ];
-    KNOWN.into_iter().find(|(name, _)| *name == word)
-}
-
-impl HttpConfig {
-    fn encoding(&self, headers: &HeaderMap) -> Result<(&'static str, Encoding), Refusal> {
-        let refuse = |why: String| Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
-        let given = match headers.get(CONTENT_ENCODING) {
-            None => String::new(),
-            Some(value) => {
-                let text = value.to_str().map_err(|_| refuse("the Content-Encoding is not text".into()))?;
-                text.trim().to_ascii_lowercase()
-            }
-        };
-        let word = match given.as_str() {
-            "identity" => "",
-            "x-gzip" => "gzip",
-            word => word,
-        };
-        let listed = if word == "x-snappy-framed" { "snappy" } else { word };
-        if !self.encodings.iter().any(|e| e == listed) && !word.is_empty() {
-            return Err(refuse(format!("the Content-Encoding {given:?} is not accepted here")));
-        }
-        encoding(word).ok_or_else(|| refuse(format!("the Content-Encoding {given:?} is not supported")))
-    }
-}
-
 /// The handler of one server; all of them share the state.
 pub(super) struct Post(pub(super) Arc<Shared>);
 
@@ -153,22 +100,11 @@ impl StreamHandler for Post {
                 return Refusal::busy("the receiver is changing").response().map(full);
             };
             let (head, body) = request.into_parts();
-            let mut response = match http.cors.as_ref().and_then(|c| c.preflight(&head.method, &head.headers))
-            {
+            let mut response = match http.policy.preflight(&head) {
                 Some(answer) => answer,
-                None => {
-                    let mut response = self.post(&config, http, &head, body).await;
-                    if let Some(cors) = &http.cors {
-                        cors.mark(&head.headers, response.headers_mut());
-                    }
-                    response
-                }
+                None => self.post(&config, http, &head, body).await,
             };
-            let unread =
-                [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT].contains(&response.status());
-            if head.version < Version::HTTP_2 && (unread || !http.keep_alives) {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
+            http.policy.finish(&head, &mut response);
             response.map(full)
         })
     }
@@ -194,11 +130,11 @@ impl Post {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
             return response;
         }
-        if let Err(refusal) = admit(http.auth.as_ref(), &head.headers).await {
+        if let Err(refusal) = http.policy.admit(&head.headers).await {
             let media = Media::of(&head.headers);
             return media.map_or_else(|_| refusal.response(), |media| media.failure(&refusal));
         }
-        let (media, encoding) = match (Media::of(&head.headers), http.encoding(&head.headers)) {
+        let (media, encoding) = match (Media::of(&head.headers), http.policy.encoding(&head.headers)) {
             (Ok(media), Ok(encoding)) => (media, encoding),
             (Err(refusal), _) => return refusal.response(),
             (Ok(media), Err(refusal)) => return media.failure(&refusal),
@@ -225,12 +161,7 @@ impl Post {
     {
         let Read { config, http, head, media, encoding: (word, encoding) } = read;
         let mut room = self.0.budget.room();
-        let received = body.within(&mut room).await?;
-        let (body, packed) = if encoding == Encoding::Identity {
-            (received, None)
-        } else {
-            (unpack(encoding, &received, http.max_body, &mut room).await?, Some(received))
-        };
+        let Unpacked { body, packed } = http.policy.read(body, encoding, &mut room).await?;
         let kept = packed.as_ref().map_or(0, Bytes::len);
         let (body, packed) = match media {
             Media::Protobuf => (body, packed.and_then(|bytes| keep(word, bytes))),
@@ -245,7 +176,7 @@ impl Post {
             }
         };
         room.at_most(body.len() + packed.as_ref().map_or(0, |p| p.bytes.len()));
-        let client = http.include_metadata.then(|| client(&head.headers, head.extensions.get::<Peer>()));
+        let client = http.policy.client(head);
         self.0.take::<S>(config, Incoming { transport: "http", body, packed, client }).await
     }
 }
@@ -257,19 +188,4 @@ struct Read<'a> {
     head: &'a request::Parts,
     media: Media,
     encoding: (&'static str, Encoding),
-}
-
-async fn unpack(encoding: Encoding, packed: &Bytes, limit: usize, room: &mut Room) -> Result<Bytes, Refusal> {
-    room.at_least(packed.len() + most(encoding, packed, limit)).await?;
-    let mut body = Vec::new();
-    decompress(encoding, packed, limit, &mut body).map_err(|error| {
-        let status = match error {
-            compress::Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            compress::Error::Corrupt { .. } => StatusCode::BAD_REQUEST,
-        };
-        Refusal::new(status, error.to_string())
-    })?;
-    body.shrink_to_fit();
-    room.at_most(packed.len() + body.len());
-    Ok(body.into())
 }

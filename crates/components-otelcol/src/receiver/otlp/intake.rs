@@ -4,25 +4,22 @@
 //! request never gets behind this point.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use component::otel::{MetricsLevel, OtelFanout};
-use component::{BuildCx, Error, Fanout, Signal};
-use http::{HeaderMap, StatusCode};
-use net::server::{Budget, Peer, Refusal, taken};
-use parking_lot::Mutex;
+use component::{BuildCx, Error, Fanout, OnceAMinute, Signal};
+use http::StatusCode;
+use net::server::{Budget, Refusal, taken};
 use signal::otlp::{
     ClientMetadata, LogsSignal, MetricsSignal, Otlp, OtlpBatch, OtlpRequest, OtlpSignal, Packed, TracesSignal,
 };
-use tokio::time::Instant;
 use wire::otlp::{Readable, Schematic, check};
 
 use super::args::Args;
 use super::http::HttpConfig;
-use super::metrics::Metrics;
-use crate::auth::{Denied, Handler};
+use crate::auth::Handler;
+use crate::receiver::metrics::Metrics;
 
 /// Bytes that the requests of one receiver may hold together; more wait.
 pub(super) const BUDGET: usize = 512 << 20;
@@ -82,8 +79,8 @@ pub(super) struct Shared {
     pub(super) budget: Budget,
     pub(super) metrics: Metrics,
     pub(super) cx: BuildCx,
-    /// When the log was last told of a refusal.
-    pub(super) warned: Mutex<Option<Instant>>,
+    /// Of refusals in the log.
+    pub(super) warned: OnceAMinute,
 }
 
 /// A request as it came out of its protocol.
@@ -125,52 +122,16 @@ impl Shared {
         self.metrics.received::<S>(config.level, transport, items.into(), answer.is_ok());
         if let Err(refusal) = &answer
             && refusal.status == StatusCode::BAD_REQUEST
-            && self.may_warn()
+            && self.warned.now()
         {
             tracing::warn!(error = refusal.why, items, signal = S::NAME, "a request was refused for good");
         }
         answer
     }
-
-    /// What happens with every request must not fill the log.
-    fn may_warn(&self) -> bool {
-        let mut last = self.warned.lock();
-        let due = last.is_none_or(|at| at.elapsed() >= Duration::from_secs(60));
-        if due {
-            *last = Some(Instant::now());
-        }
-        due
-    }
-}
-
-/// Whether a client may send.
-///
-/// # Errors
-/// 401 where it is not known, 500 where that cannot be found out now.
-pub(super) async fn admit(auth: Option<&Handler>, headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(auth) = auth else { return Ok(()) };
-    auth.check(headers).await.map_err(|denied| match denied {
-        Denied::Unauthenticated(why) => Refusal::new(StatusCode::UNAUTHORIZED, why),
-        Denied::Broken(why) => {
-            tracing::warn!(error = why, "clients cannot be checked");
-            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "clients cannot be checked now")
-        }
-    })
 }
 
 /// A body that is worth keeping as it came: one that an exporter may send on under the same name. The other
 /// names stand for more than one format.
 pub(super) fn keep(encoding: &'static str, bytes: Bytes) -> Option<Packed> {
     matches!(encoding, "gzip" | "zstd").then_some(Packed { encoding, bytes })
-}
-
-/// What a request says of its client. Values that are not text are left out.
-pub(super) fn client(headers: &HeaderMap, peer: Option<&Peer>) -> Arc<ClientMetadata> {
-    let text = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
-    };
-    Arc::new(ClientMetadata {
-        headers: headers.iter().filter_map(text).collect(),
-        peer: peer.map(|p| p.remote.to_string()).unwrap_or_default(),
-    })
 }

@@ -10,7 +10,6 @@ mod args;
 mod grpc;
 mod http;
 mod intake;
-mod metrics;
 #[cfg(test)]
 mod tests;
 
@@ -18,17 +17,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use component::{BuildCx, Component, Error, Event, Exports, RunCx, Stability};
+use component::{BuildCx, Component, Error, Event, Exports, OnceAMinute, RunCx, Stability};
 use net::Server;
 use net::grpc::Limits;
 use net::server::Budget;
-use parking_lot::Mutex;
 
 pub use args::{Args, HttpArgs};
 use intake::{BUDGET, Config, Shared};
-use metrics::Metrics;
 
-use crate::server::{GrpcServerArgs, endpoint};
+use crate::receiver::metrics::Metrics;
+use crate::server::GrpcServerArgs;
+use crate::signals::Kind;
 
 /// How long requests under way may take when a server stops or moves.
 const GRACE: Duration = Duration::from_secs(30);
@@ -55,9 +54,9 @@ impl Component for OtlpReceiver {
         let shared = Arc::new(Shared {
             config: ArcSwap::from_pointee(config),
             budget: Budget::new(BUDGET),
-            metrics: Metrics::new(&cx.metrics(), cx.id()),
+            metrics: Metrics::new(&cx.metrics(), "otlp", cx.id(), &Kind::ALL),
             cx: cx.clone(),
-            warned: Mutex::new(None),
+            warned: OnceAMinute::default(),
         });
         Ok((Self { args, shared }, OtlpReceiverExports {}))
     }
@@ -98,13 +97,6 @@ fn tell(args: &Args) {
     if args.grpc.is_none() && args.http.is_none() {
         tracing::warn!("nothing listens: add a grpc or an http block");
     }
-    let unused = args.unused();
-    if !unused.is_empty() {
-        tracing::warn!(
-            arguments = unused.join(", "),
-            "arguments have no effect on a server; clients are verified with client_ca_file"
-        );
-    }
 }
 
 /// A server for each block that is there.
@@ -118,15 +110,12 @@ async fn bind_grpc(args: &Args, shared: &Arc<Shared>) -> Result<Option<Server>, 
     let Some(grpc) = &args.grpc else { return Ok(None) };
     let limits = Limits { max_message: grpc.max_message(), budget: shared.budget.clone() };
     let handler = net::grpc::handler(grpc::Export(shared.clone()), limits);
-    let (host, port) = endpoint(&grpc.endpoint).map_err(|e| Error::argument("grpc.endpoint", e.message))?;
-    Ok(Some(Server::bind(shared.cx.id(), host, port, grpc.options()?, handler).await?))
+    grpc.bind(shared.cx.id(), handler).await.map(Some)
 }
 
 async fn bind_http(args: &Args, shared: &Arc<Shared>) -> Result<Option<Server>, Error> {
     let Some(http) = args.http.as_ref().map(|http| &http.server) else { return Ok(None) };
-    let handler = Arc::new(http::Post(shared.clone()));
-    let (host, port) = endpoint(&http.endpoint).map_err(|e| Error::argument("http.endpoint", e.message))?;
-    Ok(Some(Server::bind(shared.cx.id(), host, port, http.options()?, handler).await?))
+    http.bind(shared.cx.id(), Arc::new(http::Post(shared.clone()))).await.map(Some)
 }
 
 impl Servers {

@@ -1,6 +1,6 @@
 //! Every way to say who we are, end to end.
 
-use super::receiver::{Posted, Receiver, Reply, written};
+use super::receiver::{Posted, Receiver, RemoteWrite as _, Reply, written};
 use super::{endpoint, start};
 
 async fn authorization(inside: impl Fn(&Receiver) -> String) -> (Posted, Receiver) {

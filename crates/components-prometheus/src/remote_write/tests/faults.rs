@@ -2,7 +2,7 @@
 
 use component::HealthState;
 
-use super::receiver::{Posted, Receiver, Reply, status, written};
+use super::receiver::{Posted, Receiver, RemoteWrite as _, Reply, status, written};
 use super::{batch, endpoint, start};
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use signal::histogram::{HistogramCounts, ResetHint};
 use signal::samples::{ExemplarPoint, HistogramPoint, STALE_NAN};
 use signal::{FamilyMetadata, Labels, MetricKind, NativeHistogram, SampleBatch};
 
-use super::receiver::{Posted, Receiver, Reply, status, taken, written};
+use super::receiver::{Posted, Receiver, RemoteWrite as _, Reply, status, taken, written};
 use super::{DEFINITION, FAST, batch, endpoint, first_arrivals_ascend, labels, open, point, series, start};
 
 const V2: &str = "protobuf_message = \"io.prometheus.write.v2.Request\"";

@@ -7,7 +7,7 @@ use component::Rejected;
 use futures_util::FutureExt;
 use signal::Samples;
 
-use super::receiver::{Posted, Receiver, status, taken, written};
+use super::receiver::{Posted, Receiver, RemoteWrite as _, status, taken, written};
 use super::{FAST, Running, batch, endpoint, first_arrivals_ascend, start};
 
 /// Sends numbered samples until it is told to end; answers how many.

@@ -104,7 +104,7 @@ async fn a_position_waits_for_what_others_keep_back() {
     rig.until(100).await;
     rig.rest().await;
     let offset = |rig: &Rig| {
-        let loaded = super::super::positions::load(&rig.positions_path());
+        let loaded = tail::positions::load(&rig.positions_path());
         loaded.records.into_values().next().map(|r| r.value)
     };
     let settled = numbered(0..100).len().to_string();
@@ -346,7 +346,7 @@ async fn thousands_of_files_share_buffers_and_are_all_read() {
     numbers.sort_unstable();
     assert!(numbers.into_iter().eq(0..2 * count));
     rig.stop().await;
-    assert_eq!(super::super::positions::load(&rig.positions_path()).records.len(), count);
+    assert_eq!(tail::positions::load(&rig.positions_path()).records.len(), count);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,9 +3,10 @@
 use component::Fanout;
 use component::metrics::Metrics as Registry;
 
-use super::super::engine::{Engine, WORKERS};
-use super::super::keeper::Keeper;
-use super::super::{Args, Metrics, Settings};
+use tail::{Engine, Keeper, Metrics, WORKERS};
+
+use super::super::find::Targets;
+use super::super::{Args, settings};
 use super::*;
 
 /// The component's parts without its node: its tasks can be ended in the middle.
@@ -18,16 +19,17 @@ impl Parts {
     async fn start(rig: &Rig, paths: &[PathBuf], change: impl FnOnce(&mut Engine)) -> Self {
         let targets = paths.iter().map(|p| format!("{{__path__ = {:?}}}", p)).collect::<Vec<_>>().join(", ");
         let args = decode(&format!("targets = [{targets}]\nforward_to = []"));
-        let metrics = Metrics::new(&Registry::default().node("x"));
-        let settings = Settings::new(&args).unwrap();
+        let metrics = Metrics::new(&Registry::default().node("x"), "x");
+        let settings = settings(&args).unwrap();
         let mut engine = Engine::new(settings, Fanout::new([rig.port.receiver()]), metrics);
         change(&mut engine);
         let engine = Arc::new(engine);
         let data_path = rig.positions_path().parent().unwrap().to_path_buf();
-        let mut keeper = Keeper::open(&engine, &data_path, &args).await;
+        let find = || Arc::new(Targets::new(&args));
+        let mut keeper = Keeper::open(&engine, &data_path, find(), Path::new("")).await;
         let mut tasks: Vec<_> =
             (0..WORKERS).map(|_| tokio::spawn(engine.clone().work(keeper.worker()))).collect();
-        keeper.set_targets(&args).await;
+        keeper.set_finder(find(), false).await;
         tasks.push(tokio::spawn(async move {
             loop {
                 keeper.step().await;
@@ -125,7 +127,7 @@ async fn killed_at_any_time_it_goes_on_without_a_gap_and_repeats_what_was_not_pe
 #[tokio::test(start_paused = true)]
 async fn where_the_kernel_tells_nothing_files_are_polled() {
     let mut rig = Rig::new();
-    let parts = Parts::start(&rig, &[rig.at("a.log")], |engine| engine.inotify = None).await;
+    let parts = Parts::start(&rig, &[rig.at("a.log")], Engine::only_poll).await;
     for round in 0..10 {
         rig.write("a.log", &numbered(round * 10..round * 10 + 10));
         rig.until(round * 10 + 10).await;

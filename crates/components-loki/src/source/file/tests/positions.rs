@@ -103,7 +103,7 @@ async fn a_position_is_deleted_with_its_target_and_kept_at_the_end() {
     rig.start(&rig.target("a.log")).await;
     rig.until(10).await;
     rig.stop().await;
-    let count = |rig: &Rig| super::super::positions::load(&rig.positions_path()).records.len();
+    let count = |rig: &Rig| tail::positions::load(&rig.positions_path()).records.len();
     assert_eq!(count(&rig), 1);
     rig.start("targets = []").await;
     rig.rest().await;
@@ -131,7 +131,7 @@ async fn without_a_position_a_file_may_start_at_its_last_line() {
 
 #[tokio::test(start_paused = true)]
 async fn compressed_files_are_read_once_whatever_their_format_and_goes_on_after_a_stop() {
-    use super::super::handle::{Codec, tests::pack};
+    use tail::handle::{Codec, pack};
     for (format, codec) in [("gz", Codec::Gzip), ("z", Codec::Zlib), ("bz2", Codec::Bzip2)] {
         let mut rig = Rig::new();
         let text = numbered(0..100_000);

@@ -27,7 +27,7 @@ const ALL: [Rotation; 7] = [
 
 fn compress(path: &Path) {
     let bytes = std::fs::read(path).unwrap();
-    let packed = super::super::handle::tests::pack(super::super::handle::Codec::Gzip, &bytes);
+    let packed = tail::handle::pack(tail::Codec::Gzip, &bytes);
     std::fs::write(
         path.with_file_name(format!("{}.gz", path.file_name().unwrap().to_str().unwrap())),
         packed,

@@ -1,10 +1,13 @@
 //! What a block may say: names, types and defaults are Alloy's; what cannot be honoured is refused.
 
+use component::Rejected;
 use component::eval::Arguments;
-use component::testkit::surface;
+use signal::otlp::{Otlp, OtlpRequest, TracesSignal};
 
 use super::super::Args;
-use super::{body, refused};
+use super::{body, refused, start};
+use crate::exporter::args::ClientTls;
+use crate::exporter::sending::testkit::differences;
 
 #[test]
 fn what_is_wrong_or_cannot_be_honoured_is_told() {
@@ -21,6 +24,8 @@ fn what_is_wrong_or_cannot_be_honoured_is_told() {
         (client("compression = \"zstd\"\ncompression_params {\nlevel = 0\n}"), "from 1 to 22"),
         (client("compression = \"none\"\ncompression_params {\nlevel = 3\n}"), "from 0 to 0"),
         (client("timeout = \"0s\""), "above 0"),
+        (client("read_buffer_size = \"1KiB\""), "not supported"),
+        (client("write_buffer_size = \"1KiB\""), "not supported"),
         (client("headers = { \"a b\" = \"x\" }"), "cannot be the name"),
         (client("max_conns_per_host = -1"), "0 or more"),
         (client("cookies {\nenabled = true\n}"), "not supported"),
@@ -52,9 +57,37 @@ fn what_is_wrong_or_cannot_be_honoured_is_told() {
 /// `surface.txt` holds the facts of Alloy 1.18.
 #[test]
 fn names_types_and_defaults_are_those_of_alloy() {
-    let ours = surface(Args::schema());
-    let theirs: Vec<_> = include_str!("surface.txt").lines().collect();
-    let missing: Vec<_> = theirs.iter().filter(|l| !ours.iter().any(|o| o == *l)).collect();
-    let added: Vec<_> = ours.iter().filter(|l| !theirs.contains(&l.as_str())).collect();
-    assert!(missing.is_empty() && added.is_empty(), "missing: {missing:#?}\nadded: {added:#?}");
+    let differences = differences(Args::schema(), include_str!("surface.txt"));
+    assert!(differences.is_empty(), "{differences:#?}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_none_is_no_matter_where_signals_have_their_own() {
+    let backend = net::testkit::Backend::good().await;
+    let logs = format!("logs_endpoint = \"{}/own\"", backend.base());
+    let running =
+        start(&body("ignore", "tls {\ninsecure = true\ninsecure_skip_verify = true\n}", &logs)).await;
+    running.push([1]).await;
+    assert_eq!(backend.wait(1).await[0].path, "/own");
+    // The others are refused by name, and counted.
+    let traces = Otlp::of(OtlpRequest::<TracesSignal>::from_wire(Default::default(), 1, None));
+    let answer = running.input.traces.as_ref().expect("taken").send(traces).await;
+    assert!(
+        matches!(&answer, Err(Rejected::Permanent(m)) if m.contains("traces have no endpoint")),
+        "{answer:?}"
+    );
+    assert_eq!(running.dropped("no_endpoint"), 1.0);
+}
+
+#[test]
+fn insecure_turns_the_tls_block_off_unless_it_names_authorities() {
+    let tls = |insecure, ca: &str| ClientTls {
+        insecure,
+        ca_file: ca.into(),
+        insecure_skip_verify: true,
+        ..ClientTls::defaults()
+    };
+    assert!(tls(true, "").is_off() && !tls(true, "ca").is_off() && !tls(false, "").is_off());
+    assert_eq!(tls(true, "").overruled(), ["insecure_skip_verify"]);
+    assert!(tls(false, "").overruled().is_empty());
 }

@@ -1,0 +1,3 @@
+//! The `faro.*` components: what web pages tell of themselves.
+
+pub mod receiver;
