@@ -1,6 +1,7 @@
 //! What expressions yield: a value that borrows from the item or the statement wherever it can.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use base64::Engine as _;
 use jiff::Timestamp;
@@ -389,6 +390,34 @@ pub(crate) fn put(map: &mut Vec<KeyValue>, key: &str, value: AnyValue) {
     match map.iter_mut().find(|e| e.key == key) {
         Some(found) => found.value = Some(value),
         None => map.push(entry(key, value)),
+    }
+}
+
+/// A map that is filled key by key, however many there are.
+#[derive(Default)]
+pub(crate) struct MapBuilder {
+    entries: Vec<KeyValue>,
+    places: HashMap<String, usize>,
+}
+
+impl MapBuilder {
+    /// Sets a key; of two values the later stays.
+    pub(crate) fn put(&mut self, key: &str, value: AnyValue) {
+        match self.places.get(key) {
+            Some(at) => self.entries[*at].value = Some(value),
+            None => {
+                self.places.insert(key.to_owned(), self.entries.len());
+                self.entries.push(entry(key, value));
+            }
+        }
+    }
+
+    pub(crate) fn contains(&self, key: &str) -> bool {
+        self.places.contains_key(key)
+    }
+
+    pub(crate) fn finish(self) -> Vec<KeyValue> {
+        self.entries
     }
 }
 

@@ -24,11 +24,8 @@ fuzz_target!(|input: (&str, &str)| {
     let (text, data) = input;
     for context in Context::ALL {
         let parser = Parser::new(context).with(Group::Transform).with(Group::Filter);
-        for error in [parser.statement(text).err(), parser.condition(text).err(), parser.value(text).err()] {
-            if let Some(error) = error {
-                inside(&error, text);
-            }
-        }
+        let errors = [parser.statement(text).err(), parser.condition(text).err(), parser.value(text).err()];
+        errors.into_iter().flatten().for_each(|error| inside(&error, text));
     }
     let parser = Parser::new(Context::Log).with(Group::Transform);
     let record = record(data);

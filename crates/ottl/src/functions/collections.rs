@@ -14,7 +14,7 @@ use crate::ast::CompareOp;
 use crate::compare::compare;
 use crate::error::EvalError;
 use crate::expr::{self, Env};
-use crate::value::{Value, any_str, as_string, entry, find, put};
+use crate::value::{MapBuilder, Value, any_str, as_string, entry, find};
 
 pub(super) const TABLE: &[Function] = &[
     Function::convert("All", &[param("source", Any), param("predicate", Lambda(2))], |args, env| {
@@ -164,14 +164,14 @@ fn map_each<'a>(args: &'a Args, env: &Env<'a>) -> Result<Value<'a>, EvalError> {
 fn map_keys<'a>(args: &'a Args, env: &Env<'a>) -> Result<Value<'a>, EvalError> {
     let source = Source::of(args, env)?;
     let Source::Map(map) = &source else { return Err(EvalError::new("expected a map, but got a list")) };
-    let mut out = Vec::with_capacity(map.len());
+    let mut out = MapBuilder::default();
     for (at, old) in map.iter().enumerate() {
         match lambda(args, 1)?.call(env, &source.at(at))? {
-            Value::Str(key) => put(&mut out, &key, old.value.clone().unwrap_or_default()),
+            Value::Str(key) => out.put(&key, old.value.clone().unwrap_or_default()),
             other => return Err(wrong("a string for a key", &other)),
         }
     }
-    Ok(Value::Map(Cow::Owned(out)))
+    Ok(Value::Map(Cow::Owned(out.finish())))
 }
 
 fn reduce<'a>(args: &'a Args, env: &Env<'a>) -> Result<Value<'a>, EvalError> {
@@ -190,7 +190,7 @@ fn slice_to_map<'a>(args: &'a Args, env: &Env<'a>) -> Result<Value<'a>, EvalErro
         other => return Err(wrong("a list", &other)),
     };
     let (keys, values) = (args.strings(1, env)?, args.strings(2, env)?);
-    let mut out = Vec::with_capacity(list.len());
+    let mut out = MapBuilder::default();
     for (at, item) in list.iter().enumerate() {
         let by_path = !keys.is_empty() || !values.is_empty();
         if by_path && !matches!(item.value, Some(Proto::KvlistValue(_))) {
@@ -202,9 +202,9 @@ fn slice_to_map<'a>(args: &'a Args, env: &Env<'a>) -> Result<Value<'a>, EvalErro
                 .ok_or_else(|| EvalError::new(format!("the key of element {at} is no string")))?
                 .to_owned(),
         };
-        put(&mut out, &key, below(item, &values)?.clone());
+        out.put(&key, below(item, &values)?.clone());
     }
-    Ok(Value::Map(Cow::Owned(out)))
+    Ok(Value::Map(Cow::Owned(out.finish())))
 }
 
 fn below<'v>(mut value: &'v AnyValue, path: &[Cow<'_, str>]) -> Result<&'v AnyValue, EvalError> {

@@ -1,6 +1,7 @@
 //! Editors: what changes telemetry.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use signal::otlp::proto::common::v1::any_value::Value as Proto;
 use signal::otlp::proto::common::v1::{AnyValue, KeyValue};
@@ -10,7 +11,7 @@ use super::{Args, Function, optional, param, wrong};
 use crate::context::Item;
 use crate::error::EvalError;
 use crate::expr::Env;
-use crate::value::{Value, any_str, as_string, find, put};
+use crate::value::{MapBuilder, Value, any_str, as_string, find, put};
 
 pub(super) const TABLE: &[Function] = &[
     Function::edit(
@@ -281,16 +282,18 @@ fn flatten(args: &Args, item: &mut Item<'_>) -> Result<(), EvalError> {
         return Err(EvalError::new(format!("the depth {depth} is negative")));
     }
     let map = args.target(0).map(item)?;
-    let mut flat = Flat { out: Vec::with_capacity(map.len()), most: depth, resolve };
+    let mut flat = Flat { out: MapBuilder::default(), most: depth, resolve, next: HashMap::new() };
     flat.map(std::mem::take(map), &prefix, 0);
-    *map = flat.out;
+    *map = flat.out.finish();
     Ok(())
 }
 
 struct Flat {
-    out: Vec<KeyValue>,
+    out: MapBuilder,
     most: i64,
     resolve: bool,
+    /// The number to be tried next behind a key that was there already.
+    next: HashMap<String, u64>,
 }
 
 impl Flat {
@@ -315,11 +318,18 @@ impl Flat {
     }
 
     fn put(&mut self, key: String, value: AnyValue) {
-        if !self.resolve || find(&self.out, &key).is_none() {
-            put(&mut self.out, &key, value);
+        if !self.resolve || !self.out.contains(&key) {
+            self.out.put(&key, value);
             return;
         }
-        let free = (0..).map(|n| format!("{key}.{n}")).find(|key| find(&self.out, key).is_none());
-        put(&mut self.out, &free.expect("numbers do not end"), value);
+        let next = self.next.entry(key.clone()).or_default();
+        loop {
+            let candidate = format!("{key}.{next}");
+            *next += 1;
+            if !self.out.contains(&candidate) {
+                self.out.put(&candidate, value);
+                return;
+            }
+        }
     }
 }

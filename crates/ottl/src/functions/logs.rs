@@ -11,7 +11,7 @@ use super::{Args, Function, Param, optional, param};
 use crate::context::Context;
 use crate::error::EvalError;
 use crate::expr::Env;
-use crate::value::{Value, any, any_str, entry, put};
+use crate::value::{MapBuilder, Value, any, any_str, entry, put};
 
 const TARGET: &[Param] = &[param("target", Str)];
 const LOG: &[Context] = &[Context::Log];
@@ -129,14 +129,14 @@ fn extensions(text: &str) -> Vec<KeyValue> {
         }
         escaped = c == '\\' && !escaped;
     }
-    let mut out = Vec::new();
+    let mut out = MapBuilder::default();
     for (number, (word, equals)) in starts.iter().enumerate() {
         let end = starts.get(number + 1).map_or(text.len(), |(next, _)| *next);
         let escapes = [('\\', '\\'), ('=', '='), ('n', '\n'), ('r', '\r')];
         let value = unescape(text[equals + 1..end].trim_end(), &escapes);
-        put(&mut out, &text[*word..*equals], any_str(value));
+        out.put(&text[*word..*equals], any_str(value));
     }
-    out
+    out.finish()
 }
 
 fn leef(text: &str) -> Result<Vec<KeyValue>, String> {
@@ -169,13 +169,13 @@ fn leef(text: &str) -> Result<Vec<KeyValue>, String> {
     let mut out: Vec<KeyValue> =
         names.iter().zip(&parts).map(|(name, part)| entry(*name, any_str(*part))).collect();
     out[0].value = Some(any_str(if fields == 6 { "1.0" } else { "2.0" }));
-    let mut pairs = Vec::new();
+    let mut pairs = MapBuilder::default();
     for (key, value) in attributes.split(delimiter).filter_map(|pair| pair.split_once('=')) {
         if !key.is_empty() {
-            put(&mut pairs, key, any_str(value));
+            pairs.put(key, any_str(value));
         }
     }
-    out.push(entry("leef.attributes", map(pairs)));
+    out.push(entry("leef.attributes", map(pairs.finish())));
     Ok(out)
 }
 

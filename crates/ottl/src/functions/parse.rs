@@ -11,7 +11,7 @@ use super::editors::one_of;
 use super::{Args, Function, optional, param, wrong};
 use crate::error::EvalError;
 use crate::expr::Env;
-use crate::value::{Value, any, any_str, as_string, entry, find, put};
+use crate::value::{MapBuilder, Value, any, any_str, as_string, entry, find, put};
 
 pub(super) const TABLE: &[Function] = &[
     Function::convert("IsInCIDR", &[param("target", Str), param("networks", Values)], is_in_cidr),
@@ -220,14 +220,14 @@ fn parse_key_value<'a>(args: &'a Args, env: &Env<'a>) -> Result<Value<'a>, EvalE
     if delimiter.is_empty() || pair.is_empty() || delimiter == pair {
         return Err(EvalError::new("the delimiters have to differ and cannot be empty"));
     }
-    let mut out = Vec::new();
+    let mut out = MapBuilder::default();
     for part in split_quoted(&text, &pair)? {
         let (key, value) = part
             .split_once(delimiter.as_ref())
             .ok_or_else(|| EvalError::new(format!("`{part}` has no `{delimiter}`")))?;
-        put(&mut out, unquoted(key), any_str(unquoted(value)));
+        out.put(unquoted(key), any_str(unquoted(value)));
     }
-    Ok(Value::Map(Cow::Owned(out)))
+    Ok(Value::Map(Cow::Owned(out.finish())))
 }
 
 fn to_key_value_string<'a>(args: &'a Args, env: &Env<'a>) -> Result<Value<'a>, EvalError> {

@@ -1,5 +1,7 @@
 //! An XML document as a tree that can be searched and changed, read with quick-xml.
 
+use std::collections::HashSet;
+
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
@@ -109,10 +111,12 @@ impl Document {
         }
     }
 
-    /// Takes a node out of its parent.
-    pub(super) fn remove(&mut self, at: usize) {
-        let parent = self.nodes[at].parent;
-        self.nodes[parent].children.retain(|child| *child != at);
+    /// Takes nodes out of their parents.
+    pub(super) fn remove(&mut self, gone: &HashSet<usize>) {
+        let parents: HashSet<usize> = gone.iter().map(|at| self.nodes[*at].parent).collect();
+        for parent in parents {
+            self.nodes[parent].children.retain(|child| !gone.contains(child));
+        }
     }
 
     /// The text of a node and of all below it.

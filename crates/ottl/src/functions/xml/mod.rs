@@ -4,6 +4,7 @@ mod dom;
 mod path;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use signal::otlp::proto::common::v1::any_value::Value as Proto;
 use signal::otlp::proto::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
@@ -77,11 +78,14 @@ pub(super) const TABLE: &[Function] = &[
     }),
     Function::convert("RemoveXML", &[param("target", Str), param("xpath", Fixed)], |args, env| {
         let mut document = parse(args, env)?;
+        let mut gone = HashSet::new();
         // From the last to the first, so that the numbers of attributes stay true.
         for found in selected(args, &document)?.into_iter().rev() {
             match found {
                 Found::Node(0) => return Err(EvalError::new("the whole document cannot be removed")),
-                Found::Node(at) => document.remove(at),
+                Found::Node(at) => {
+                    gone.insert(at);
+                }
                 Found::Attribute(at, number) => {
                     if let Kind::Element { attributes, .. } = &mut document.nodes[at].kind {
                         attributes.remove(number);
@@ -89,6 +93,7 @@ pub(super) const TABLE: &[Function] = &[
                 }
             }
         }
+        document.remove(&gone);
         written(&document)
     })
     .prepared(|args| prepare(args, "/")),

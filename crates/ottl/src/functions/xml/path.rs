@@ -1,10 +1,12 @@
 //! XPath 1.0 as far as selecting needs it: steps down and up, name and type tests, predicates with numbers,
 //! comparisons, `and`, `or`, `not()`, `contains()`, `starts-with()`, `count()`, `position()`, `last()`, `name()`.
 
+use std::collections::HashSet;
+
 use super::dom::{Document, Kind};
 
 /// What a path selects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Found {
     Node(usize),
     /// An element's attribute, by number.
@@ -84,15 +86,9 @@ impl XPath {
 
     /// In the order of the document's numbers, each once.
     pub(super) fn select(&self, document: &Document) -> Vec<Found> {
-        let mut all = Vec::new();
-        for location in &self.0 {
-            for found in location.select(document, Found::Node(0)) {
-                if !all.contains(&found) {
-                    all.push(found);
-                }
-            }
-        }
-        all
+        let mut seen = HashSet::new();
+        let found = self.0.iter().flat_map(|location| location.select(document, Found::Node(0)));
+        found.filter(|found| seen.insert(*found)).collect()
     }
 }
 
@@ -101,17 +97,9 @@ impl Location {
         let mut current = vec![if self.absolute { Found::Node(0) } else { from }];
         for step in &self.steps {
             let mut next: Vec<Found> = Vec::new();
-            let mut seen = std::collections::HashSet::new();
+            let mut seen = HashSet::new();
             for from in current {
-                for found in step.select(document, from) {
-                    let key = match found {
-                        Found::Node(at) => (at, usize::MAX),
-                        Found::Attribute(at, number) => (at, number),
-                    };
-                    if seen.insert(key) {
-                        next.push(found);
-                    }
-                }
+                next.extend(step.select(document, from).into_iter().filter(|found| seen.insert(*found)));
             }
             current = next;
         }
