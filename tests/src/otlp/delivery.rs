@@ -137,6 +137,7 @@ fn clients_are_told_to_wait_while_a_back_end_is_gone_for_longer_than_memory_hold
         let pipeline = Pipeline {
             out,
             queue: "queue_size = 256000\n\t\tsizer = \"bytes\"".into(),
+            client: "compression = \"none\"".into(),
             ..Pipeline::new(&backend)
         };
         let program = pipeline.start();
@@ -200,6 +201,8 @@ fn with_a_queue_on_disk_spans_wait_there_while_a_back_end_is_gone() {
         let pipeline = Pipeline { out, ..Pipeline::new(&backend).on_disk() };
         let pipeline = Pipeline {
             queue: format!("{DISK}\n\t\tsizer = \"bytes\"\n\t\tqueue_size = 100000000"),
+            // Bytes are what this is about.
+            client: "compression = \"none\"".into(),
             more: STORAGE.into(),
             ..pipeline
         };
@@ -254,6 +257,7 @@ fn a_full_disk_under_a_sending_queue_refuses_clients_for_now_and_loses_nothing()
     backend.go_down();
     let pipeline = Pipeline {
         queue: format!("{DISK}\n\t\tsizer = \"bytes\"\n\t\tqueue_size = 100000000"),
+        client: "compression = \"none\"".into(),
         more: STORAGE.into(),
         ..Pipeline::new(&backend)
     };

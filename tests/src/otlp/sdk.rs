@@ -206,7 +206,7 @@ fn check_span(n: u64, span: &Span, all: &BTreeMap<u64, Span>) {
     assert!(span.start_time_unix_nano > 0 && span.end_time_unix_nano >= span.start_time_unix_nano);
     let of = |key: &str| find(&span.attributes, key);
     assert_eq!(of("text"), Some(&text(format!("täxt-{n}"))));
-    assert_eq!(of("flag"), Some(&Value::BoolValue(n % 2 == 0)));
+    assert_eq!(of("flag"), Some(&Value::BoolValue(n.is_multiple_of(2))));
     assert_eq!(of("ratio"), Some(&Value::DoubleValue(n as f64 + 0.5)));
     assert_eq!(list(of("texts")), [text("a"), text("b")]);
     assert_eq!(list(of("numbers")), [Value::IntValue(1), Value::IntValue(2)]);
