@@ -73,8 +73,8 @@ enum Association {
 }
 
 impl Association {
-    fn new(name: &String) -> Result<Self, Error> {
-        match name.as_str() {
+    fn new(name: &str) -> Result<Self, Error> {
+        match name {
             "ip" => Ok(Self::Attribute("ip")),
             "net.host.ip" => Ok(Self::Attribute("net.host.ip")),
             "k8s.pod.ip" => Ok(Self::Attribute("k8s.pod.ip")),
@@ -101,7 +101,8 @@ struct Generation {
 
 impl Generation {
     fn new(args: &Args) -> Result<(Arc<Self>, OtelFanout), Error> {
-        let associations = args.pod_associations.iter().map(Association::new).collect::<Result<_, _>>()?;
+        let associations =
+            args.pod_associations.iter().map(|name| Association::new(name)).collect::<Result<_, _>>()?;
         let mut hosts = HashMap::new();
         for target in &args.targets {
             let Some(host) = target.address().and_then(host) else {

@@ -151,6 +151,12 @@ async fn spans_are_sampled_by_their_randomness_and_say_by_what_threshold() {
     assert!(bench.count("count_traces policy=\"missing_randomness\" sampled=\"true\" 2"));
     assert!(bench.count("count_traces policy=\"missing_randomness\" sampled=\"false\" 2"));
     assert!(bench.count("count_traces policy=\"trace_id_w3c\" sampled=\"true\""));
+    let page = bench.harness.services.metrics.text();
+    for (name, items) in [("incoming", 19), ("outgoing", 10)] {
+        let start = format!("otelcol_processor_{name}_items_total{{");
+        let line = page.lines().find(|l| l.starts_with(&start) && l.contains("otel_signal=\"traces\""));
+        assert!(line.is_some_and(|l| l.ends_with(&format!(" {items}"))), "{name}: {line:?}");
+    }
 }
 
 #[tokio::test]

@@ -43,10 +43,13 @@ impl Missing {
 /// What a detector answers.
 pub(super) type Answer<'a> = Pin<Box<dyn Future<Output = Result<Found, Missing>> + Send + 'a>>;
 
+/// Variables by their names.
+pub(super) type Environment = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// The machine as detectors see it; tests put another in its place.
 pub(super) struct Place {
     /// Environment variables.
-    pub(super) env: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub(super) env: Arc<Environment>,
     /// Above all files.
     pub(super) root: PathBuf,
     /// Where clouds answer for their machines.

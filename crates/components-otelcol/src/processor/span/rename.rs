@@ -39,7 +39,7 @@ struct Rule {
 }
 
 impl Rule {
-    fn new(pattern: &String) -> Result<Self, Error> {
+    fn new(pattern: &str) -> Result<Self, Error> {
         const FIELD: &str = "name.to_attributes.rules";
         let pattern = Regex::new(pattern).map_err(|error| Error::argument(FIELD, error.to_string()))?;
         let names: Option<Vec<_>> = pattern.group_names().skip(1).map(|n| n.map(str::to_string)).collect();
@@ -56,7 +56,7 @@ impl Rules {
             let message = "needs from_attributes or to_attributes with rules, unless there is a block status";
             return Err(Error::argument("name", message));
         }
-        let rules = to.map(|to| to.rules.iter().map(Rule::new).collect()).transpose()?;
+        let rules = to.map(|to| to.rules.iter().map(|rule| Rule::new(rule)).collect()).transpose()?;
         Ok(Self {
             from: name.from_attributes.clone(),
             separator: name.separator.clone(),

@@ -365,12 +365,12 @@ impl State {
     /// senders are to wait, or what was sampled does not get out either.
     fn has_room(&mut self, parts: &[Part], counters: &Counters) -> bool {
         let bytes: usize = parts.iter().map(|part| part.piece.bytes.len()).sum();
+        let ids: HashSet<TraceId> = parts.iter().map(|part| part.id).collect();
+        let mut new = ids.iter().filter(|id| !self.waiting.contains_key(*id)).count();
         loop {
-            let new: HashSet<&TraceId> =
-                parts.iter().map(|part| &part.id).filter(|id| !self.waiting.contains_key(*id)).collect();
             let empty = self.waiting.is_empty() && self.outbox.is_empty() && self.held == 0;
             let bytes_fit = self.held + bytes <= HELD_BYTES;
-            let traces_fit = self.waiting.len() + new.len() <= self.limits.traces || self.waiting.is_empty();
+            let traces_fit = self.waiting.len() + new <= self.limits.traces || self.waiting.is_empty();
             if empty || (bytes_fit && traces_fit) {
                 return true;
             }
@@ -381,6 +381,7 @@ impl State {
             if let Some((_, id)) = self.due.first().copied() {
                 counters.too_early.inc();
                 self.decide(id, Instant::now(), counters);
+                new += usize::from(ids.contains(&id));
             }
         }
     }

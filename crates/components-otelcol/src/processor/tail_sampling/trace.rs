@@ -131,7 +131,7 @@ pub(super) fn status(span: &[u8]) -> Result<i32, Unclear> {
 }
 
 /// A text, such as the trace state, of a serialised span.
-pub(super) fn text_of<'a>(span: &'a [u8], number: u32) -> Result<&'a [u8], Unclear> {
+pub(super) fn text_of(span: &[u8], number: u32) -> Result<&[u8], Unclear> {
     let mut found = None;
     let mut all = fields(span);
     while let Some((_, field)) = all.next_field()? {
