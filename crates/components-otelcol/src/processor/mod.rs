@@ -13,6 +13,5 @@ pub mod probabilistic_sampler;
 pub(crate) mod relay;
 pub mod tail_sampling;
 pub mod filter;
-pub mod memory_limiter;
 mod rules;
 pub mod transform;
