@@ -16,8 +16,6 @@ pub mod probabilistic_sampler;
 pub mod redaction;
 pub(crate) mod relay;
 pub mod resourcedetection;
-pub mod tail_sampling;
-pub mod filter;
 mod rules;
 pub mod span;
 pub mod tail_sampling;
