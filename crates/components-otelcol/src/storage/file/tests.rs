@@ -79,7 +79,8 @@ fn those_who_have_a_place_are_found_by_name() {
     names.iter().for_each(|name| std::fs::create_dir(folder.of(name)).expect("made"));
     std::fs::create_dir(root.path().join("~zz")).expect("made");
     let mut found = folder.names();
-    (names.sort_unstable(), found.sort_unstable());
+    names.sort_unstable();
+    found.sort_unstable();
     assert_eq!(found, names);
 }
 
