@@ -29,7 +29,7 @@ enum Chore {
     /// Measure the program, and peers that are on PATH, on the same work.
     Bench {
         #[command(subcommand)]
-        path: bench::Path,
+        path: Box<bench::Path>,
     },
     /// Build the release archive.
     Dist {

@@ -33,12 +33,15 @@ pub struct Setup<'a> {
 /// Starts a program at a path for a setup.
 type Start = fn(&Path, &Setup<'_>) -> anyhow::Result<Child>;
 
+/// Whether a program can do what a setup asks for.
+type Able = fn(&Setup<'_>) -> bool;
+
 /// A program.
 pub struct Program {
     pub name: String,
     path: PathBuf,
     start: Start,
-    able: fn(&Setup<'_>) -> bool,
+    able: Able,
 }
 
 impl Program {
@@ -59,7 +62,7 @@ impl Program {
 /// Ours first, then what is on PATH.
 pub fn on_this_machine(ours: &Path) -> Vec<Program> {
     let mut all = vec![Program::ours("ferroalloy", ours)];
-    let others: [(&str, Start, fn(&Setup<'_>) -> bool); 4] = [
+    let others: [(&str, Start, Able); 4] = [
         ("alloy", alloy, |_| true),
         ("otelcol", otelcol, |_| true),
         // Its attributes are edited by programs in Python; it always batches, and has no cap.
