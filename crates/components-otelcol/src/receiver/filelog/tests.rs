@@ -148,7 +148,7 @@ const BEGINNING: &str = "start_at = \"beginning\"\n";
 #[test]
 fn the_arguments_are_those_of_alloy() {
     let schema = (DEF.arguments)();
-    let surface = surface(&schema).join("\n");
+    let surface = surface(schema).join("\n");
     for line in [
         "include list(string) required",
         "poll_interval duration = \"200ms\"",

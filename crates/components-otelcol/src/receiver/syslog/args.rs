@@ -258,7 +258,8 @@ impl Args {
     pub fn listeners(&self) -> Result<Vec<(Address, Reading)>, Invalid> {
         let mut listeners = Vec::new();
         if let Some(tcp) = &self.tcp {
-            let address = Address::Tcp { address: tcp.listen_address.clone(), tls: tcp.tls.clone() };
+            let address =
+                Address::Tcp { address: tcp.listen_address.clone(), tls: tcp.tls.clone().map(Box::new) };
             let most = most(tcp.max_log_size)?;
             let octets = usize::try_from(self.max_octets).unwrap_or(usize::MAX);
             let frames = match (self.enable_octet_counting, self.non_transparent_framing_trailer.as_str()) {

@@ -87,7 +87,7 @@ impl Args {
     }
 
     fn address(&self) -> Address {
-        Address::Tcp { address: self.listen_address.clone(), tls: self.tls.clone() }
+        Address::Tcp { address: self.listen_address.clone(), tls: self.tls.clone().map(Box::new) }
     }
 
     fn way(&self, counters: &Counters) -> Result<Way, Error> {

@@ -70,7 +70,7 @@ pub enum Address {
         /// `host:port`
         address: String,
         /// TLS.
-        tls: Option<TlsServerArgs>,
+        tls: Option<Box<TlsServerArgs>>,
     },
     /// Datagrams.
     Udp {
@@ -126,7 +126,7 @@ enum Bound {
 async fn bind(address: &Address, owner: &str) -> Result<Bound, Error> {
     Ok(match address {
         Address::Tcp { address, tls } => {
-            let tls = tls.as_ref().map(TlsServerArgs::server).transpose()?;
+            let tls = tls.as_ref().map(|tls| tls.server()).transpose()?;
             if let Some(tls) = &tls {
                 tls.config()?;
             }
