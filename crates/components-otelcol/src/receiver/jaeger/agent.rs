@@ -132,13 +132,15 @@ impl Worker {
         let spans = batch.items();
         let mut wait = BACK_OFF[0];
         let reason = loop {
-            match self.spans.offer(batch.clone()).await {
-                Ok(()) => return self.spans.count(self.kind.transport, spans, true),
-                Err(Rejected::Permanent(why)) => {
+            match self.give_up.run_until_cancelled(self.spans.offer(batch.clone())).await {
+                Some(Ok(())) => return self.spans.count(self.kind.transport, spans, true),
+                Some(Err(Rejected::Permanent(why))) => {
                     self.spans.warn(spans, &why);
                     break "rejected";
                 }
-                Err(Rejected::Retryable(_) | Rejected::Stopped) => {}
+                Some(Err(Rejected::Retryable(_) | Rejected::Stopped)) => {}
+                // A consumer may let its senders wait for longer than there is time.
+                None => break "shutdown",
             }
             let jittered = wait.mul_f64(0.5 + fastrand::f64() / 2.0);
             if self.give_up.run_until_cancelled(tokio::time::sleep(jittered)).await.is_none() {
@@ -148,5 +150,38 @@ impl Worker {
         };
         self.spans.count(self.kind.transport, spans, false);
         self.drop(reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use component::metrics::Metrics;
+    use component::otel::{DebugMetrics, OtelInput, Output};
+    use component::{BuildCx, Port, Services};
+
+    use super::*;
+    use crate::receiver::jaeger::tests::compact;
+    use crate::receiver::spans::Target;
+
+    #[tokio::test]
+    async fn a_consumer_that_never_answers_does_not_hold_up_the_end() {
+        // Senders of a port that nothing is attached to wait.
+        let port = Port::<Traces>::detached("otelcol.exporter.x");
+        let input = OtelInput { traces: Some(port.receiver()), ..OtelInput::default() };
+        let output = Output { traces: vec![input], ..Output::default() };
+        let target = Target::new(&output, &DebugMetrics::default()).expect("traces are taken");
+        let cx = BuildCx::detached("otelcol.receiver.jaeger.x", Services::for_tests("unused"));
+        let metrics = Metrics::default();
+        let dropped = metrics.node("x").counter_vec("dropped", "Dropped.", &["reason"]);
+        let kind = Kind { protocol: Protocol::Compact, transport: "udp", dropped: dropped.clone() };
+        let give_up = CancellationToken::new();
+        let worker = Worker { kind, spans: Spans::new("jaeger", target, &cx), give_up: give_up.clone() };
+        let from = std::net::IpAddr::from([127, 0, 0, 1]);
+        let task = tokio::spawn(worker.handle(from, Bytes::from(compact("a"))));
+        tokio::task::yield_now().await;
+        assert!(!task.is_finished());
+        give_up.cancel();
+        task.await.expect("no panic");
+        assert_eq!(dropped.with_label_values(&["shutdown"]).get(), 1);
     }
 }

@@ -125,7 +125,7 @@ fn binary(name: &str) -> Vec<u8> {
 }
 
 /// The same in the compact protocol.
-fn compact(name: &str) -> Vec<u8> {
+pub(super) fn compact(name: &str) -> Vec<u8> {
     let text = |header: u8, text: &str| [&[header, text.len() as u8], text.as_bytes()].concat();
     let span = [&[0x16, 2][..], &[0x26, 4], &text(0x28, name), &[0x36, 10], &[0x16, 2], &[0]].concat();
     let process = [vec![0x1c], text(0x18, "shop"), vec![0]].concat();
