@@ -156,7 +156,7 @@ fn action() -> impl Strategy<Value = ActionArgs> {
         Verb::Convert,
     ]);
     let value = prop_oneof![
-        "[ab]{0,150}".prop_map(|text| Value::string(text)),
+        "[ab]{0,150}".prop_map(Value::string),
         (-2..3i64).prop_map(|v| Value::Number(Number::Int(v))),
         Just(Value::Bool(true)),
     ];

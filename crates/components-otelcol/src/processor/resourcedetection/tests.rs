@@ -297,7 +297,9 @@ async fn the_metadata_of_other_clouds_are_asked() {
         "host.name=inst",
         "host.type=projects/1/machineTypes/e2",
     ];
-    let cases: [(&str, &[(&str, &str)], &[&str]); 12] = [
+    /// Arguments, the environment, what is found.
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
+    let cases: [Case<'_>; 12] = [
         (
             "detectors = [\"azure\"]\nazure { tags = [\"^te\"] }",
             &[],

@@ -114,9 +114,8 @@ async fn names_are_made_of_attributes_and_taken_apart_into_them() {
     }
     let lines = to(r#"["(?P<s>v.)"]"#, "");
     assert_eq!(bench.changed(&lines, before()).await.attributes[0], text("s", "v1"), "in its place");
-    let both =
-        format!("name {{\n from_attributes = [\"s\"]\n to_attributes {{ rules = [\"(?P<n>.)\"] }}\n}}");
-    assert_eq!(bench.changed(&both, before()).await.name, "{n}");
+    let both = "name {\n from_attributes = [\"s\"]\n to_attributes { rules = [\"(?P<n>.)\"] }\n}";
+    assert_eq!(bench.changed(both, before()).await.name, "{n}");
     assert_eq!(bench.changed(&lines, Span::default()).await, Span::default(), "a span without a name");
 }
 
