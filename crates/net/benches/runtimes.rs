@@ -58,10 +58,10 @@ fn main() {
         return;
     }
     let rounds = number("--rounds", 3);
-    println!(
+    eprintln!(
         "| protocol | spans a request | requests/s | connections | shape | CPU µs a request | switches a request | p50 ms | p99 ms | answered |"
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    eprintln!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     for http2 in [false, true] {
         for spans in [20, 200] {
             for _ in 0..rounds {
@@ -98,7 +98,7 @@ fn measure(shape: Shape, work: Work) {
         let index = (took.len() as f64 * share) as usize;
         took.get(index.min(took.len().saturating_sub(1))).map_or(f64::NAN, |t| t.as_secs_f64() * 1e3)
     };
-    println!(
+    eprintln!(
         "| {} | {} | {} | {} | {shape:?} | {:.1} | {:.2} | {:.2} | {:.2} | {answered} of {} |",
         if work.http2 { "h2" } else { "h1" },
         work.spans,
