@@ -18,14 +18,6 @@ fn ago(seconds: u64) -> u64 {
     u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap() - seconds * 1_000_000
 }
 
-fn tools() -> bool {
-    let there = Path::new(WRITER).exists() && Command::new("journalctl").arg("--version").output().is_ok();
-    if !there {
-        eprintln!("passed over: systemd-journal-remote and journalctl are not installed");
-    }
-    there
-}
-
 /// An entry in the export format.
 fn entry(time: u64, fields: &[(&str, &str)]) -> String {
     let mut out = format!(
@@ -141,10 +133,8 @@ fn harness(sink: &Sink<Logs>, data: &Path) -> Harness {
 }
 
 #[tokio::test]
+#[ignore = "needs systemd-journal-remote and journalctl"]
 async fn entries_younger_than_max_age_are_read_and_new_ones_followed() {
-    if !tools() {
-        return;
-    }
     let world = World::new();
     let file = world.file("system.journal");
     let old = message(ago(3 * 3600), "too old");
@@ -168,10 +158,8 @@ async fn entries_younger_than_max_age_are_read_and_new_ones_followed() {
 }
 
 #[tokio::test]
+#[ignore = "needs systemd-journal-remote and journalctl"]
 async fn matches_choose_entries_as_journalctl_does() {
-    if !tools() {
-        return;
-    }
     let entries: String = (0..200)
         .map(|i| {
             let (unit, uid) = (["a.service", "b.service", "c.service"][i % 3], ["0", "1"][i % 2]);
@@ -209,10 +197,8 @@ async fn matches_choose_entries_as_journalctl_does() {
 }
 
 #[tokio::test]
+#[ignore = "needs systemd-journal-remote and journalctl"]
 async fn reading_goes_on_after_restarts_and_reloads_without_an_entry_twice_or_missing() {
-    if !tools() {
-        return;
-    }
     let mut world = World::new();
     let file = world.file("system.journal");
     write(&file, &message(ago(100), "a"));
@@ -244,10 +230,8 @@ async fn reading_goes_on_after_restarts_and_reloads_without_an_entry_twice_or_mi
 }
 
 #[tokio::test]
+#[ignore = "needs systemd-journal-remote and journalctl"]
 async fn rotated_files_are_read_to_their_end_and_removed_ones_are_no_trouble() {
-    if !tools() {
-        return;
-    }
     let mut world = World::new();
     let machine = world.file("0123456789abcdef0123456789abcdef");
     std::fs::create_dir(&machine).unwrap();
@@ -275,10 +259,8 @@ async fn rotated_files_are_read_to_their_end_and_removed_ones_are_no_trouble() {
 }
 
 #[tokio::test]
+#[ignore = "needs systemd-journal-remote and journalctl"]
 async fn a_machine_whose_clock_is_behind_loses_nothing() {
-    if !tools() {
-        return;
-    }
     let mut world = World::new();
     let (ahead, behind) = (world.file("remote-a.journal"), world.file("remote-b.journal"));
     write(&ahead, &message(ago(10), "a 0"));
@@ -297,10 +279,8 @@ async fn a_machine_whose_clock_is_behind_loses_nothing() {
 }
 
 #[tokio::test]
+#[ignore = "needs systemd-journal-remote and journalctl"]
 async fn files_that_are_damaged_are_passed_over_and_counted() {
-    if !tools() {
-        return;
-    }
     let world = World::new();
     std::fs::write(
         world.file("garbage.journal"),
@@ -322,10 +302,8 @@ async fn files_that_are_damaged_are_passed_over_and_counted() {
 }
 
 #[test]
+#[ignore = "needs systemd-journal-remote and journalctl"]
 fn a_journal_with_any_damage_is_read_without_a_panic_or_an_endless_loop() {
-    if !tools() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("system.journal");
     let entries: String = (0..50).map(|i| message(ago(500 - i), &format!("m {i}"))).collect();
@@ -366,10 +344,8 @@ fn five(file: &Path) -> (String, String) {
 }
 
 #[tokio::test]
+#[ignore = "needs systemd-journal-remote and journalctl"]
 async fn cursors_of_alloy_are_taken_over_and_ours_are_systemds() {
-    if !tools() {
-        return;
-    }
     // Alloy writes it under no labels, and under these where it has taken over one of Promtail.
     for labels in ["", "{}"] {
         let world = World::new();
@@ -394,10 +370,8 @@ async fn cursors_of_alloy_are_taken_over_and_ours_are_systemds() {
 }
 
 #[tokio::test]
+#[ignore = "needs systemd-journal-remote and journalctl"]
 async fn the_position_of_promtail_is_taken_over_while_there_is_none_of_ours() {
-    if !tools() {
-        return;
-    }
     let mut world = World::new();
     let file = world.file("system.journal");
     let (third, _) = five(&file);
@@ -422,10 +396,8 @@ async fn the_position_of_promtail_is_taken_over_while_there_is_none_of_ours() {
 }
 
 #[tokio::test]
+#[ignore = "needs systemd-journal-remote and journalctl"]
 async fn a_journal_that_is_not_there_yet_is_waited_for() {
-    if !tools() {
-        return;
-    }
     let world = World::new();
     world.start("").await;
     while world.harness.node.health().state != HealthState::Unhealthy {

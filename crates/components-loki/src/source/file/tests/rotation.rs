@@ -146,8 +146,8 @@ async fn a_file_rotated_while_nobody_runs_is_found_and_its_rest_is_read_first() 
     }
 }
 
-/// Rotates with the real program, where it is installed.
-fn logrotate(rig: &Rig, options: &str) -> bool {
+/// Rotates with the real program.
+fn logrotate(rig: &Rig, options: &str) {
     let config = rig.at("logrotate.conf");
     let text = format!("{:?} {{\nrotate 9\nsize 1\nmissingok\n{options}\n}}\n", rig.at("a.log"));
     std::fs::write(&config, text).unwrap();
@@ -156,17 +156,12 @@ fn logrotate(rig: &Rig, options: &str) -> bool {
         .arg(rig.at("logrotate.state"))
         .arg(&config)
         .output();
-    match command {
-        Ok(output) => {
-            let message = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(output.status.success(), "{message}");
-            true
-        }
-        Err(_) => false,
-    }
+    let output = command.expect("logrotate is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[tokio::test(start_paused = true)]
+#[ignore = "needs logrotate"]
 async fn rotations_of_logrotate_lose_and_repeat_nothing() {
     use std::os::unix::fs::PermissionsExt;
     for options in [
@@ -191,10 +186,7 @@ async fn rotations_of_logrotate_lose_and_repeat_nothing() {
                 rig.refuse();
             }
             rig.write("a.log", &numbered(round * 100..round * 100 + 50));
-            if !logrotate(&rig, options) {
-                eprintln!("logrotate is not installed: nothing was tested");
-                return;
-            }
+            logrotate(&rig, options);
             rig.write("a.log", &numbered(round * 100 + 50..round * 100 + 100));
             if stopped {
                 rig.start(&body).await;
