@@ -4,6 +4,7 @@ mod answers;
 mod delivery;
 mod faults;
 mod http2;
+mod own;
 mod reload;
 mod restart;
 mod sdk;
