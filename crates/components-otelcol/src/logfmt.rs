@@ -2,23 +2,29 @@
 
 use signal::otlp::proto::common::v1::AnyValue;
 use signal::otlp::proto::common::v1::any_value::Value;
+use wire::logfmt;
 
 use crate::value::text;
 
 /// A line that is being written.
 #[derive(Debug, Default)]
-pub struct Line(Vec<(String, String)>);
+pub struct Line(Vec<(String, Option<String>)>);
 
 impl Line {
     /// Adds a pair at the end.
     pub fn push(&mut self, key: impl Into<String>, value: impl Into<String>) {
-        self.0.push((key.into(), value.into()));
+        self.0.push((key.into(), Some(value.into())));
+    }
+
+    /// Adds a key with nothing: `null`, which the text of that name is not.
+    pub fn push_null(&mut self, key: impl Into<String>) {
+        self.0.push((key.into(), None));
     }
 
     /// Sets the value of a key, at the end if it is not there.
     pub fn set(&mut self, key: &str, value: impl Into<String>) {
         match self.0.iter_mut().find(|(known, _)| known == key) {
-            Some((_, old)) => *old = value.into(),
+            Some((_, old)) => *old = Some(value.into()),
             None => self.push(key, value),
         }
     }
@@ -48,14 +54,15 @@ impl Line {
             if start > 0 {
                 out.push(' ');
             }
-            let before = out.len();
-            out.extend(key.chars().filter(|c| is_key(*c)));
-            if out.len() == before {
+            if !logfmt::key(&key, &mut out) {
                 out.truncate(start);
                 continue;
             }
             out.push('=');
-            write_value(&value, &mut out);
+            match &value {
+                Some(value) => logfmt::value(value, &mut out),
+                None => out.push_str("null"),
+            }
         }
         out
     }
@@ -83,30 +90,6 @@ fn float(value: f64) -> String {
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let sign = if exponent.starts_with('-') { '-' } else { '+' };
     format!("{digits}e{sign}{:0>2}", exponent.trim_start_matches('-'))
-}
-
-fn is_key(c: char) -> bool {
-    c > ' ' && c != '=' && c != '"' && c != char::REPLACEMENT_CHARACTER
-}
-
-fn write_value(value: &str, out: &mut String) {
-    if value.chars().all(is_key) {
-        out.push_str(value);
-        return;
-    }
-    out.push('"');
-    for c in value.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
 }
 
 /// The pairs of a line; `None` if it is not such a line. A key without a value has an empty one.

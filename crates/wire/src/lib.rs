@@ -14,6 +14,7 @@ pub mod faro;
 pub mod firehose;
 pub mod gelf;
 pub mod jaeger;
+pub mod logfmt;
 pub mod loki;
 mod native;
 pub mod otlp;

@@ -1,9 +1,10 @@
 //! The fields of a line, in order, and the line: logfmt as go-logfmt writes it, or JSON with sorted names.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use indexmap::IndexMap;
+
+use crate::logfmt;
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -71,16 +72,13 @@ impl<'a> Fields<'a> {
             if !out.is_empty() {
                 out.push(' ');
             }
-            let before = out.len();
-            out.extend(name.chars().filter(|c| !is_odd(*c)));
-            if out.len() == before {
+            if !logfmt::key(name, &mut out) {
                 out.push('_');
             }
             out.push('=');
             match value {
                 Value::Number(number) => out.push_str(&plain(*number)),
-                Value::Text(text) if text == "null" || text.contains(is_odd) => quote(text, &mut out),
-                Value::Text(text) => out.push_str(text),
+                Value::Text(text) => logfmt::value(text, &mut out),
             }
         }
         out
@@ -94,10 +92,10 @@ impl<'a> Fields<'a> {
             if out.len() > 1 {
                 out.push(',');
             }
-            quote(name, &mut out);
+            logfmt::quote(name, &mut out);
             out.push(':');
             match value {
-                Value::Text(text) => quote(text, &mut out),
+                Value::Text(text) => logfmt::quote(text, &mut out),
                 Value::Number(number) if number.is_finite() => out.push_str(&exact(*number)),
                 Value::Number(_) => out.push_str("null"),
             }
@@ -105,29 +103,6 @@ impl<'a> Fields<'a> {
         out.push('}');
         out
     }
-}
-
-/// What go-logfmt keeps out of names and quotes in values.
-fn is_odd(c: char) -> bool {
-    c <= ' ' || matches!(c, '=' | '"' | '\u{fffd}')
-}
-
-fn quote(text: &str, out: &mut String) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c < ' ' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
 }
 
 /// A number as Go prints it (`%v`): an exponent below 1e-4 and from 1e6.

@@ -281,8 +281,10 @@ impl Writer {
         let mut line = Line::default();
         let mut attributes = vec![attribute(&self.0.overrides.logs_instance_tag, kind)];
         for (key, value) in &pairs.0 {
-            let written = if value.value.is_none() { "null".to_string() } else { scalar(Some(value)) };
-            line.push(*key, written);
+            match value.value {
+                None => line.push_null(*key),
+                Some(_) => line.push(*key, scalar(Some(value))),
+            }
             if self.0.labels.iter().any(|label| label == key) {
                 let (key, value) = ((*key).to_string(), Some(value.clone()));
                 let own = KeyValue { key, value, ..KeyValue::default() };
