@@ -174,8 +174,12 @@ impl<E: Endpoint> Endpoints<E> {
 
 impl Stats {
     /// Why an endpoint is unwell, if it is: the last success against what was offered since. One that has taken
-    /// nothing for `patience`, while something waits, or that refuses what it is given, is.
+    /// nothing for `patience`, while something waits, or that refuses what it is given, is. So is one whose disk
+    /// takes nothing.
     pub fn trouble(&self, patience: Duration) -> Option<String> {
+        if let Some(error) = &self.disk_refuses {
+            return Some(format!("{} ({})", error.text, error.reason));
+        }
         let error = self.last_error.as_ref()?;
         if self.last_success_ms.is_some_and(|ms| ms >= error.at_ms) {
             return None;
@@ -215,6 +219,15 @@ mod tests {
             (Stats { last_error: error("connect"), oldest_age: waits(61), ..Stats::default() }, true),
             (Stats { last_error: error("connect"), oldest_age: waits(59), ..Stats::default() }, false),
             (Stats { last_error: error("connect"), waiting_appends: 1, ..Stats::default() }, true),
+            (
+                Stats {
+                    last_error: error("connect"),
+                    disk_refuses: error("disk"),
+                    last_success_ms: Some(101),
+                    ..Stats::default()
+                },
+                true,
+            ),
             (Stats { last_error: error("http_400"), dropped: dropped.into(), ..Stats::default() }, true),
             (Stats { last_error: error("connect"), dropped: dropped.into(), ..Stats::default() }, false),
             (

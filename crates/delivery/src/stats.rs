@@ -34,6 +34,8 @@ pub struct Stats {
     pub dropped: BTreeMap<&'static str, Amount>,
     /// The last failure of an attempt or of the disk.
     pub last_error: Option<LastError>,
+    /// Why the disk did not take the last record that was offered.
+    pub disk_refuses: Option<LastError>,
     /// When the last attempt succeeded, Unix milliseconds.
     pub last_success_ms: Option<i64>,
     /// The newest `newest_ms` among delivered records.

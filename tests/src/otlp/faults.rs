@@ -39,7 +39,10 @@ fn bodies_over_the_limit_are_refused_before_and_after_decompression_and_memory_s
             scope.spawn(move || {
                 let mut client = pipeline.client(n % 2 == 0);
                 let outcome = runtime().block_on(client.send_packed(Kind::Traces, large));
-                assert!(refused_with(&outcome, "413", "8"), "{outcome:?}");
+                // The answer may come, and the connection go, while a client of HTTP/1 still sends.
+                let cut = |why: &str| n % 2 == 1 && (why.contains("BrokenPipe") || why.contains("Reset"));
+                let cut = matches!(&outcome, Outcome::NoAnswer(why) if cut(why));
+                assert!(cut || refused_with(&outcome, "413", "8"), "{outcome:?}");
                 client.gzip = true;
                 for body in [bomb, packed] {
                     let outcome = runtime().block_on(client.send_packed(Kind::Traces, body));

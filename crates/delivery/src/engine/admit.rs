@@ -78,10 +78,14 @@ impl Engine {
                 return Ok((self.next_sequence, 0));
             };
             let error = match log.append(record, disk.segment_bytes) {
-                Ok(position) => return Ok((position.sequence, position.offset)),
+                Ok(position) => {
+                    self.stats.disk_refuses = None;
+                    return Ok((position.sequence, position.offset));
+                }
                 Err(error) => error,
             };
             self.note_error(now, "disk", &error.to_string());
+            self.stats.disk_refuses = self.stats.last_error.clone();
             let no_space = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
             if !(no_space && self.config.on_full == OnFull::DropOldest && self.evict(now)) {
                 return Err(Refused::Io { error, wait: self.config.on_full != OnFull::Reject });

@@ -515,9 +515,11 @@ async fn a_full_device_blocks_with_an_error_to_see_and_heals() {
     queue.append(text("a")).await.unwrap();
     assert!(timeout(Duration::from_secs(5), queue.append(text(&"b".repeat(100)))).await.is_err());
     let stats = queue.stats();
+    assert!(stats.trouble(Duration::from_secs(60)).is_some_and(|trouble| trouble.contains("(disk)")));
     assert_eq!((stats.last_error.unwrap().reason, stats.appended.records), ("disk", 1));
     disk.set_capacity(None);
     queue.append(text("c")).await.unwrap();
+    assert_eq!(queue.stats().trouble(Duration::from_secs(60)), None);
     sleep(Duration::from_secs(20)).await;
     assert_eq!(script.bodies().last().unwrap(), "c");
     assert_eq!(queue.stats().damaged_records, 0);
