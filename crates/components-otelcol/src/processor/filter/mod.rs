@@ -14,15 +14,13 @@ use std::sync::Arc;
 
 use component::metrics::{Collector, IntCounter, Opts};
 use component::otel::{OtelFanout, OtelInput};
-use component::{
-    BoxFuture, BuildCx, Component, Consumer, Error, Event, Exports, Fanout, Rejected, RunCx, Signal,
-    Stability,
-};
+use component::{BuildCx, Component, Error, Event, Exports, Rejected, RunCx, Stability};
 use ottl::{Conditions, Context, ErrorMode};
 use signal::otlp::{Otlp, OtlpRequest};
 
-use super::rules::{Failures, Shown};
-use crate::ports::{Consumers, Ports};
+use super::relay::{Change, Shown};
+use super::rules::Failures;
+use crate::ports::Ports;
 use crate::signals::Kind;
 pub use args::Args;
 use decide::{Decisions, Filtered};
@@ -141,9 +139,10 @@ impl Rules {
         }
         Ok(Outcome::Less(OtlpRequest::from_message(message)))
     }
+}
 
-    /// What is left of a batch; `None` if nothing is.
-    fn batch<S: Filtered>(&self, mut batch: Otlp<S>) -> Result<Option<Otlp<S>>, Rejected> {
+impl<S: Filtered> Change<S> for Rules {
+    fn change(&self, mut batch: Otlp<S>) -> Result<Option<Otlp<S>>, Rejected> {
         if S::drops(self).is_empty() {
             return Ok(Some(batch));
         }
@@ -161,15 +160,6 @@ impl Rules {
         }));
         let nothing = requests.is_empty();
         Ok((!nothing).then_some(batch))
-    }
-}
-
-fn consumers(rules: Rules, next: &OtelFanout) -> Consumers {
-    let rules = Arc::new(rules);
-    Consumers {
-        traces: Arc::new(Relay { rules: rules.clone(), next: next.traces.clone() }),
-        metrics: Arc::new(Relay { rules: rules.clone(), next: next.metrics.clone() }),
-        logs: Arc::new(Relay { rules, next: next.logs.clone() }),
     }
 }
 
@@ -193,7 +183,7 @@ impl Component for Filter {
 
     async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {
         let counters = self.rules.counters.clone();
-        let _ = self.ports.attach_for(&self.next, consumers(self.rules, &self.next));
+        let _ = self.ports.relay(&self.next, &Arc::new(self.rules));
         loop {
             match cx.event().await {
                 Event::Stop => return Ok(()),
@@ -201,32 +191,12 @@ impl Component for Filter {
                     update.apply(|args| {
                         let next = args.output.fanout()?;
                         let rules = args.rules(counters.clone())?;
-                        self.shown.set(args.debug_metrics.level);
-                        let _ = self.ports.attach_for(&next, consumers(rules, &next));
+                        self.shown.show(args.debug_metrics.level);
+                        let _ = self.ports.relay(&next, &Arc::new(rules));
                         Ok(())
                     });
                 }
             }
         }
-    }
-}
-
-/// Stands behind the port of one signal.
-struct Relay<S: Filtered> {
-    rules: Arc<Rules>,
-    next: Fanout<Otlp<S>>,
-}
-
-impl<S: Filtered> Consumer<Otlp<S>> for Relay<S>
-where
-    Otlp<S>: Signal,
-{
-    fn consume(&self, batch: Otlp<S>) -> BoxFuture<'_, Result<(), Rejected>> {
-        Box::pin(async move {
-            match self.rules.batch(batch)? {
-                Some(batch) => self.next.send(batch).await,
-                None => Ok(()),
-            }
-        })
     }
 }

@@ -11,16 +11,14 @@ mod tests;
 use std::sync::Arc;
 
 use component::otel::{OtelFanout, OtelInput};
-use component::{
-    BoxFuture, BuildCx, Component, Consumer, Error, Event, Exports, Fanout, Rejected, RunCx, Signal,
-    Stability,
-};
+use component::{BuildCx, Component, Error, Event, Exports, Rejected, RunCx, Stability};
 use ottl::{Conditions, Context, ErrorMode, EvalError, Failure, Statements, walk};
 use signal::otlp::proto::common::v1::KeyValue;
 use signal::otlp::{LogsSignal, MetricsSignal, Otlp, OtlpRequest, OtlpSignal, TracesSignal};
 
-use super::rules::{Failures, Shown};
-use crate::ports::{Consumers, Ports};
+use super::relay::{Change, Shown};
+use super::rules::Failures;
+use crate::ports::Ports;
 pub use args::Args;
 
 /// Statements of one context.
@@ -127,10 +125,12 @@ impl Rules {
         }
         Ok(changed.then(|| OtlpRequest::from_message(message)))
     }
+}
 
-    fn batch<S: Changed>(&self, mut batch: Otlp<S>) -> Result<Otlp<S>, Rejected> {
+impl<S: Changed> Change<S> for Rules {
+    fn change(&self, mut batch: Otlp<S>) -> Result<Option<Otlp<S>>, Rejected> {
         if S::steps(self).is_empty() {
-            return Ok(batch);
+            return Ok(Some(batch));
         }
         let mut caches = Caches::default();
         let mut new = Vec::new();
@@ -143,16 +143,7 @@ impl Rules {
             let batch = batch.make_mut();
             new.into_iter().for_each(|(at, request)| batch.requests[at] = request);
         }
-        Ok(batch)
-    }
-}
-
-fn consumers(rules: Rules, next: &OtelFanout) -> Consumers {
-    let rules = Arc::new(rules);
-    Consumers {
-        traces: Arc::new(Relay { rules: rules.clone(), next: next.traces.clone() }),
-        metrics: Arc::new(Relay { rules: rules.clone(), next: next.metrics.clone() }),
-        logs: Arc::new(Relay { rules, next: next.logs.clone() }),
+        Ok(Some(batch))
     }
 }
 
@@ -179,7 +170,7 @@ impl Component for Transform {
 
     async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {
         let failures = self.rules.failures.clone();
-        let _ = self.ports.attach_for(&self.next, consumers(self.rules, &self.next));
+        let _ = self.ports.relay(&self.next, &Arc::new(self.rules));
         loop {
             match cx.event().await {
                 Event::Stop => return Ok(()),
@@ -187,30 +178,12 @@ impl Component for Transform {
                     update.apply(|args| {
                         let next = args.output.fanout()?;
                         let rules = args.rules(failures.clone())?;
-                        self.shown.set(args.debug_metrics.level);
-                        let _ = self.ports.attach_for(&next, consumers(rules, &next));
+                        self.shown.show(args.debug_metrics.level);
+                        let _ = self.ports.relay(&next, &Arc::new(rules));
                         Ok(())
                     });
                 }
             }
         }
-    }
-}
-
-/// Stands behind the port of one signal.
-struct Relay<S: Changed> {
-    rules: Arc<Rules>,
-    next: Fanout<Otlp<S>>,
-}
-
-impl<S: Changed> Consumer<Otlp<S>> for Relay<S>
-where
-    Otlp<S>: Signal,
-{
-    fn consume(&self, batch: Otlp<S>) -> BoxFuture<'_, Result<(), Rejected>> {
-        Box::pin(async move {
-            let batch = self.rules.batch(batch)?;
-            self.next.send(batch).await
-        })
     }
 }
