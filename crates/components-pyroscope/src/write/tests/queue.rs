@@ -1,7 +1,5 @@
 //! What the queue promises, seen from outside: restarts, full queues, the end.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use component::Services;
 use futures_util::FutureExt;
@@ -136,16 +134,4 @@ async fn what_is_on_disk_longer_than_max_age_is_dropped_and_counted() {
     pyroscope.script(|_| status(200));
     running.push([2]).await;
     pyroscope.until(|all| taken_of(all) == [2]).await;
-}
-
-#[tokio::test]
-async fn requests_go_side_by_side_where_one_at_a_time_does_not_keep_up() {
-    let pyroscope = Backend::start(|_| Reply::Hang).await;
-    let running = start(&endpoint(&pyroscope.base(), "remote_timeout = \"1h\"")).await;
-    for i in 0..200 {
-        running.push([2 * i]).await;
-    }
-    // Requests that are never answered: what arrives beyond the first has not waited for it.
-    let wait = pyroscope.wait(2);
-    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("a second request");
 }
