@@ -18,6 +18,7 @@ pub mod logfmt;
 pub mod loki;
 mod native;
 pub mod otlp;
+pub mod pprof;
 pub mod proto;
 pub mod remote_write;
 pub mod spans;
