@@ -4,5 +4,7 @@
 
 use component::ComponentDef;
 
+pub mod scrape;
+
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[];
+pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<scrape::Scrape>()];

@@ -296,6 +296,11 @@ impl Delta {
         Self { kind, limit, known, profile: 0, started: false, time_nanos: None, pending: None }
     }
 
+    /// Which of its values only grow.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// How many samples are remembered.
     pub fn len(&self) -> usize {
         self.known.len()

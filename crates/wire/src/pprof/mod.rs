@@ -14,7 +14,7 @@ mod twin;
 use std::borrow::Cow;
 
 use crate::compress::{self, Encoding};
-use crate::proto::{self, Reader};
+use crate::proto::{self, Reader, Value};
 
 pub use delta::{Delta, Kind, MAX_SAMPLES, Outcome, Scratch};
 pub use tables::Tables;
@@ -98,8 +98,8 @@ pub fn pack(profile: &[u8], out: &mut Vec<u8>) {
     compress::compress(Encoding::Gzip, Some(1), &[profile], out).expect("gzip holds any bytes at level 1");
 }
 
-/// Says why an answer cannot be a profile, from its first bytes: an error page with status 200, text, noise.
-/// What passes need not be one.
+/// Says why an answer cannot be a profile: an error page with status 200, text, noise. What gzip packs is not looked at;
+/// of a bare profile the fields are walked over, not what is in them.
 ///
 /// # Errors
 /// What is wrong, in words for the user.
@@ -107,17 +107,28 @@ pub fn sniff(body: &[u8]) -> Result<(), Cow<'static, str>> {
     if body.is_empty() {
         return Err("the answer is empty".into());
     }
-    if is_gzip(body) {
+    if is_gzip(body) || is_bare(body).unwrap_or(false) {
         return Ok(());
     }
-    let text = body.trim_ascii_start();
-    let page = text.first() == Some(&b'<') || (matches!(text.first(), Some(b'{' | b'[')) && body.len() > 20);
-    // A profile begins with its first sample type (tag 0x0a, which is also a line feed) or another field.
-    if page || Reader::new(body).next_field().is_err() {
-        let shown: String = String::from_utf8_lossy(&body[..body.len().min(50)]).escape_debug().collect();
-        return Err(format!("the answer is no profile, it begins with \"{shown}\"").into());
+    let shown: String = String::from_utf8_lossy(&body[..body.len().min(50)]).escape_debug().collect();
+    Err(format!("the answer is no profile, it begins with \"{shown}\"").into())
+}
+
+/// Whether the fields of a profile have the types that they should have.
+fn is_bare(body: &[u8]) -> Result<bool, proto::Error> {
+    let mut reader = Reader::new(body);
+    while let Some(read) = reader.next_field()? {
+        let right = match read.number {
+            1..=6 | 11 => matches!(read.value, Value::Bytes(_)),
+            7..=10 | 12 | 14 | 15 => matches!(read.value, Value::Varint(_)),
+            13 => matches!(read.value, Value::Varint(_) | Value::Bytes(_)),
+            _ => true,
+        };
+        if !right {
+            return Ok(false);
+        }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// What a profile holds, told from its tables.

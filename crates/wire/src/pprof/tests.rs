@@ -278,8 +278,10 @@ fn an_answer_that_is_no_profile_is_told_by_its_first_bytes() {
     for good in [&profile(&MEMORY, &[], 0, 1).encode_to_vec()[..], &[0x1f, 0x8b, 8], &[0x0a, 0]] {
         assert_eq!(sniff(good), Ok(()), "{good:?}");
     }
-    let bad: [&[u8]; 6] = [
+    let bad: [&[u8]; 8] = [
         b"",
+        b"error: no such profile",
+        b"404 page not found\n",
         b"<!DOCTYPE html><html>",
         b"\n  <html><body>not here</body></html>",
         b"{\"error\": \"no such profile\"}",
