@@ -5,6 +5,8 @@
 use component::ComponentDef;
 
 pub mod scrape;
+pub mod write;
 
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<scrape::Scrape>()];
+pub const COMPONENTS: &[ComponentDef] =
+    &[ComponentDef::of::<scrape::Scrape>(), ComponentDef::of::<write::Write>()];

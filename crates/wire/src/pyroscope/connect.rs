@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 /// The header by which a client says that it speaks the protocol; its value is `1`.
-pub const VERSION_HEADER: &str = "Connect-Protocol-Version";
+pub const VERSION_HEADER: &str = "connect-protocol-version";
 /// `Content-Type` of messages in protobuf.
 pub const PROTO: &str = "application/proto";
 /// `Content-Type` of messages in JSON, and of errors.

@@ -9,6 +9,7 @@ mod ingest;
 mod json;
 mod push;
 
+use signal::profiles::SERVICE_NAME;
 use signal::{Labels, METRIC_NAME};
 
 pub use decode::{DecodeError, decode};
@@ -33,6 +34,9 @@ pub enum LabelsProblem {
     /// No label at all.
     #[error("the profile has no labels: Pyroscope needs service_name at least")]
     None,
+    /// Nothing that says what program it is of.
+    #[error("the profile has neither service_name nor __name__")]
+    NoName,
     /// A name with characters that Pyroscope does not take.
     #[error(
         "the label name {0:?} is none of Pyroscope's: letters, digits, `_` and `.` are what it may be made of"
@@ -47,6 +51,9 @@ pub enum LabelsProblem {
 pub fn check_labels(labels: &Labels) -> Result<(), LabelsProblem> {
     if labels.is_empty() {
         return Err(LabelsProblem::None);
+    }
+    if labels.get(SERVICE_NAME).is_none() && labels.metric_name().is_none() {
+        return Err(LabelsProblem::NoName);
     }
     match labels.iter().find(|(name, _)| *name != METRIC_NAME && !is_label_name(name)) {
         Some((name, _)) => Err(LabelsProblem::Name(name.chars().take(80).collect())),
@@ -74,7 +81,10 @@ mod tests {
         let check = |pairs: &[(&str, &str)]| check_labels(&Labels::from_pairs(pairs.iter().copied()));
         assert_eq!(check(&[("__name__", "cpu"), ("service.name", "a"), ("_x1", "ü")]), Ok(()));
         assert_eq!(check(&[]), Err(LabelsProblem::None));
-        assert_eq!(check(&[("a-b", "1")]), Err(LabelsProblem::Name("a-b".into())));
-        assert_eq!(check(&[("ä", "1")]), Err(LabelsProblem::Name("ä".into())));
+        assert_eq!(check(&[("a", "1")]), Err(LabelsProblem::NoName));
+        for name in ["a-b", "ä"] {
+            let refused = check(&[(name, "1"), ("service_name", "x")]);
+            assert_eq!(refused, Err(LabelsProblem::Name(name.into())));
+        }
     }
 }

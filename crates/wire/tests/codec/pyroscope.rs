@@ -59,7 +59,7 @@ fn samples() -> impl Strategy<Value = Vec<Pprof>> {
 
 fn series() -> impl Strategy<Value = Vec<(Labels, Vec<Pprof>)>> {
     let labels = proptest::collection::vec(("[a-z_]{1,5}", "\\PC{1,9}|[a-z]{120,140}"), 0..4)
-        .prop_map(|pairs| Labels::from_pairs(pairs));
+        .prop_map(Labels::from_pairs);
     proptest::collection::vec((labels, samples()), 0..4)
 }
 
