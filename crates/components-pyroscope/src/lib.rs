@@ -8,5 +8,5 @@ pub mod scrape;
 pub mod write;
 
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] =
+pub static COMPONENTS: &[ComponentDef] =
     &[ComponentDef::of::<scrape::Scrape>(), ComponentDef::of::<write::Write>()];
