@@ -225,7 +225,6 @@ impl Load {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the captures of a thread")]
 fn client(
     way: Way,
     before: u64,
