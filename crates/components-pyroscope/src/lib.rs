@@ -12,7 +12,7 @@ pub mod scrape;
 pub mod write;
 
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[
+pub static COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<enrich::Enrich>(),
     ComponentDef::of::<receive_http::ReceiveHttp>(),
     ComponentDef::of::<relabel::Relabel>(),
