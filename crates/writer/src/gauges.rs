@@ -9,9 +9,12 @@ use parking_lot::Mutex;
 
 type Read = fn(&Stats) -> f64;
 
-/// The queues that are shown, by a number of their own.
+/// Queues with the values of their labels, by a number of their own.
+type Shown = BTreeMap<u64, ([String; 2], Queue)>;
+
+/// The queues that are shown.
 #[derive(Clone, Default)]
-pub struct Gauges(Arc<Mutex<BTreeMap<u64, ([String; 2], Queue)>>>);
+pub struct Gauges(Arc<Mutex<Shown>>);
 
 impl Gauges {
     /// Registers `<prefix>_queue_…`, with two labels; `items` is what the writer calls what it sends.
@@ -44,12 +47,7 @@ impl Gauges {
     }
 }
 
-fn families(
-    prefix: &str,
-    items: &str,
-    labels: [&str; 2],
-    shown: &BTreeMap<u64, ([String; 2], Queue)>,
-) -> Vec<proto::MetricFamily> {
+fn families(prefix: &str, items: &str, labels: [&str; 2], shown: &Shown) -> Vec<proto::MetricFamily> {
     let table: [(String, String, bool, Read); 5] = [
         (items.into(), format!("{items} that wait or are being sent."), false, |s| s.queued.items as f64),
         ("bytes".into(), format!("Bytes of {items} that wait or are being sent."), false, |s| {

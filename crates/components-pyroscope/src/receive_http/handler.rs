@@ -73,7 +73,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn tell(&self, limit: i64, connections: usize) {
+    pub(super) fn tell(&self, limit: usize, connections: usize) {
         self.requests.connections("http", connections);
         self.limits.with_label_values(&["http"]).set(limit as f64);
     }
@@ -419,7 +419,8 @@ mod tests {
 
     #[test]
     fn the_application_is_the_service_unless_one_is_named() {
-        let cases: [(&[(&str, &str)], &[(&str, &str)]); 5] = [
+        type Pairs<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(Pairs<'_>, Pairs<'_>); 5] = [
             (&[("__name__", "app")], &[("__name__", "app"), ("service_name", "app")]),
             (
                 &[("__name__", "app"), ("service_name", "s")],

@@ -79,8 +79,10 @@ fn fanout(args: &Args) -> ArcSwap<Fanout<Profiles>> {
     ArcSwap::from_pointee(Fanout::new(args.forward_to.iter().cloned()))
 }
 
-fn limit(args: &Args) -> i64 {
-    args.http.as_ref().map_or_else(|| net::args::HttpServerArgs::default().conn_limit, |http| http.conn_limit)
+/// Connections that are let in; 0 is what the server has of its own.
+fn limit(args: &Args) -> usize {
+    let given = args.http.as_ref().and_then(|http| usize::try_from(http.conn_limit).ok());
+    given.filter(|given| *given > 0).unwrap_or(net::server::DEFAULT_CONNECTIONS)
 }
 
 /// What the decoder cannot check.
