@@ -7,6 +7,7 @@ mod loki;
 pub mod otlp;
 mod process;
 pub mod pyroscope;
+pub mod sdk;
 mod sink;
 mod target;
 

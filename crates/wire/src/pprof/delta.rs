@@ -16,7 +16,7 @@ use super::{Error, MAX_COLUMNS};
 use crate::otlp::view::fields;
 use crate::proto::{Field, Reader, push_bytes_field, push_varint, push_varint_field, varint_len};
 
-/// Most samples that are remembered of a target: 40 bytes each. Real programs have some ten thousand.
+/// Most samples that are remembered of a target: 32 bytes each. Real programs have some ten thousand.
 pub const MAX_SAMPLES: usize = 1 << 18;
 /// A sample that profiles have no more is forgotten after so many of them. The Go runtime never drops one.
 const KEEP: u32 = 4;
@@ -58,19 +58,19 @@ pub enum Outcome {
 }
 
 /// What is remembered of a sample.
+#[derive(Clone, Copy)]
 struct Known {
-    /// Its cumulative values in the settled profile.
+    /// Its identity.
+    hash: u64,
+    /// Its cumulative values in the last settled profile that had it.
     old: [i64; SLOTS],
-    /// The last profile that had it.
-    seen: u32,
-    /// Which of that profile's distinct samples it was.
-    distinct: u32,
+    /// How many settled profiles have not had it since.
+    unseen: u32,
 }
 
 /// A profile that has been compared and not settled yet.
 struct Pending {
-    /// By number of the distinct sample.
-    values: Vec<[i64; SLOTS]>,
+    values: Vec<Known>,
     time_nanos: Option<i64>,
     restarted: bool,
 }
@@ -80,8 +80,8 @@ pub struct Delta {
     kind: Kind,
     /// Most samples of `known`.
     limit: usize,
-    known: HashMap<(u64, u64), Known, foldhash::fast::RandomState>,
-    profile: u32,
+    /// By hash, so that there is no table with room to spare for each target.
+    known: Box<[Known]>,
     started: bool,
     time_nanos: Option<i64>,
     pending: Option<Pending>,
@@ -90,6 +90,7 @@ pub struct Delta {
 /// One of the profile's distinct samples.
 struct Distinct {
     sample: Span,
+    hash: u64,
     old: [i64; SLOTS],
 }
 
@@ -102,6 +103,8 @@ pub struct Scratch {
     /// What a location is known by: its address, or its lines where it has none.
     identities: Vec<u64>,
     distinct: Vec<Distinct>,
+    /// Places of distinct samples by identity.
+    places: HashMap<u64, u32, foldhash::fast::RandomState>,
     /// Values of the distinct samples, a row each.
     sums: Vec<i64>,
     values: Vec<i64>,
@@ -146,6 +149,7 @@ impl Scratch {
         self.tables.capacity()
             + self.identities.capacity() * size_of::<u64>()
             + self.distinct.capacity() * size_of::<Distinct>()
+            + self.places.capacity() * size_of::<(u64, u32)>()
             + (self.sums.capacity() + self.values.capacity()) * size_of::<i64>()
     }
 
@@ -178,7 +182,7 @@ impl Scratch {
     }
 
     /// The identity of a sample; its values are left in `values`.
-    fn identify(&mut self, profile: &[u8], sample: Span) -> Result<(u64, u64), Error> {
+    fn identify(&mut self, profile: &[u8], sample: Span) -> Result<u64, Error> {
         self.key.clear();
         self.labels.clear();
         self.values.clear();
@@ -207,8 +211,36 @@ impl Scratch {
             self.labels.iter().for_each(|label| self.key.extend_from_slice(&label.to_le_bytes()));
             self.key.extend_from_slice(&stack.to_le_bytes());
         }
-        let hash = xxh3_128(&self.key);
-        Ok(((hash >> 64) as u64, hash as u64))
+        Ok(xxh3_64(&self.key))
+    }
+
+    /// Fills `distinct` and `sums`: a profile may have a sample several times, which is the sum of them.
+    fn gather(&mut self, profile: &[u8], width: usize, limit: usize) -> Result<(), Error> {
+        self.distinct.clear();
+        self.places.clear();
+        self.sums.clear();
+        for i in 0..self.tables.samples.len() {
+            let sample = self.tables.samples[i];
+            let hash = self.identify(profile, sample)?;
+            if self.values.len() != width {
+                return Err(Error::Values { found: self.values.len(), expected: width });
+            }
+            match self.places.entry(hash) {
+                Entry::Occupied(place) => {
+                    let row = &mut self.sums[*place.get() as usize * width..][..width];
+                    row.iter_mut().zip(&self.values).for_each(|(sum, value)| *sum = sum.wrapping_add(*value));
+                }
+                Entry::Vacant(_) if self.distinct.len() >= limit => {
+                    return Err(Error::TooManySamples { limit });
+                }
+                Entry::Vacant(free) => {
+                    free.insert(self.distinct.len() as u32);
+                    self.distinct.push(Distinct { sample, hash, old: [0; SLOTS] });
+                    self.sums.extend_from_slice(&self.values);
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -292,8 +324,7 @@ impl Delta {
 
     /// As [`Delta::new`], for at most `limit` samples.
     pub fn with_limit(kind: Kind, limit: usize) -> Self {
-        let known = HashMap::default();
-        Self { kind, limit, known, profile: 0, started: false, time_nanos: None, pending: None }
+        Self { kind, limit, known: Box::default(), started: false, time_nanos: None, pending: None }
     }
 
     /// Which of its values only grow.
@@ -314,8 +345,8 @@ impl Delta {
     /// Compares a serialised profile with the settled one; the difference is appended to `out`.
     ///
     /// # Errors
-    /// If it is not a sound profile: the next one is compared as if this one had not come. If it has more samples
-    /// than are remembered: the next one is the first.
+    /// If it is not a sound profile, or has more samples than are remembered. The next one is compared as if this one
+    /// had not come.
     pub fn compare(
         &mut self,
         profile: &[u8],
@@ -330,13 +361,7 @@ impl Delta {
             return Ok(Outcome::Plain);
         }
         scratch.locate(profile)?;
-        if let Err(error) = self.gather(profile, columns.len(), scratch) {
-            if matches!(error, Error::TooManySamples { .. }) {
-                // Half of them may be those of a program that is no more: without them the next one may fit.
-                *self = Self::with_limit(self.kind, self.limit);
-            }
-            return Err(error);
-        }
+        scratch.gather(profile, columns.len(), self.limit)?;
         let (values, restarted) = self.subtract(&slots, scratch);
         let time_nanos = scratch.tables.time_nanos;
         self.pending = Some(Pending { values, time_nanos, restarted });
@@ -360,20 +385,22 @@ impl Delta {
 
     /// From now on profiles are compared with the last one that [`Delta::compare`] got.
     pub fn settle(&mut self) {
-        let Some(pending) = self.pending.take() else { return };
-        let profile = self.profile;
-        self.known.retain(|_, known| {
-            if known.seen == profile {
-                known.old = pending.values[known.distinct as usize];
-                return true;
+        let Some(Pending { mut values, time_nanos, restarted }) = self.pending.take() else { return };
+        values.sort_unstable_by_key(|known| known.hash);
+        // Of a program that was started anew nothing is worth knowing.
+        if !restarted {
+            let seen = values.len();
+            let gone =
+                |known: &&Known| values[..seen].binary_search_by_key(&known.hash, |new| new.hash).is_err();
+            let kept = self.known.iter().filter(|known| known.unseen + 1 < KEEP).filter(gone);
+            let kept: Vec<_> = kept.take(self.limit - seen).copied().collect();
+            if !kept.is_empty() {
+                values.extend(kept.into_iter().map(|known| Known { unseen: known.unseen + 1, ..known }));
+                values.sort_unstable_by_key(|known| known.hash);
             }
-            // Of a program that was started anew nothing is worth knowing.
-            !pending.restarted && profile.wrapping_sub(known.seen) < KEEP
-        });
-        if self.known.capacity() > 4 * self.known.len().max(256) {
-            self.known.shrink_to_fit();
         }
-        self.time_nanos = pending.time_nanos;
+        self.known = values.into_boxed_slice();
+        self.time_nanos = time_nanos;
         self.started = true;
     }
 
@@ -398,63 +425,23 @@ impl Delta {
         Ok(slots)
     }
 
-    /// Fills `distinct` and `sums`: a profile may have a sample several times, which is the sum of them.
-    fn gather(&mut self, profile: &[u8], width: usize, scratch: &mut Scratch) -> Result<(), Error> {
-        scratch.distinct.clear();
-        scratch.sums.clear();
-        // 0 would be taken for a profile's number after 2^32 of them; the worst is that a sample is forgotten late.
-        self.profile = self.profile.wrapping_add(1);
-        for i in 0..scratch.tables.samples.len() {
-            let sample = scratch.tables.samples[i];
-            let key = scratch.identify(profile, sample)?;
-            if scratch.values.len() != width {
-                return Err(Error::Values { found: scratch.values.len(), expected: width });
-            }
-            let distinct = scratch.distinct.len();
-            let room = self.known.len() < self.limit;
-            let old = match self.known.entry(key) {
-                Entry::Occupied(mut known) if known.get().seen != self.profile => {
-                    (known.get_mut().seen, known.get_mut().distinct) = (self.profile, distinct as u32);
-                    known.get().old
-                }
-                Entry::Occupied(known) => {
-                    let row = &mut scratch.sums[known.get().distinct as usize * width..][..width];
-                    row.iter_mut()
-                        .zip(&scratch.values)
-                        .for_each(|(sum, value)| *sum = sum.wrapping_add(*value));
-                    continue;
-                }
-                Entry::Vacant(_) if !room => return Err(Error::TooManySamples { limit: self.limit }),
-                Entry::Vacant(free) => {
-                    free.insert(Known { old: [0; SLOTS], seen: self.profile, distinct: distinct as u32 });
-                    [0; SLOTS]
-                }
-            };
-            scratch.distinct.push(Distinct { sample, old });
-            scratch.sums.extend_from_slice(&scratch.values);
-        }
-        Ok(())
-    }
-
     /// Makes differences of the cumulative sums; answers what they were, and whether the program was started anew.
     ///
     /// It was if the total of what both profiles have has fallen, which in one process it cannot. One sample alone
     /// may waver where a profiler scales what it counts: it is 0 then.
-    fn subtract(
-        &self,
-        slots: &[Option<usize>; MAX_COLUMNS],
-        scratch: &mut Scratch,
-    ) -> (Vec<[i64; SLOTS]>, bool) {
+    fn subtract(&self, slots: &[Option<usize>; MAX_COLUMNS], scratch: &mut Scratch) -> (Vec<Known>, bool) {
         let width = scratch.tables.sample_types.len();
         let (mut was, mut is) = ([0i128; SLOTS], [0i128; SLOTS]);
         let mut values = Vec::with_capacity(scratch.distinct.len());
-        let rows = scratch.sums.chunks_exact(width);
-        for (distinct, row) in scratch.distinct.iter().zip(rows) {
+        for (distinct, row) in scratch.distinct.iter_mut().zip(scratch.sums.chunks_exact(width)) {
             let mut new = [0; SLOTS];
             for (value, slot) in row.iter().zip(slots) {
                 if let Some(slot) = *slot {
                     new[slot] = *value;
                 }
+            }
+            if let Ok(place) = self.known.binary_search_by_key(&distinct.hash, |known| known.hash) {
+                distinct.old = self.known[place].old;
             }
             if distinct.old != [0; SLOTS] {
                 for slot in 0..SLOTS {
@@ -462,7 +449,7 @@ impl Delta {
                     is[slot] += i128::from(new[slot]);
                 }
             }
-            values.push(new);
+            values.push(Known { hash: distinct.hash, old: new, unseen: 0 });
         }
         let restarted = was.iter().zip(&is).any(|(was, is)| is < was);
         if !restarted {

@@ -232,29 +232,27 @@ fn profiles_that_contradict_themselves_are_refused() {
 }
 
 #[test]
-fn more_samples_than_are_remembered_fail_and_the_next_profile_is_the_first() {
+fn more_samples_than_are_remembered_fail_and_those_that_are_gone_make_room() {
     let columns = profile(&CONTENTION, &[], 0, 1).encode_to_vec();
     let filled = |from: u64, count: u64| {
         let mut bytes = columns.clone();
         for id in from..from + count {
             let location = Location { id: id + 1000, address: id + 1, ..Location::default() };
             let sample = Sample { location_id: vec![id + 1000], value: vec![1, 1], label: Vec::new() };
-            bytes.extend(
-                Profile { location: vec![location], sample: vec![sample], ..Profile::default() }
-                    .encode_to_vec(),
-            );
+            let more = Profile { location: vec![location], sample: vec![sample], ..Profile::default() };
+            bytes.extend(more.encode_to_vec());
         }
         bytes
     };
     let (mut delta, mut scratch, mut out) =
         (Delta::with_limit(Kind::Contention, 1000), Scratch::default(), Vec::new());
-    let max = 1000;
-    assert_eq!(delta.compare(&filled(0, max), &mut scratch, &mut out), Ok(Outcome::First));
+    assert_eq!(delta.compare(&filled(0, 1000), &mut scratch, &mut out), Ok(Outcome::First));
     delta.settle();
-    let refused = delta.compare(&filled(max / 2, max), &mut scratch, &mut out);
+    let refused = delta.compare(&filled(0, 1001), &mut scratch, &mut out);
     assert_eq!(refused, Err(Error::TooManySamples { limit: 1000 }));
-    assert_eq!(delta.compare(&filled(max / 2, max), &mut scratch, &mut out), Ok(Outcome::First));
-    assert_eq!(delta.len(), 1000);
+    assert_eq!(delta.compare(&filled(500, 1000), &mut scratch, &mut out), Ok(WRITTEN));
+    delta.settle();
+    assert_eq!((delta.len(), shape(&out).expect("a profile").totals), (1000, vec![500, 500]));
 }
 
 #[test]

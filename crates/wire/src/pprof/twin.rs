@@ -158,10 +158,9 @@ pub(super) struct Resolved {
 /// What `Delta` should be.
 pub(super) struct Twin {
     kind: Kind,
-    /// Cumulative values, and how many settled profiles ago the sample was last there.
+    /// Cumulative values, and how many settled profiles have not had the sample since.
     settled: BTreeMap<Resolved, ([i64; 2], u32)>,
     started: bool,
-    compared: u32,
 }
 
 #[derive(Debug, PartialEq)]
@@ -173,11 +172,10 @@ pub(super) enum Answer {
 
 impl Twin {
     pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, settled: BTreeMap::new(), started: false, compared: 0 }
+        Self { kind, settled: BTreeMap::new(), started: false }
     }
 
     pub(super) fn compare(&mut self, profile: &Profile, settle: bool) -> Answer {
-        self.compared += 1;
         let columns = profile.columns();
         assert!(columns.len() <= MAX_COLUMNS);
         let names = match self.kind {
@@ -206,13 +204,10 @@ impl Twin {
             }
         }
         let first = !self.started;
-        for (_, (_, seen)) in self.settled.iter_mut().filter(|(key, _)| cumulative.contains_key(key)) {
-            *seen = self.compared;
-        }
         if settle {
-            let compared = self.compared;
-            self.settled.retain(|_, (_, seen)| compared - *seen < if restarted { 1 } else { 4 });
-            self.settled.extend(cumulative.into_iter().map(|(key, new)| (key, (new, compared))));
+            self.settled.values_mut().for_each(|(_, unseen)| *unseen += 1);
+            self.settled.retain(|_, (_, unseen)| !restarted && *unseen < 4);
+            self.settled.extend(cumulative.into_iter().map(|(key, new)| (key, (new, 0))));
             self.started = true;
         }
         match (first, answer.is_empty()) {
