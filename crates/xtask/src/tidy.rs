@@ -44,6 +44,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("web", &["component"]),
+    ("pipeline-test", &["syntax", "eval", "signal", "wire", "component", "net", "runtime"]),
     (
         "cli",
         &[
@@ -59,6 +60,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "import-git",
             "catalog",
             "web",
+            "pipeline-test",
         ],
     ),
     ("xtask", &["catalog", "component"]),

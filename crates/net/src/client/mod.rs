@@ -11,6 +11,7 @@ mod plain;
 mod pool;
 mod poster;
 mod send;
+mod stand_in;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::tls::{ClientTls, TlsExtras};
 pub use message::{Request, Response};
 use pool::Pool;
 pub use poster::{Poster, describe};
+pub use stand_in::{StandIn, StandInGuard, stand_in};
 
 /// What a component decides about its client besides the user's arguments.
 #[derive(Clone)]
