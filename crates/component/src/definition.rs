@@ -98,6 +98,16 @@ impl ComponentDef {
     }
 }
 
+/// A component of Alloy that this program does not have, and what to do instead: who asks for it is told more than
+/// that the name is unknown.
+#[derive(Clone, Copy, Debug)]
+pub struct Absent {
+    /// `pyroscope.java`
+    pub name: &'static str,
+    /// What is not there, and what to use instead.
+    pub instead: &'static str,
+}
+
 /// Makes the node of a component; by default what the definition itself makes.
 pub type MakeNode = Arc<dyn Fn(&ComponentDef, NodeCx) -> Arc<dyn Node> + Send + Sync>;
 
@@ -106,6 +116,7 @@ pub type MakeNode = Arc<dyn Fn(&ComponentDef, NodeCx) -> Arc<dyn Node> + Send + 
 pub struct Registry {
     all: Arc<Vec<ComponentDef>>,
     make: Option<MakeNode>,
+    absent: Arc<Vec<Absent>>,
 }
 
 impl Registry {
@@ -117,7 +128,16 @@ impl Registry {
         let mut all: Vec<_> = families.concat();
         all.sort_by_key(|d| d.name);
         assert!(all.windows(2).all(|w| w[0].name != w[1].name), "two components share a name");
-        Self { all: Arc::new(all), make: None }
+        Self { all: Arc::new(all), absent: Arc::default(), make: None }
+    }
+
+    /// Adds components of nobody's family.
+    ///
+    /// # Panics
+    /// As [`Registry::new`].
+    #[must_use]
+    pub fn with(self, more: &[ComponentDef]) -> Self {
+        Self { all: Self::new(&[&self.all, more]).all, ..self }
     }
 
     /// Has running graphs made of other nodes: tests of pipelines stand them before the true ones. Names, schemas
@@ -134,6 +154,19 @@ impl Registry {
             Some(make) => make(definition, cx),
             None => (definition.node)(cx),
         }
+    }
+
+    /// Adds what is known not to be there.
+    #[must_use]
+    pub fn without(mut self, absent: &[Absent]) -> Self {
+        assert!(absent.iter().all(|a| self.get(a.name).is_none()), "a component is there and is not");
+        Arc::make_mut(&mut self.absent).extend_from_slice(absent);
+        self
+    }
+
+    /// What to use instead of a component that is known not to be there.
+    pub fn instead_of(&self, name: &str) -> Option<&'static str> {
+        self.absent.iter().find(|a| a.name == name).map(|a| a.instead)
     }
 
     /// The component of a name.

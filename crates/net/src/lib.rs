@@ -18,6 +18,7 @@ pub mod grpc;
 pub mod names;
 pub mod oauth2;
 pub mod proxy;
+pub mod scrape;
 pub mod server;
 pub mod sign;
 pub mod socket;
@@ -26,7 +27,7 @@ mod tls;
 mod token;
 
 pub use client::{
-    Client, ClientOptions, Poster, Request, Response, StandIn, StandInGuard, describe, stand_in,
+    Client, ClientOptions, Poster, Request, Response, StandIn, StandInGuard, TraceHeaders, describe, stand_in,
 };
 pub use credential::Credential;
 pub use error::{Error, Kind, post_url, shown_url};

@@ -112,8 +112,8 @@ fn graph(program: Program, bench: &Arc<Bench>, storage: &std::path::Path) -> Run
     });
     services.handlers.set_main(Arc::new(Pages(bench.clone())));
     let made = bench.clone();
-    let all: Vec<_> = (program.registry)().iter().copied().collect();
-    let registry = Registry::new(&[&all, prelude::COMPONENTS])
+    let registry = (program.registry)()
+        .with(prelude::COMPONENTS)
         .with_nodes(Arc::new(move |definition, cx| nodes::make(&made, definition, cx)));
     Runtime::new(Options { registry, blocks: (program.blocks)(), imports: (program.imports)(), services })
 }

@@ -12,6 +12,7 @@ mod pool;
 mod poster;
 mod send;
 mod stand_in;
+mod trace_headers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub use message::{Request, Response};
 use pool::Pool;
 pub use poster::{Poster, describe};
 pub use stand_in::{StandIn, StandInGuard, stand_in};
+pub use trace_headers::TraceHeaders;
 
 /// What a component decides about its client besides the user's arguments.
 #[derive(Clone)]
@@ -51,6 +53,8 @@ pub struct ClientOptions {
     /// An HTTP/2 connection that has been silent for the first time is asked for a sign of life, and closed when
     /// none comes within the second.
     pub http2_ping: Option<(Duration, Duration)>,
+    /// How requests tell of the program's own trace, where it has one.
+    pub trace: TraceHeaders,
 }
 
 impl ClientOptions {
@@ -66,6 +70,7 @@ impl ClientOptions {
             unix_socket: None,
             tls: TlsExtras::default(),
             http2_ping: None,
+            trace: TraceHeaders::default(),
         }
     }
 
@@ -100,6 +105,7 @@ struct Inner {
     auth: Auth,
     signer: Option<Arc<dyn Sign>>,
     follow_redirects: bool,
+    trace: TraceHeaders,
     pool: Pool,
 }
 
@@ -137,6 +143,7 @@ impl Client {
             headers,
             auth: Auth::new(args, &options)?,
             signer: options.signer.clone(),
+            trace: options.trace,
             follow_redirects: args.follow_redirects,
             pool: Pool::new(
                 ClientTls::new(&args.tls_config, args.enable_http2)?.with(&options.tls)?,
