@@ -136,7 +136,7 @@ fn give(answer: &Answer) -> Result<Response, String> {
     if answer.refuse {
         return Err("the connection is refused".to_string());
     }
-    let mut response = Response::new(Bytes::from(answer.body.clone()));
+    let mut response = Response::new(answer.body.clone());
     *response.status_mut() = StatusCode::from_u16(answer.status).map_err(|e| e.to_string())?;
     let headers = response.headers_mut();
     for (name, value) in &answer.headers {
@@ -147,7 +147,7 @@ fn give(answer: &Answer) -> Result<Response, String> {
         headers.append(name, value);
     }
     if !headers.contains_key(http::header::CONTENT_TYPE) {
-        let open_metrics = answer.body.trim_end().ends_with("# EOF");
+        let open_metrics = answer.body.trim_ascii_end().ends_with(b"# EOF");
         let kind = if open_metrics {
             "application/openmetrics-text; version=1.0.0; charset=utf-8"
         } else {

@@ -17,9 +17,12 @@ const TYPES: [&str; 8] = ["contains", "count", "exact", "none", "all", "entry", 
 pub(crate) fn assertions(reader: &Reader, node: &Node) -> Vec<Assertion> {
     let Some(fields) = reader.fields(node) else { return Vec::new() };
     let mut found = Vec::new();
-    for (name, signal) in
-        [("loki", Signal::Loki), ("prometheus", Signal::Prometheus), ("own_metrics", Signal::OwnMetrics)]
-    {
+    for (name, signal) in [
+        ("loki", Signal::Loki),
+        ("prometheus", Signal::Prometheus),
+        ("pyroscope", Signal::Pyroscope),
+        ("own_metrics", Signal::OwnMetrics),
+    ] {
         if let Some(node) = fields.get(name) {
             found.extend(reader.list(node).iter().filter_map(|n| assertion(reader, n, signal)));
         }

@@ -6,16 +6,18 @@ use eval::{Item, Value};
 use runtime::Snapshot;
 use signal::logs::Entry;
 use signal::otlp::{Otlp, OtlpRequest, OtlpSignal};
+use signal::profiles::{Ingest, Profile, ProfileBody};
 use signal::samples::{ExemplarPoint, FamilyMetadata, NO_FAMILY, Point};
 use signal::{
-    Labels, LabelsBuilder, LogBuilder, Logs, MetricKind, OtlpLogs, OtlpMetrics, SampleBatch, Samples, Series,
-    Traces,
+    Labels, LabelsBuilder, LogBuilder, Logs, MetricKind, OtlpLogs, OtlpMetrics, Profiles, SampleBatch,
+    Samples, Series, Traces,
 };
 use std::sync::Arc;
+use tokio::task::JoinHandle;
 use wire::exposition::{Event, Format, Options, Parser, parse_series};
 
 use crate::bench::Bench;
-use crate::spec::{Data, LogEntry};
+use crate::spec::{Data, LogEntry, SentProfile};
 
 /// A place that data can be sent to.
 pub(crate) enum Place {
@@ -98,6 +100,9 @@ pub(crate) fn owner(place: &Place) -> String {
     if let Some(r) = capsule.downcast_ref::<Receiver<Samples>>() {
         return r.owner().to_string();
     }
+    if let Some(r) = capsule.downcast_ref::<Receiver<Profiles>>() {
+        return r.owner().to_string();
+    }
     capsule.downcast_ref::<OtelInput>().map(|i| i.owner().to_string()).unwrap_or_default()
 }
 
@@ -109,33 +114,39 @@ pub(crate) enum Senseless {
     Data(String),
 }
 
-/// Sends data to a place; inside: how the receiver has answered.
-pub(crate) async fn send(
-    bench: &Bench,
-    place: &Place,
-    data: &Data,
-    now_ns: i64,
-) -> Result<Result<(), Rejected>, Senseless> {
+/// A batch on its way: ready when the receiver has answered, which may be long after it has it.
+pub(crate) type Sending = JoinHandle<Result<(), Rejected>>;
+
+/// Sends data to a place.
+pub(crate) fn send(bench: &Bench, place: &Place, data: &Data, now_ns: i64) -> Result<Sending, Senseless> {
     match data {
-        Data::Loki(entries) => Ok(logs_at(bench, place)?.send(logs(entries, now_ns)).await),
+        Data::Loki(entries) => Ok(to(logs_at(bench, place)?, logs(entries, now_ns))),
         Data::Prometheus { page, open_metrics } => {
             let samples =
                 samples(page, *open_metrics, now_ns.div_euclid(1_000_000)).map_err(Senseless::Data)?;
-            Ok(samples_at(bench, place)?.send(samples).await)
+            Ok(to(samples_at(bench, place)?, samples))
+        }
+        Data::Pyroscope(sent) => {
+            let batch = Profiles::new(sent.iter().map(profile), now_ns.div_euclid(1_000_000));
+            Ok(to(profiles_at(bench, place)?, batch))
         }
         Data::Traces(json) => {
             let batch: Traces = otlp(json).map_err(Senseless::Data)?;
-            Ok(otlp_at(bench, place, "traces", |i| i.traces.clone())?.send(batch).await)
+            Ok(to(otlp_at(bench, place, "traces", |i| i.traces.clone())?, batch))
         }
         Data::Metrics(json) => {
             let batch: OtlpMetrics = otlp(json).map_err(Senseless::Data)?;
-            Ok(otlp_at(bench, place, "metrics", |i| i.metrics.clone())?.send(batch).await)
+            Ok(to(otlp_at(bench, place, "metrics", |i| i.metrics.clone())?, batch))
         }
         Data::Logs(json) => {
             let batch: OtlpLogs = otlp(json).map_err(Senseless::Data)?;
-            Ok(otlp_at(bench, place, "logs", |i| i.logs.clone())?.send(batch).await)
+            Ok(to(otlp_at(bench, place, "logs", |i| i.logs.clone())?, batch))
         }
     }
+}
+
+fn to<T: component::Signal>(fanout: Fanout<T>, batch: T) -> Sending {
+    tokio::spawn(async move { fanout.send(batch).await })
 }
 
 fn logs_at(bench: &Bench, place: &Place) -> Result<Fanout<Logs>, Senseless> {
@@ -158,6 +169,33 @@ fn samples_at(bench: &Bench, place: &Place) -> Result<Fanout<Samples>, Senseless
         Place::Source(id) => bench.node(id).and_then(|n| n.samples_to()),
     };
     found.ok_or_else(|| Senseless::Place(format!("{} takes no samples", owner(place))))
+}
+
+fn profiles_at(bench: &Bench, place: &Place) -> Result<Fanout<Profiles>, Senseless> {
+    let found = match place {
+        Place::Receiver(Value::Capsule(c)) => {
+            c.downcast_ref::<Receiver<Profiles>>().map(|r| Fanout::new([r.clone()]))
+        }
+        Place::Receiver(_) => None,
+        Place::Source(id) => bench.node(id).and_then(|n| n.profiles_to()),
+    };
+    found.ok_or_else(|| Senseless::Place(format!("{} takes no profiles", owner(place))))
+}
+
+fn profile(sent: &SentProfile) -> Profile {
+    let labels = Labels::from_pairs(&sent.labels);
+    match &sent.ingest {
+        None => Profile::pprof(labels, sent.body.clone()),
+        Some(format) => Profile {
+            labels,
+            body: ProfileBody::Ingest(Ingest {
+                parameters: [("format".into(), format.as_str().into())].into(),
+                content_type: Default::default(),
+                content_encoding: Default::default(),
+                raw: sent.body.clone(),
+            }),
+        },
+    }
 }
 
 fn otlp_at<T: component::Signal>(

@@ -9,10 +9,16 @@ use opentelemetry::metrics::v1::number_data_point::Value as Number;
 use opentelemetry::metrics::v1::{AggregationTemporality, NumberDataPoint};
 use opentelemetry::resource::v1::Resource;
 use signal::otlp::proto as opentelemetry;
-use signal::{Labels, Logs, MetricKind, OtlpLogs, OtlpMetrics, Samples, Traces};
+use signal::profiles::ProfileBody;
+use signal::{Labels, Logs, MetricKind, OtlpLogs, OtlpMetrics, Profiles, Samples, Traces};
+
+use wire::pprof;
 
 use crate::journal::Received;
 use crate::spec::Signal;
+
+/// Largest profile that is looked into.
+const MOST_PROFILE: usize = 256 << 20;
 
 /// One entry, sample, span …
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +53,7 @@ pub(crate) fn items(node: &str, received: &Received, signal: Signal) -> Vec<Item
         Signal::Prometheus | Signal::OwnMetrics => {
             received.samples.iter().for_each(|b| samples(b, &mut found));
         }
+        Signal::Pyroscope => received.profiles.iter().for_each(|b| profiles(b, &mut found)),
         Signal::Traces => received.traces.iter().for_each(|b| spans(b, &mut found)),
         Signal::Metrics => received.metrics.iter().for_each(|b| data_points(b, &mut found)),
         Signal::Logs => received.otlp_logs.iter().for_each(|b| records(b, &mut found)),
@@ -119,6 +126,36 @@ fn kind(kind: MetricKind) -> &'static str {
         MetricKind::Info => "info",
         MetricKind::StateSet => "stateset",
     }
+}
+
+fn profiles(batch: &Profiles, out: &mut Vec<Fields>) {
+    for profile in &batch.items {
+        let mut fields = vec![("labels", map(&profile.labels))];
+        match &profile.body {
+            ProfileBody::Pprof(pprof) => {
+                fields.push(("format", text("pprof")));
+                if let Some(shape) = inside(&pprof.raw) {
+                    let name = |(kind, unit): &(String, String)| format!("{kind}/{unit}");
+                    let totals = shape.columns.iter().zip(&shape.totals);
+                    let totals = totals.map(|(column, total)| (name(column), total.to_string())).collect();
+                    fields.push(("totals", Field::Map(totals)));
+                    fields.push(("samples", Field::Number(shape.samples as f64)));
+                }
+            }
+            ProfileBody::Ingest(ingest) => {
+                fields.push(("format", text(ingest.parameter("format").unwrap_or("folded"))));
+            }
+        }
+        fields.push(("size", Field::Number(profile.raw().len() as f64)));
+        fields.push(("timestamp", Field::Time(batch.received_ms.saturating_mul(1_000_000))));
+        out.push(fields);
+    }
+}
+
+/// What a pprof profile holds; `None` if it is none.
+fn inside(raw: &[u8]) -> Option<pprof::Shape> {
+    let mut unpacked = Vec::new();
+    pprof::shape(pprof::unpack(raw, MOST_PROFILE, &mut unpacked).ok()?).ok()
 }
 
 fn attributes(attributes: &[KeyValue]) -> Field {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use component::{BoxFuture, Consumer, Port, Receiver, Rejected, Signal};
 use parking_lot::Mutex;
-use signal::{Logs, OtlpLogs, OtlpMetrics, Samples, Traces};
+use signal::{Logs, OtlpLogs, OtlpMetrics, Profiles, Samples, Traces};
 
 /// Batches that a test may move in all.
 const MOST_BATCHES: usize = 1_000_000;
@@ -33,6 +33,7 @@ pub(crate) struct Received {
     pub(crate) traces: Vec<Traces>,
     pub(crate) metrics: Vec<OtlpMetrics>,
     pub(crate) otlp_logs: Vec<OtlpLogs>,
+    pub(crate) profiles: Vec<Profiles>,
     /// Why batches were refused further on, with how often.
     pub(crate) refused: BTreeMap<String, usize>,
 }
@@ -65,6 +66,12 @@ impl Recorded for Traces {
 impl Recorded for OtlpMetrics {
     fn note(self, received: &mut Received) {
         received.metrics.push(self);
+    }
+}
+
+impl Recorded for Profiles {
+    fn note(self, received: &mut Received) {
+        received.profiles.push(self);
     }
 }
 

@@ -9,6 +9,18 @@ use crate::spec::{Assertion, Bounds, FieldMatch, Match, Rule, Signal, TextMatch}
 /// Items that a report shows in full.
 const SHOWN: usize = 10;
 
+/// Whether a claim holds over items.
+pub(crate) fn holds(claim: &Assertion, items: &[Item]) -> bool {
+    let count = |wanted: &Match| items.iter().filter(|i| fits(wanted, i)).count();
+    match &claim.rule {
+        Rule::Contains(wanted) => count(wanted) > 0,
+        Rule::Count(bounds, wanted) => bounds.holds(count(wanted) as f64),
+        Rule::None(wanted) => count(wanted) == 0,
+        Rule::All(wanted) => !items.is_empty() && count(wanted) == items.len(),
+        Rule::Exact { .. } | Rule::Dropped { .. } => judge(claim, items).is_none(),
+    }
+}
+
 /// Judges a claim over items; `Some` is what is wrong.
 pub(crate) fn judge(claim: &Assertion, items: &[Item]) -> Option<String> {
     let (one, many) = claim.signal.items();

@@ -17,7 +17,7 @@ use component::{
 use eval::syntax::{Diagnostic, Source, ast};
 use eval::{Capsule, Item, OptionalSecret, Scope, Value};
 use parking_lot::Mutex;
-use signal::{Logs, Samples};
+use signal::{Logs, Profiles, Samples};
 
 use crate::bench::Bench;
 use crate::journal::tap;
@@ -222,6 +222,9 @@ impl TestNode {
         if let Some(samples) = capsule.downcast_ref::<Receiver<Samples>>() {
             return Some(tap(id, journal, passes.then(|| samples.clone())).to_value());
         }
+        if let Some(profiles) = capsule.downcast_ref::<Receiver<Profiles>>() {
+            return Some(tap(id, journal, passes.then(|| profiles.clone())).to_value());
+        }
         let input = capsule.downcast_ref::<OtelInput>()?;
         let tapped = OtelInput {
             traces: input.traces.as_ref().map(|r| tap(id, journal, passes.then(|| r.clone()))),
@@ -238,6 +241,11 @@ impl TestNode {
 
     /// Where a source gives samples.
     pub(crate) fn samples_to(&self) -> Option<Fanout<Samples>> {
+        receivers(&self.checked.arguments()).map(Fanout::new)
+    }
+
+    /// Where a source gives profiles.
+    pub(crate) fn profiles_to(&self) -> Option<Fanout<Profiles>> {
         receivers(&self.checked.arguments()).map(Fanout::new)
     }
 

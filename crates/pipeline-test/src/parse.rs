@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine as _;
+use bytes::Bytes;
 use syntax::{Diagnostic, Source, Span};
 
 use crate::claims;
 use crate::read::{Fields, Reader};
 use crate::spec::{
-    Answer, Asked, Config, Data, Input, LogEntry, Step, Stub, StubExports, TestCase, TestFile,
+    Answer, Asked, Config, Data, Input, LogEntry, SentProfile, Step, Stub, StubExports, TestCase, TestFile,
 };
 use crate::yaml::{self, Kind, Node};
 
@@ -293,11 +295,37 @@ fn answer(reader: &Reader, node: &Node) -> Option<Answer> {
         method: fields.get("method").and_then(|n| reader.text(n)),
         status: status(reader, &fields),
         headers: fields.get("headers").map(|n| reader.texts(n)).unwrap_or_default(),
-        body: fields.get("body").and_then(|n| reader.text(n)).unwrap_or_default(),
+        body: body(reader, &fields, ["body", "body_file", "body_base64"]).unwrap_or_default(),
         refuse: fields.get("refuse").and_then(|n| reader.boolean(n)).unwrap_or_default(),
     };
     fields.finish();
     Some(answer)
+}
+
+/// Bytes as text, from a file beside the test file, or in base64.
+fn body(reader: &Reader, fields: &Fields<'_>, [plain, file, base64]: [&'static str; 3]) -> Option<Bytes> {
+    let plain = fields.get(plain).and_then(|n| reader.text(n)).map(Bytes::from);
+    let file = fields.get(file).and_then(|n| Some((reader.text(n)?, n.span))).and_then(|(path, span)| {
+        let path = beside(&reader.source, &path);
+        match std::fs::read(&path) {
+            Ok(bytes) => Some(bytes.into()),
+            Err(error) => {
+                reader.problem(span, format!("{}: {error}", path.display()));
+                None
+            }
+        }
+    });
+    let base64 = fields.get(base64).and_then(|n| Some((reader.text(n)?, n.span))).and_then(|(text, span)| {
+        let text: String = text.split_whitespace().collect();
+        match base64::engine::general_purpose::STANDARD.decode(text) {
+            Ok(bytes) => Some(bytes.into()),
+            Err(error) => {
+                reader.problem(span, format!("this is no base64: {error}"));
+                None
+            }
+        }
+    });
+    plain.or(file).or(base64)
 }
 
 fn with_scheme(url: crate::spec::TextMatch) -> crate::spec::TextMatch {
@@ -336,7 +364,7 @@ fn mocks(reader: &Reader, node: &Node, test: &mut TestCase) {
                 method: route.get("method").and_then(|n| reader.text(n)),
                 status: status(reader, &route),
                 headers: route.get("headers").map(|n| reader.texts(n)).unwrap_or_default(),
-                body: route.get("body").and_then(|n| reader.text(n)).unwrap_or_default(),
+                body: route.get("body").and_then(|n| reader.text(n)).unwrap_or_default().into(),
                 refuse: false,
             };
             route.finish();
@@ -356,6 +384,7 @@ fn inputs(reader: &Reader, node: &Node) -> Vec<Step> {
         ("loki", loki as fn(&Reader, &Fields<'_>) -> Vec<(Data, Span)>),
         ("prometheus", prometheus),
         ("otelcol", otelcol),
+        ("pyroscope", pyroscope),
     ] {
         for node in fields.get(name).map(|n| reader.list(n)).unwrap_or_default() {
             let Some(input) = reader.fields(node) else { continue };
@@ -437,6 +466,26 @@ fn otelcol(reader: &Reader, fields: &Fields<'_>) -> Vec<(Data, Span)> {
         data.push((make(json), node.span));
     }
     data
+}
+
+fn pyroscope(reader: &Reader, fields: &Fields<'_>) -> Vec<(Data, Span)> {
+    let shared = fields.get("labels").map(|n| reader.texts(n)).unwrap_or_default();
+    let mut profiles = Vec::new();
+    for node in fields.need("profiles").map(|n| reader.list(n)).unwrap_or_default() {
+        let Some(profile) = reader.fields(node) else { continue };
+        let mut labels = shared.clone();
+        labels.extend(profile.get("labels").map(|n| reader.texts(n)).unwrap_or_default());
+        let folded = profile.has("folded");
+        match body(reader, &profile, ["folded", "file", "base64"]) {
+            Some(body) => {
+                let ingest = folded.then(|| "folded".to_string());
+                profiles.push(SentProfile { labels, body, ingest });
+            }
+            None => reader.problem(profile.span, "a profile is given as file, base64 or folded"),
+        }
+        profile.finish();
+    }
+    if profiles.is_empty() { Vec::new() } else { vec![(Data::Pyroscope(profiles), fields.span)] }
 }
 
 fn json(node: &Node) -> serde_json::Value {

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use component::otel::OtelInput;
 use component::{Arguments, BuildCx, Component, ComponentDef, Error, Exports, Receiver, RunCx, Stability};
-use signal::{Logs, Samples};
+use signal::{Logs, Profiles, Samples};
 use syntax::Source;
 
 /// The name of the sink in [`text`]; its global ID ends in it.
@@ -28,6 +28,8 @@ pub(crate) struct SinkExports {
     pub(crate) prometheus: Receiver<Samples>,
     /// Takes OTLP.
     pub(crate) otelcol: OtelInput,
+    /// Takes profiles.
+    pub(crate) pyroscope: Receiver<Profiles>,
 }
 
 impl Component for Sink {
@@ -46,6 +48,7 @@ impl Component for Sink {
                 metrics: Some(cx.port("metrics").receiver()),
                 logs: Some(cx.port("logs").receiver()),
             },
+            pyroscope: cx.port("pyroscope").receiver(),
         };
         Ok((Self, exports))
     }
@@ -79,6 +82,7 @@ pub(crate) fn text(mocks: &[String]) -> Source {
             export("loki", "url = \"http://loki.pipelinetest.internal/loki/api/v1/push\", receiver = recording.sink.out.loki"),
             export("prometheus", "url = \"http://prometheus.pipelinetest.internal/api/v1/write\", receiver = recording.sink.out.prometheus"),
             export("otelcol", "url = \"http://otelcol.pipelinetest.internal\", input = recording.sink.out.otelcol"),
+            export("pyroscope", "url = \"http://pyroscope.pipelinetest.internal\", receiver = recording.sink.out.pyroscope"),
             export("mocks", &format!("http = {{ {servers} }}")),
             "}\n\npipelinetest { }\n".to_string(),
         ])

@@ -15,11 +15,11 @@ use syntax::{Diagnostic, Source, Span};
 use tokio::time::Instant;
 
 use crate::bench::{Bench, Network, Pages};
-use crate::feed::{self, Place, Senseless};
+use crate::feed::{self, Place, Sending, Senseless};
 use crate::items::{self, Item};
-use crate::judge::judge;
+use crate::judge::{holds, judge};
 use crate::report::{Outcome, Problem};
-use crate::spec::{Assertion, Rule, Signal, Step, TestCase};
+use crate::spec::{Assertion, Input, Rule, Signal, Step, TestCase};
 use crate::{nodes, prelude};
 
 /// What a program brings to its tests.
@@ -35,12 +35,10 @@ pub struct Program {
     pub version: &'static str,
 }
 
-/// How far time moves at once while a claim may still come true.
+/// How far time moves at least while a claim may still come true.
 const TICK: Duration = Duration::from_millis(50);
 /// How long the graph may take to stop; nobody looks at it any more.
 const STOP: Duration = Duration::from_secs(1);
-/// Longest that a receiver may take for a batch, on the test's clock.
-const TAKE: Duration = Duration::from_secs(60);
 
 /// Runs a test; gives up after `limit` of real time.
 pub(crate) fn run(program: Program, source: &Source, test: &TestCase, limit: Duration) -> Outcome {
@@ -87,7 +85,8 @@ fn on_this_thread(program: Program, source: &Source, test: &TestCase) -> Outcome
         let _environment = eval::stdlib::environment::stand_in(test.env.clone());
         let _network = net::stand_in(Rc::new(Network(bench.clone())));
         let graph = graph(program, &bench, storage.path());
-        let mut running = Running { source, test, bench, clock, graph, problems: Vec::new() };
+        let mut running =
+            Running { source, test, bench, clock, graph, problems: Vec::new(), sent: Vec::new() };
         running.all().await;
         running.graph.shutdown(STOP).await;
         Outcome { problems: running.problems }
@@ -169,6 +168,14 @@ struct Running<'a> {
     clock: Clock,
     graph: Runtime,
     problems: Vec<Problem>,
+    /// Data that has not been answered for.
+    sent: Vec<Sent>,
+}
+
+struct Sent {
+    to: String,
+    span: Span,
+    sending: Sending,
 }
 
 impl Running<'_> {
@@ -268,30 +275,33 @@ impl Running<'_> {
             Step::Answer(answers) => self.bench.server.add(answers),
             Step::Assert(claims, within) => self.assert(claims, *within).await,
             Step::Send(input) => {
-                for (name, span) in &input.to {
-                    let place = feed::place(&self.graph.snapshot(), &self.bench, name);
-                    let sent = match place {
-                        Ok(place) => {
-                            let send = feed::send(&self.bench, &place, &input.data, self.clock.now_ns());
-                            tokio::time::timeout(TAKE, send).await
-                        }
-                        Err(message) => Ok(Err(Senseless::Place(message))),
-                    };
-                    match sent {
-                        Ok(Ok(Ok(()))) => {}
-                        Ok(Ok(Err(refused))) => {
-                            let text = self.at(*span, format!("{name} has refused the data: {refused}"));
-                            self.problems.push(Problem::Failed(text));
-                        }
-                        Ok(Err(Senseless::Place(message))) => self.broken(self.at(*span, message)),
-                        Ok(Err(Senseless::Data(message))) => self.broken(self.at(input.span, message)),
-                        Err(_) => {
-                            let message = format!("{name} has not taken the data within {TAKE:?}");
-                            self.problems.push(Problem::Failed(self.at(*span, message)));
-                        }
-                    }
-                }
+                input.to.iter().for_each(|(name, span)| self.send(input, name, *span));
                 self.clock.settle().await;
+            }
+        }
+        self.answered().await;
+    }
+
+    fn send(&mut self, input: &Input, name: &str, span: Span) {
+        let place = feed::place(&self.graph.snapshot(), &self.bench, name).map_err(Senseless::Place);
+        let sent = place.and_then(|place| feed::send(&self.bench, &place, &input.data, self.clock.now_ns()));
+        match sent {
+            Ok(sending) => self.sent.push(Sent { to: name.to_string(), span, sending }),
+            Err(Senseless::Place(message)) => self.broken(self.at(span, message)),
+            Err(Senseless::Data(message)) => self.broken(self.at(input.span, message)),
+        }
+    }
+
+    /// Looks at the answers that are there. Who keeps data until a batch is full answers when that has gone.
+    async fn answered(&mut self) {
+        let (done, waiting) =
+            std::mem::take(&mut self.sent).into_iter().partition(|s| s.sending.is_finished());
+        self.sent = waiting;
+        let done: Vec<Sent> = done;
+        for Sent { to, span, sending } in done {
+            if let Ok(Err(refused)) = sending.await {
+                let text = self.at(span, format!("{to} has refused the data: {refused}"));
+                self.problems.push(Problem::Failed(text));
             }
         }
     }
@@ -300,16 +310,17 @@ impl Running<'_> {
     async fn assert(&mut self, claims: &[Assertion], within: Duration) {
         let mut waited = Duration::ZERO;
         loop {
-            match self.judged(claims) {
-                Err(broken) => return broken.into_iter().for_each(|m| self.broken(m)),
-                Ok(failed) if failed.is_empty() => return,
-                Ok(failed) if waited >= within => {
-                    self.problems.extend(failed.into_iter().map(Problem::Failed));
-                    return;
-                }
-                Ok(_) => {}
+            if waited >= within {
+                return match self.judged(claims) {
+                    Ok(failed) => self.problems.extend(failed.into_iter().map(Problem::Failed)),
+                    Err(broken) => broken.into_iter().for_each(|m| self.broken(m)),
+                };
             }
-            let by = TICK.min(within - waited);
+            let holds = |claim: &Assertion| self.items(claim).is_ok_and(|items| holds(claim, &items));
+            if claims.iter().all(holds) {
+                return;
+            }
+            let by = TICK.max(waited / 8).min(within - waited);
             self.clock.advance(by).await;
             waited += by;
         }
@@ -387,6 +398,7 @@ impl Running<'_> {
         if counts.len() < 2 || signal == Signal::OwnMetrics {
             return String::new();
         }
+        let unanswered: Vec<&str> = self.sent.iter().map(|s| s.to.as_str()).collect();
         let width = counts.keys().map(String::len).max().unwrap_or_default();
         let mut text = format!("{} that each receiver has taken:\n", signal.items().1);
         for (node, (count, refused)) in &counts {
@@ -395,6 +407,9 @@ impl Running<'_> {
             for why in refused {
                 text += &format!("    {:width$}  refused further on: {why}\n", "");
             }
+        }
+        if !unanswered.is_empty() {
+            text += &format!("data sent to {} has not been answered for yet\n", unanswered.join(", "));
         }
         text
     }

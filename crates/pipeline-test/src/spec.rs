@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
 use syntax::{Source, Span};
 
 /// A file of tests.
@@ -46,7 +47,7 @@ pub(crate) struct Answer {
     pub(crate) method: Option<String>,
     pub(crate) status: u16,
     pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) body: String,
+    pub(crate) body: Bytes,
     /// There is no connection.
     pub(crate) refuse: bool,
 }
@@ -107,6 +108,15 @@ pub(crate) enum Data {
     Traces(serde_json::Value),
     Metrics(serde_json::Value),
     Logs(serde_json::Value),
+    Pyroscope(Vec<SentProfile>),
+}
+
+#[derive(Clone)]
+pub(crate) struct SentProfile {
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) body: Bytes,
+    /// A request to `/ingest` in this format; otherwise pprof.
+    pub(crate) ingest: Option<String>,
 }
 
 #[derive(Clone)]
@@ -125,6 +135,7 @@ pub(crate) enum Signal {
     Traces,
     Metrics,
     Logs,
+    Pyroscope,
     OwnMetrics,
 }
 
@@ -136,6 +147,7 @@ impl Signal {
             Self::Traces => "traces",
             Self::Metrics => "metrics",
             Self::Logs => "logs",
+            Self::Pyroscope => "pyroscope",
             Self::OwnMetrics => "own_metrics",
         }
     }
@@ -148,6 +160,7 @@ impl Signal {
             Self::Traces => ("span", "spans"),
             Self::Metrics => ("data point", "data points"),
             Self::Logs => ("log record", "log records"),
+            Self::Pyroscope => ("profile", "profiles"),
         }
     }
 
@@ -165,6 +178,14 @@ impl Signal {
                 ("histogram", Flag),
                 ("metadata", Map),
                 ("exemplar", Map),
+            ],
+            Self::Pyroscope => &[
+                ("labels", Map),
+                ("format", Text),
+                ("totals", Map),
+                ("samples", Number),
+                ("size", Number),
+                ("timestamp", Time),
             ],
             Self::Traces => &[
                 ("name", Text),

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use pipeline_test::{Program, Report, Selection};
 
-const PROGRAM: Program =
+pub(crate) const PROGRAM: Program =
     Program { registry: catalog::all, blocks: Vec::new, imports: Vec::new, version: "0.0.0" };
 
-fn folder(name: &str) -> PathBuf {
+pub(crate) fn folder(name: &str) -> PathBuf {
     Path::new("tests/suite").join(name)
 }
 
