@@ -107,7 +107,7 @@ func run(ctx context.Context, o options) (err error) {
 			return err
 		}
 		defer origin.Close()
-		url = origin.URL
+		url = origin.URL + "/work"
 	}
 
 	metrics := newMetrics()
