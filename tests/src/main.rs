@@ -12,3 +12,5 @@ mod logs;
 mod otlp;
 mod peers;
 mod reload;
+mod stacks;
+mod worker_pool;

@@ -6,6 +6,7 @@ mod journal;
 mod loki;
 pub mod otlp;
 mod process;
+pub mod sdk;
 mod sink;
 mod target;
 

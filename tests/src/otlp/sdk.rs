@@ -4,7 +4,7 @@
 //! `tests/sdk/install` puts what they need into the target folder.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use signal::otlp::proto::common::v1::any_value::Value;
@@ -16,23 +16,11 @@ use signal::otlp::proto::trace::v1::Span;
 
 use super::{Out, Pipeline, arrives};
 use crate::kit::otlp::{Backend, Content, Kind};
+use crate::kit::sdk::{go_program, installed};
 use crate::kit::{Program, eventually};
 
 /// Items of each signal, by each client.
 const COUNT: u64 = 200;
-
-/// `target/sdk`.
-fn folder() -> PathBuf {
-    let test = std::env::current_exe().expect("a test runs from a file");
-    let target = test.ancestors().nth(3).expect("target/<profile>/deps/<test>");
-    target.join("sdk")
-}
-
-fn installed(path: &str) -> PathBuf {
-    let path = folder().join(path);
-    assert!(path.exists(), "{} is not there: run tests/sdk/install, as .ci/run does", path.display());
-    path
-}
 
 fn run(command: &mut Command, pipeline: &Pipeline<'_>) {
     let command = command.args([pipeline.grpc.to_string(), pipeline.http.to_string(), COUNT.to_string()]);
@@ -86,11 +74,8 @@ fn every_item_of_the_node_sdk_arrives_by_every_protocol() {
 
 #[test]
 fn every_item_of_the_go_sdk_arrives_by_every_protocol() {
-    if let Ok(why) = std::fs::read_to_string(folder().join("go/absent")) {
-        eprintln!("SKIPPED: {why}");
-        return;
-    }
-    all_of("go", &["grpc", "http"], || Command::new(installed("go/send")));
+    let Some(send) = go_program("send") else { return };
+    all_of("go", &["grpc", "http"], || Command::new(&send));
 }
 
 fn find<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a Value> {
