@@ -16,5 +16,6 @@ pub fn all() -> Registry {
         components_loki::COMPONENTS,
         components_otelcol::COMPONENTS,
         components_prometheus::COMPONENTS,
+        components_pyroscope::COMPONENTS,
     ])
 }
