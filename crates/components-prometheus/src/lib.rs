@@ -3,7 +3,6 @@
 use component::ComponentDef;
 
 pub mod echo;
-mod heavy;
 pub mod receive_http;
 pub mod relabel;
 pub mod remote_write;

@@ -4,7 +4,9 @@
 
 use component::ComponentDef;
 
+pub mod scrape;
 pub mod write;
 
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[ComponentDef::of::<write::Write>()];
+pub const COMPONENTS: &[ComponentDef] =
+    &[ComponentDef::of::<scrape::Scrape>(), ComponentDef::of::<write::Write>()];

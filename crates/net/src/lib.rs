@@ -18,6 +18,7 @@ pub mod grpc;
 pub mod names;
 pub mod oauth2;
 pub mod proxy;
+pub mod scrape;
 pub mod server;
 pub mod sign;
 pub mod socket;

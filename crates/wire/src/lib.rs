@@ -17,6 +17,7 @@ pub mod logfmt;
 pub mod loki;
 mod native;
 pub mod otlp;
+pub mod pprof;
 pub mod proto;
 pub mod pyroscope;
 pub mod remote_write;
