@@ -18,4 +18,5 @@ pub fn all() -> Registry {
         components_prometheus::COMPONENTS,
         components_pyroscope::COMPONENTS,
     ])
+    .without(components_pyroscope::ABSENT)
 }

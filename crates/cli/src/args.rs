@@ -24,6 +24,9 @@ pub enum Command {
     Fmt(FmtArgs),
     /// Check a configuration without running it.
     Validate(ValidateArgs),
+    /// Run unit tests of pipelines: what goes in, what is to come out, without network and in no time.
+    #[command(after_long_help = TEST_HELP)]
+    Test(TestArgs),
     /// List the components of this program.
     Components,
     /// Print arguments, blocks, types, defaults and exports of components as JSON.
@@ -151,6 +154,56 @@ pub struct ValidateArgs {
     #[command(flatten)]
     pub load: LoadArgs,
 }
+
+#[derive(Args, Debug)]
+pub struct TestArgs {
+    /// Test files; of a directory all *_test.yaml and test.yaml in it and below it.
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Run only tests whose "FILE > NAME" matches this regular expression.
+    #[arg(long, short)]
+    pub run: Option<String>,
+    /// How the result is written.
+    #[arg(long, default_value = "text", value_enum)]
+    pub format: TestFormat,
+    /// Write the result into this file; the text still goes to standard output.
+    #[arg(long, short)]
+    pub output: Option<PathBuf>,
+    /// Give a test up after this much real time.
+    #[arg(long, default_value = "1m", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TestFormat {
+    Text,
+    Junit,
+}
+
+const TEST_HELP: &str = "\
+A test file gives a configuration, inputs and claims about what the sinks receive:
+
+  config: |
+    loki.process \"app\" {
+      forward_to = [loki.write.default.receiver]
+      stage.drop { expression = \"debug\" }
+    }
+    loki.write \"default\" {
+      endpoint { url = \"http://loki:3100/loki/api/v1/push\" }
+    }
+  inputs:
+    loki:
+      - components: [loki.process.app.receiver]
+        lines: [\"debug: no\", \"error: yes\"]
+  assert:
+    loki:
+      - type: exact
+        items: [{ line: \"error: yes\" }]
+
+Writers record, listeners are fed by the test, servers are answered for by it; everything else is the true
+component. The whole format is described in crates/pipeline-test/docs.md.
+
+Exit codes: 0, all have passed; 1, a claim does not hold; 2, a test is broken or there is none.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {

@@ -143,7 +143,7 @@ impl GraphNode {
                         services: shared.services.clone(),
                         on_exports,
                     };
-                    Kind::Component(*definition, (definition.node)(cx))
+                    Kind::Component(*definition, shared.definitions.registry.node(definition, cx))
                 }
                 Definition::Custom => Kind::Custom(CustomNode::default()),
                 Definition::Foreach => Kind::Foreach(ForeachNode::default()),

@@ -46,6 +46,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("web", &["component"]),
+    ("pipeline-test", &["syntax", "eval", "signal", "wire", "component", "net", "runtime"]),
     (
         "cli",
         &[
@@ -61,6 +62,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "import-git",
             "catalog",
             "web",
+            "pipeline-test",
         ],
     ),
     ("xtask", &["catalog", "component"]),

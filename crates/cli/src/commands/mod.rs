@@ -2,6 +2,7 @@
 
 pub mod fmt;
 pub mod schema;
+pub mod test;
 pub mod tools;
 pub mod validate;
 

@@ -8,6 +8,8 @@
 mod args;
 mod take;
 mod target;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::collections::{HashMap, HashSet};

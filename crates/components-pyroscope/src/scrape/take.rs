@@ -6,10 +6,10 @@ use bytes::Bytes;
 use net::scrape::Page;
 use wire::pprof::{self, Delta, Kind, Outcome, Scratch, sniff, unpack};
 
-/// Largest profile as it comes.
-pub(super) const BODY_LIMIT: usize = 64 << 20;
+/// Largest profile as it comes. Tests that reach the limit reach it sooner.
+pub(super) const BODY_LIMIT: usize = if cfg!(test) { 1 << 20 } else { 64 << 20 };
 /// Largest profile unpacked; only those that are compared are.
-const UNPACKED_LIMIT: usize = 256 << 20;
+pub(super) const UNPACKED_LIMIT: usize = 4 * BODY_LIMIT;
 /// The most that buffers keep for the next scrape.
 const SPARE_BYTES: usize = 8 << 20;
 
@@ -77,7 +77,9 @@ pub(super) fn take(buffers: &mut Buffers, delta: Option<&mut Delta>) -> Result<T
         }
         Outcome::Written { restarted } => {
             if restarted {
-                tracing::debug!("the values of a cumulative profile have fallen: the program was started anew");
+                tracing::debug!(
+                    "the values of a cumulative profile have fallen: the program was started anew"
+                );
             }
             let mut packed = std::mem::take(unpacked);
             packed.clear();

@@ -251,7 +251,10 @@ mod tests {
         assert_eq!(spec.url.as_str(), "https://[::1]/p/own/heap?gc=1&gc=2&x=y+z");
         assert_eq!((spec.name(), spec.kind), ("own_type", None));
         assert_eq!(spec.labels.get("__address__"), Some("[::1]:443"));
-        assert_eq!(["instance", "job", "service_name"].map(|n| spec.labels.get(n).unwrap()), ["mine", "own", "svc"]);
+        assert_eq!(
+            ["instance", "job", "service_name"].map(|n| spec.labels.get(n).unwrap()),
+            ["mine", "own", "svc"]
+        );
     }
 
     #[test]
@@ -309,7 +312,8 @@ mod tests {
                 path: format!("/{name}"),
                 delta: false,
             };
-            a.profiling_config.custom = vec![custom("memory", true), custom("heap", true), custom("mutex", false)];
+            a.profiling_config.custom =
+                vec![custom("memory", true), custom("heap", true), custom("mutex", false)];
         });
         let names: Vec<_> = args.profiling_config.wanted().iter().map(|w| (w.name, w.path)).collect();
         let expected = [

@@ -71,7 +71,7 @@ impl Shared {
 }
 
 fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
+    signal::clock::now_ms()
 }
 
 /// Fetches one profile again and again.
@@ -301,9 +301,10 @@ impl Worker {
         let batch = Profiles::new([Profile::pprof(labels, raw)], at_ms);
         let (shared, stop) = (self.shared.clone(), self.stop.clone());
         let until = Instant::now() + LONGEST_OFFER;
-        let offered = Box::pin(async move {
-            offer(&shared.forward, batch, &shared.metrics.latency, until, &stop).await
-        });
+        let offered =
+            Box::pin(
+                async move { offer(&shared.forward, batch, &shared.metrics.latency, until, &stop).await },
+            );
         target.flight = Some(Flight { offered, settles });
     }
 }
