@@ -43,6 +43,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "components-prometheus",
         ],
     ),
+    ("convert", &["syntax", "component"]),
     ("web", &["component"]),
     (
         "cli",
@@ -58,6 +59,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "import-http",
             "import-git",
             "catalog",
+            "convert",
             "web",
         ],
     ),
