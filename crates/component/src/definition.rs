@@ -49,6 +49,9 @@ pub trait Pure: 'static {
 }
 
 /// A component as the runtime, the reference and `validate` see it.
+///
+/// Lists of them are `static`s. A `const` is made anew where it is named, and with it all generic code behind these
+/// pointers: the crate that joins the families would compile every component once more, one after the other.
 #[derive(Clone, Copy)]
 pub struct ComponentDef {
     /// Name in the configuration language.

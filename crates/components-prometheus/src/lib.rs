@@ -10,7 +10,7 @@ pub mod remote_write;
 pub mod scrape;
 
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[
+pub static COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<echo::Echo>(),
     ComponentDef::of::<receive_http::ReceiveHttp>(),
     ComponentDef::of::<relabel::Relabel>(),
