@@ -6,6 +6,7 @@ use component::eval::{BodySchema, FieldSchema};
 use component::{ComponentDef, Registry};
 use syntax::{Diagnostic, Source, Span};
 
+use crate::fill::sort;
 use crate::out::{Block, Expr, Item};
 use crate::yaml::{Key, Kind, Node};
 
@@ -61,13 +62,24 @@ impl<'a> Cx<'a> {
     }
 
     /// What cannot be carried over.
-    pub fn error(&mut self, code: &'static str, span: Span, message: impl Into<String>, help: impl Into<String>) {
+    pub fn error(
+        &mut self,
+        code: &'static str,
+        span: Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         self.problems.push(Diagnostic::error(code, message, self.source, span).with_help(help));
     }
 
     /// What is carried over differently, or has no effect.
     pub fn warn(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
         self.problems.push(Diagnostic::warning("differs", message, self.source, span).with_help(help));
+    }
+
+    /// How many errors there are so far.
+    pub fn errors(&self) -> usize {
+        self.problems.iter().filter(|d| d.is_error()).count()
     }
 
     /// Whether something has been said about this place.
@@ -101,7 +113,8 @@ impl<'a> Cx<'a> {
 
     /// Schema of a component that is part of every build.
     pub fn schema(&self, name: &str) -> &'static BodySchema {
-        (self.registry.get(name).unwrap_or_else(|| panic!("{name} is a component of this program")).arguments)()
+        (self.registry.get(name).unwrap_or_else(|| panic!("{name} is a component of this program")).arguments)(
+        )
     }
 
     /// A label that nothing of the kind has yet: `wanted`, made an identifier, with a number where it is taken.
@@ -117,8 +130,9 @@ impl<'a> Cx<'a> {
     }
 
     /// Adds a component or a block of the root; `span` is where it comes from.
-    pub fn push(&mut self, block: Block, span: Span) {
+    pub fn push(&mut self, mut block: Block, span: Span) {
         if let Some(definition) = self.registry.get(&block.name) {
+            sort(&mut block.items, (definition.arguments)());
             self.complete(&block.name, &block.items, (definition.arguments)(), span);
         }
         self.blocks.push(block);

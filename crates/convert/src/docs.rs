@@ -57,11 +57,14 @@ fn otelcol_tables(registry: &Registry) -> String {
         });
         pairs.extend(same.map(|n| (n.to_string(), format!("{prefix}{n}"))));
         pairs.extend(match class {
-            "receiver" => Some(("prometheus".into(), "prometheus.scrape, otelcol.receiver.prometheus".into())),
-            "processor" => Some(("resource".into(), "otelcol.processor.transform".into())),
-            "exporter" => {
-                Some(("prometheusremotewrite".into(), "otelcol.exporter.prometheus, prometheus.remote_write".into()))
+            "receiver" => {
+                Some(("prometheus".into(), "prometheus.scrape, otelcol.receiver.prometheus".into()))
             }
+            "processor" => Some(("resource".into(), "otelcol.processor.transform".into())),
+            "exporter" => Some((
+                "prometheusremotewrite".into(),
+                "otelcol.exporter.prometheus, prometheus.remote_write".into(),
+            )),
             "connector" => Some(("forward".into(), "nothing: the pipelines behind it".into())),
             _ => None,
         });
@@ -72,7 +75,8 @@ fn otelcol_tables(registry: &Registry) -> String {
 }
 
 fn static_tables(registry: &Registry) -> String {
-    let exporters = registry.iter().filter_map(|d| Some((d.name.strip_prefix("prometheus.exporter.")?, d.name)));
+    let exporters =
+        registry.iter().filter_map(|d| Some((d.name.strip_prefix("prometheus.exporter.")?, d.name)));
     let exporters = exporters.filter(|(n, _)| *n != "static").map(|(short, name)| {
         let named = static_mode::NAMES.iter().find(|(_, to)| *to == short);
         (named.map_or_else(|| format!("{short}_exporter"), |(from, _)| from.to_string()), name.to_string())

@@ -6,7 +6,7 @@
 use component::eval::{BlockSchema, BodySchema, FieldSchema};
 
 use crate::cx::Cx;
-use crate::out::{self, Block, Expr, Item, attribute, block_of};
+use crate::out::{Block, Expr, Item, attribute, block_of};
 use crate::yaml::{Key, Kind, Node};
 
 /// What becomes of a key.
@@ -94,7 +94,6 @@ pub fn fill_entries(
     for (key, value) in entries {
         body.key(cx, key, value, items);
     }
-    sort(items, schema);
 }
 
 /// Where a key is read: the schema, and the way there in both worlds.
@@ -116,10 +115,12 @@ impl Body<'_> {
             None => self.place(cx, &key.text, key, value, &path, items),
             Some(To::At(to)) => self.place(cx, to, key, value, &path, items),
             Some(To::Own(own)) => own(cx, key, value, items),
-            Some(To::Size(to, unit)) => match value.text().filter(|t| t.bytes().all(|b| b.is_ascii_digit())) {
-                Some(number) => items.push(attribute(to, Expr::text(format!("{number}{unit}")))),
-                None => cx.wrong(value, &key.text, "a whole number"),
-            },
+            Some(To::Size(to, unit)) => {
+                match value.text().filter(|t| t.bytes().all(|b| b.is_ascii_digit())) {
+                    Some(number) => items.push(attribute(to, Expr::text(format!("{number}{unit}")))),
+                    None => cx.wrong(value, &key.text, "a whole number"),
+                }
+            }
             Some(To::Not(to)) => match value.text() {
                 Some("true") => items.push(attribute(to, Expr::raw("false"))),
                 Some("false") => items.push(attribute(to, Expr::raw("true"))),
@@ -173,9 +174,7 @@ impl Body<'_> {
                 let Some((block, name)) = inner else { return cx.unknown(key, self.table.what) };
                 let target = joined(self.target_path, name, '/');
                 let body = Body { schema: (block.body)(), target_path: &target, ..*self };
-                let items = block_of(items, name);
-                body.place(cx, to, key, value, path, items);
-                sort(items, body.schema);
+                body.place(cx, to, key, value, path, block_of(items, name));
             }
         }
     }
@@ -250,7 +249,6 @@ impl Body<'_> {
             Kind::Null => {}
             _ => cx.wrong(value, name, "a mapping"),
         }
-        sort(items, body.schema);
     }
 
     fn named(
@@ -262,7 +260,8 @@ impl Body<'_> {
         path: &str,
         items: &mut Vec<Item>,
     ) {
-        let (Kind::Map(entries), Some(FieldSchema::Block(schema))) = (&value.kind, self.schema.field(block)) else {
+        let (Kind::Map(entries), Some(FieldSchema::Block(schema))) = (&value.kind, self.schema.field(block))
+        else {
             return cx.wrong(value, &key.text, "a mapping");
         };
         for (key, value) in entries {
@@ -283,7 +282,8 @@ fn knows(body: &Body<'_>, block: &BlockSchema, path: &str, key: &str) -> bool {
     schema.field(moved).is_some() || key.strip_suffix("_file").is_some_and(|k| schema.field(k).is_some())
 }
 
-/// The order of the schema: attributes, then blocks; those of one group stay in the order of the source.
+/// The order of the schema, blocks inside included: attributes, then blocks; those of one group stay in the order of
+/// the source.
 pub fn sort(items: &mut [Item], schema: &BodySchema) {
     let place = |name: &str| schema.fields.iter().position(|f| f.name() == name).unwrap_or(usize::MAX);
     items.sort_by_key(|item| match item {
@@ -291,23 +291,21 @@ pub fn sort(items: &mut [Item], schema: &BodySchema) {
         Item::Block(block) => {
             let grouped = |f: &FieldSchema| matches!(f, FieldSchema::Block(b) if b.group.is_some());
             let in_group = schema.field(&block.name).is_some_and(grouped);
-            (1, if in_group { schema.fields.iter().position(grouped).unwrap_or(0) } else { place(&block.name) })
+            (
+                1,
+                if in_group {
+                    schema.fields.iter().position(grouped).unwrap_or(0)
+                } else {
+                    place(&block.name)
+                },
+            )
         }
     });
-}
-
-/// A component filled from a mapping, still without what joins it to others.
-pub fn component(
-    cx: &mut Cx<'_>,
-    name: &'static str,
-    label: &str,
-    node: &Node,
-    table: &Table<'_>,
-    mut joints: Vec<Item>,
-) -> Block {
-    let schema = cx.schema(name);
-    let items = fill(cx, schema, node, table);
-    joints.extend(items);
-    sort(&mut joints, schema);
-    out::Block::component(name, label, joints)
+    for item in items {
+        if let Item::Block(block) = item
+            && let Some(FieldSchema::Block(inner)) = schema.field(&block.name)
+        {
+            sort(&mut block.items, (inner.body)());
+        }
+    }
 }

@@ -96,8 +96,10 @@ fn environment(format: Format, arguments: &str) -> (Env, Vec<Diagnostic>) {
                 env = if value == "true" { Env::Braces } else { Env::NotAsked };
             }
             _ => {
-                let message = format!("--extra-args: {argument} is not an argument that changes a conversion");
-                let help = "only -config.expand-env=true of Promtail and Grafana Agent does; leave the others out";
+                let message =
+                    format!("--extra-args: {argument} is not an argument that changes a conversion");
+                let help =
+                    "only -config.expand-env=true of Promtail and Grafana Agent does; leave the others out";
                 let mut problem = Diagnostic::plain("extra_args", message).with_help(help);
                 problem.severity = syntax::Severity::Warning;
                 problems.push(problem);

@@ -213,10 +213,8 @@ mod tests {
 
     #[test]
     fn a_pipeline_is_written_in_the_style_of_the_formatter() {
-        let target = Expr::Object(vec![
-            ("__address__".into(), Expr::text("a:1")),
-            ("a-b".into(), Expr::text("x\"y")),
-        ]);
+        let target =
+            Expr::Object(vec![("__address__".into(), Expr::text("a:1")), ("a-b".into(), Expr::text("x\"y"))]);
         let calls = Expr::Call("array.concat", vec![Expr::raw("a.b.c"), Expr::List(vec![target])]);
         let items = vec![
             attribute("targets", calls),

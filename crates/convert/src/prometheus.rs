@@ -3,10 +3,10 @@
 //! Labels are those of Alloy's converter: a job's components have the job's name, the writer is `default`.
 
 use crate::cx::{Cx, Env, Fields};
-use crate::fill::{Rule, Table, To, fill, fill_entries, rule, sort};
+use crate::fill::{Rule, Table, To, fill, fill_entries, rule};
 use crate::http::HTTP;
 use crate::out::{Block, Expr, Item, attribute};
-use crate::targets::{self, RELABEL};
+use crate::targets;
 use crate::value::nanoseconds;
 use crate::yaml::{Key, Kind, Node};
 
@@ -15,20 +15,21 @@ pub const SCRAPE: &[Rule] = &[
     rule("always_scrape_classic_histograms", To::At("scrape_classic_histograms")),
     rule("fallback_scrape_protocol", To::At("scrape_fallback_protocol")),
     rule("extra_scrape_metrics", To::At("extra_metrics")),
-    rule("keep_dropped_targets", To::Warn("has no effect here", "remove it: only a user interface of Prometheus shows them")),
+    rule(
+        "keep_dropped_targets",
+        To::Warn("has no effect here", "remove it: only a user interface of Prometheus shows them"),
+    ),
 ];
 
 /// What an endpoint has under another name.
 pub const WRITE: &[Rule] = &[
     rule("write_relabel_configs", To::At("write_relabel_config")),
-    rule("write_relabel_configs.action", RELABEL_ACTION),
-    rule("queue_config.max_retries", To::Warn("has no effect here", "remove it: samples are kept until they are delivered or too old")),
+    rule("write_relabel_configs.action", To::Own(targets::action)),
+    rule(
+        "queue_config.max_retries",
+        To::Warn("has no effect here", "remove it: samples are kept until they are delivered or too old"),
+    ),
 ];
-
-const RELABEL_ACTION: To = To::Own(|cx, key, node, items| match &RELABEL[0].to {
-    To::Own(own) => own(cx, key, node, items),
-    _ => cx.wrong(node, &key.text, "an action"),
-});
 
 /// What jobs take from `global` where they do not say it themselves.
 const INHERITED: &[&str] = &[
@@ -67,7 +68,12 @@ impl<'n> Global<'n> {
             global.inherited.extend(fields.take_with_key(name));
         }
         global.labels = fields.take("external_labels");
-        fields.note(cx, "evaluation_interval", "no rules are evaluated here", "remove it, and evaluate rules in the back end (Mimir, Prometheus)");
+        fields.note(
+            cx,
+            "evaluation_interval",
+            "no rules are evaluated here",
+            "remove it, and evaluate rules in the back end (Mimir, Prometheus)",
+        );
         fields.note(cx, "rule_query_offset", "no rules are evaluated here", "remove it");
         fields.refuse(cx, "query_log_file", "remove it: nothing is queried here");
         global
@@ -149,7 +155,13 @@ pub fn scrape<'n>(cx: &mut Cx<'_>, node: &'n Node, prefix: &str, forward: &[Expr
     ];
     shorten_timeout(cx, &mut entries, &mut items, timeout_is_written);
     let schema = cx.schema("prometheus.scrape");
-    let table = Table { what: "a scrape configuration", rules: &[SCRAPE, HTTP], inner: &[], flat: false, label: &label };
+    let table = Table {
+        what: "a scrape configuration",
+        rules: &[SCRAPE, HTTP],
+        inner: &[],
+        flat: false,
+        label: &label,
+    };
     fill_entries(cx, schema, &entries, &table, &mut items);
     cx.push(Block::component("prometheus.scrape", label, items), node.span);
     if let Some(relabel) = relabel {
@@ -241,10 +253,14 @@ pub fn remote_write(cx: &mut Cx<'_>, label: &str, writes: &[&Node], labels: Opti
         items.push(attribute("external_labels", labels));
     }
     for node in writes {
-        let table = Table { what: "remote_write", rules: &[WRITE, HTTP], inner: &[], flat: false, label: &label };
+        if node.get("url").is_none() {
+            cx.error("missing", node.span, "this remote_write has no url", "write it, or remove the whole");
+            continue;
+        }
+        let table =
+            Table { what: "remote_write", rules: &[WRITE, HTTP], inner: &[], flat: false, label: &label };
         items.push(Item::Block(Block::new("endpoint", fill(cx, endpoint, node, &table))));
     }
-    sort(&mut items, schema);
     Some(Block::component("prometheus.remote_write", label, items))
 }
 

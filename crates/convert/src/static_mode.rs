@@ -4,7 +4,7 @@
 //! `integrations_<name>`.
 
 use crate::cx::{Cx, Fields};
-use crate::fill::{Rule, Table, To, fill_entries, rule, sort};
+use crate::fill::{Rule, Table, To, fill_entries, rule};
 use crate::otelcol;
 use crate::out::{Block, Expr, Item, attribute, block_of};
 use crate::prometheus::{self, Global};
@@ -13,12 +13,8 @@ use crate::targets;
 use crate::yaml::{Key, Node};
 
 /// Integrations whose component has another name than theirs without `_exporter`.
-pub const NAMES: &[(&str, &str)] = &[
-    ("agent", "self"),
-    ("node_exporter", "unix"),
-    ("mysqld_exporter", "mysql"),
-    ("apache_http", "apache"),
-];
+pub const NAMES: &[(&str, &str)] =
+    &[("agent", "self"), ("node_exporter", "unix"), ("mysqld_exporter", "mysql"), ("apache_http", "apache")];
 
 /// What `prometheus.exporter.unix` has under another name.
 pub const EXPORTER: &[Rule] = &[
@@ -95,7 +91,16 @@ fn metrics<'n>(cx: &mut Cx<'_>, node: &'n Node) -> Defaults<'n> {
         defaults.writes = global.list(cx, "remote_write");
         global.finish(cx);
     }
-    for key in ["wal_directory", "wal_cleanup_age", "wal_cleanup_period", "instance_mode", "max_instances_per_group", "instance_restart_backoff", "disable_keepalives", "idle_conn_timeout"] {
+    for key in [
+        "wal_directory",
+        "wal_cleanup_age",
+        "wal_cleanup_period",
+        "instance_mode",
+        "max_instances_per_group",
+        "instance_restart_backoff",
+        "disable_keepalives",
+        "idle_conn_timeout",
+    ] {
         fields.note(cx, key, "has no effect here", "queues are below --storage.path");
     }
     fields.refuse(cx, "scraping_service", "run one program a host, or shard by relabelling with hashmod");
@@ -127,7 +132,11 @@ fn metrics_instance<'n>(cx: &mut Cx<'_>, node: &'n Node, defaults: &Defaults<'n>
     let forward: Vec<_> = writer.iter().map(|w| w.export("receiver")).collect();
     let jobs = fields.list(cx, "scrape_configs");
     if forward.is_empty() && !jobs.is_empty() {
-        cx.warn(node.span, "there is no remote_write: what is scraped goes nowhere", "write where it is to be sent");
+        cx.warn(
+            node.span,
+            "there is no remote_write: what is scraped goes nowhere",
+            "write where it is to be sent",
+        );
     }
     for job in jobs {
         prometheus::scrape(cx, job, &prefix, &forward, &defaults.global);
@@ -156,7 +165,8 @@ fn logs(cx: &mut Cx<'_>, node: &Node) {
         let name = instance.text(cx, "name").unwrap_or("default");
         let prefix = format!("logs_{name}");
         // As Grafana Agent names the file of an instance.
-        let positions = directory.map(|d| cx.text(&format!("{}/{name}.yml", d.trim_end_matches('/')), node.span));
+        let positions =
+            directory.map(|d| cx.text(&format!("{}/{name}.yml", d.trim_end_matches('/')), node.span));
         promtail::instance(cx, &mut instance, &prefix, &prefix, positions, watch);
         instance.finish(cx);
     }
@@ -173,7 +183,11 @@ fn integrations<'n>(cx: &mut Cx<'_>, node: &'n Node, defaults: &Defaults<'n>) {
     for key in ["replace_instance_label", "integration_restart_backoff", "use_hostname_label"] {
         fields.note(cx, key, "has no effect here", "remove it; labels are set with relabelling rules");
     }
-    fields.refuse(cx, "metrics", "write the shape that integrations have without --enable-features=integrations-next");
+    fields.refuse(
+        cx,
+        "metrics",
+        "write the shape that integrations have without --enable-features=integrations-next",
+    );
     let off = |n: &Node| n.get("enabled").and_then(Node::text) == Some("false");
     let on: Vec<_> = fields.rest().into_iter().filter(|(_, n)| !off(n)).collect();
     if on.is_empty() {
@@ -205,7 +219,8 @@ fn integration<'n>(
     let name = NAMES.iter().find(|(source, _)| *source == key.text).map_or(short, |(_, name)| name);
     let component = format!("prometheus.exporter.{name}");
     let Some(definition) = cx.component(&component) else {
-        let message = format!("the integration {} needs {component}, which this version does not have", key.text);
+        let message =
+            format!("the integration {} needs {component}, which this version does not have", key.text);
         let help = "run the exporter beside this program and scrape it with prometheus.scrape";
         return cx.error("unsupported", key.span, message, help);
     };
@@ -269,8 +284,13 @@ fn scrape<'n>(
     let mut entries = intervals.to_vec();
     entries.extend(global.inherited().filter(|(k, _)| !intervals.iter().any(|(i, _)| i.text == k.text)));
     let schema = cx.schema("prometheus.scrape");
-    let table = Table { what: "an integration", rules: &[prometheus::SCRAPE], inner: &[], flat: false, label: &label };
+    let table = Table {
+        what: "an integration",
+        rules: &[prometheus::SCRAPE],
+        inner: &[],
+        flat: false,
+        label: &label,
+    };
     fill_entries(cx, schema, &entries, &table, &mut items);
-    sort(&mut items, schema);
     cx.push(Block::component("prometheus.scrape", label, items), key.span);
 }

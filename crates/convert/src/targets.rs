@@ -18,9 +18,10 @@ pub const DISCOVERY: &[Rule] = &[rule("filters", To::At("filter"))];
 pub const RELABEL: &[Rule] = &[rule("action", To::Own(action))];
 
 /// Prometheus takes actions in any case.
-fn action(_: &mut Cx<'_>, _: &Key, node: &Node, items: &mut Vec<Item>) {
+pub fn action(cx: &mut Cx<'_>, _: &Key, node: &Node, items: &mut Vec<Item>) {
     let text = node.text().unwrap_or_default().to_ascii_lowercase();
-    items.push(attribute("action", Expr::text(text)));
+    let schema = inner(cx.schema("discovery.relabel"), "rule");
+    items.extend(cx.checked(schema, "action", &text, node.span).map(|e| attribute("action", e)));
 }
 
 /// All targets of a job: expressions, each a list of targets.

@@ -3,7 +3,7 @@
 //! The type comes from the argument's schema, and what comes out has passed the argument's own check: what is
 //! written can be read again.
 
-use component::eval::{AttributeSchema, Value, parse_duration};
+use component::eval::{AttributeSchema, BodySchema, FieldSchema, Value, parse_duration};
 use syntax::Span;
 
 use crate::cx::{Cx, Env};
@@ -16,12 +16,27 @@ impl Cx<'_> {
         let expression = self.typed(&of.code_type, of.name, node)?;
         match constant(&expression).map(|v| (of.check)(&v)) {
             Some(Err(problem)) => {
-                let help = problem.help.clone().unwrap_or_else(|| format!("write {} here", of.type_name));
+                let fitting = match of.allowed {
+                    [] => format!("write a value of the type {} here", of.type_name),
+                    allowed => format!("write one of {}", allowed.join(", ")),
+                };
+                let help = problem.help.clone().unwrap_or(fitting);
                 self.error("wrong_value", node.span, format!("{}: {problem}", of.name), help);
                 None
             }
             _ => Some(expression),
         }
+    }
+
+    /// A text that is not as the source writes it, checked as the attribute that it is for.
+    pub fn checked(&mut self, schema: &BodySchema, name: &str, text: &str, span: Span) -> Option<Expr> {
+        let FieldSchema::Attribute(of) = schema.field(name)? else { return None };
+        if let Err(problem) = (of.check)(&Value::from(text)) {
+            let help = format!("write one of {}", of.allowed.join(", "));
+            self.error("wrong_value", span, format!("{name}: {problem}"), help);
+            return None;
+        }
+        Some(Expr::text(text))
     }
 
     /// A value as a type of the language (`code_type` of a schema).
@@ -59,7 +74,9 @@ impl Cx<'_> {
 
     fn list(&mut self, of: &str, name: &str, node: &Node) -> Option<Expr> {
         match &node.kind {
-            Kind::List(items) => items.iter().map(|i| self.typed(of, name, i)).collect::<Option<_>>().map(Expr::List),
+            Kind::List(items) => {
+                items.iter().map(|i| self.typed(of, name, i)).collect::<Option<_>>().map(Expr::List)
+            }
             Kind::Null => Some(Expr::List(Vec::new())),
             Kind::Scalar { .. } if self.collector => self.typed(of, name, node).map(|e| Expr::List(vec![e])),
             // As Prometheus' headers: one value or a list of them.
@@ -96,7 +113,9 @@ impl Cx<'_> {
     pub fn natural(&mut self, node: &Node) -> Expr {
         match &node.kind {
             Kind::Null => Expr::raw("null"),
-            Kind::Scalar { text, plain: true } if matches!(text.as_str(), "true" | "false") => Expr::raw(text.clone()),
+            Kind::Scalar { text, plain: true } if matches!(text.as_str(), "true" | "false") => {
+                Expr::raw(text.clone())
+            }
             Kind::Scalar { text, plain: true } => match number(text) {
                 Some(number) => Expr::raw(number),
                 None => self.text(text, node.span),
@@ -115,9 +134,11 @@ impl Cx<'_> {
             "false" | "no" | "off" | "n" => Some(Expr::raw("false")),
             _ => match self.text(text, node.span) {
                 Expr::Raw(env) => Some(Expr::raw(format!("{env} == \"true\""))),
-                call @ Expr::Call("coalesce", _) => Some(Expr::raw(format!("{} == \"true\"", one_line(&call)))),
+                call @ Expr::Call("coalesce", _) => {
+                    Some(Expr::raw(format!("{} == \"true\"", one_line(&call))))
+                }
                 _ => {
-                    self.wrong(node, name, "true or false");
+                    self.wrong_text(node, name, text, "true or false");
                     None
                 }
             },
@@ -130,12 +151,18 @@ impl Cx<'_> {
             // A text from the environment becomes a number when it is assigned.
             None => match self.text(text, node.span) {
                 Expr::Text(_) => {
-                    self.wrong(node, name, "a number");
+                    self.wrong_text(node, name, text, "a number");
                     None
                 }
                 env => Some(env),
             },
         }
+    }
+
+    /// A number or a boolean is no secret, so it may be shown.
+    fn wrong_text(&mut self, node: &Node, name: &str, text: &str, wanted: &str) {
+        let message = format!("{name} is {text:?}, not {wanted}");
+        self.error("wrong_type", node.span, message, format!("write {wanted} here"));
     }
 
     fn map_text(&mut self, node: &Node, text: &str, change: fn(&str) -> String) -> Expr {
@@ -255,7 +282,9 @@ fn one_line(expression: &Expr) -> String {
     match expression {
         Expr::Raw(text) => text.clone(),
         Expr::Text(text) => syntax::quote(text),
-        Expr::Call(name, items) => format!("{name}({})", items.iter().map(one_line).collect::<Vec<_>>().join(", ")),
+        Expr::Call(name, items) => {
+            format!("{name}({})", items.iter().map(one_line).collect::<Vec<_>>().join(", "))
+        }
         Expr::List(_) | Expr::Object(_) => String::new(),
     }
 }
@@ -274,7 +303,9 @@ fn number(text: &str) -> Option<String> {
         let digits = prefixes.iter().find_map(|p| bare.strip_prefix(p))?;
         i64::from_str_radix(digits, base).ok()
     };
-    if let Some(n) = based(["0x", "0X"], 16).or_else(|| based(["0o", "0O"], 8)).or_else(|| based(["0b", "0B"], 2)) {
+    if let Some(n) =
+        based(["0x", "0X"], 16).or_else(|| based(["0o", "0O"], 8)).or_else(|| based(["0b", "0B"], 2))
+    {
         return Some(format!("{sign}{n}"));
     }
     if bare.bytes().all(|b| b.is_ascii_digit()) {
@@ -382,17 +413,30 @@ mod tests {
 
     #[test]
     fn durations_and_sizes_get_units_of_the_language() {
-        for (text, want) in [("15s", "15s"), ("1d", "24h"), ("1w2d", "216h"), ("1d30m", "88200s"), ("0", "0s"), ("x", "x")] {
+        for (text, want) in
+            [("15s", "15s"), ("1d", "24h"), ("1w2d", "216h"), ("1d30m", "88200s"), ("0", "0s"), ("x", "x")]
+        {
             assert_eq!(duration(text), want);
         }
-        for (text, want) in [("10MB", "10MiB"), ("8kb", "8KiB"), ("102400", "100KiB"), ("7", "7B"), ("0", "0B"), ("x", "x")] {
+        for (text, want) in
+            [("10MB", "10MiB"), ("8kb", "8KiB"), ("102400", "100KiB"), ("7", "7B"), ("0", "0B"), ("x", "x")]
+        {
             assert_eq!(size(text), want);
         }
     }
 
     #[test]
     fn numbers_are_read_as_yaml_writes_them() {
-        for (text, want) in [("10", Some("10")), ("-1.5", Some("-1.5")), ("0x10", Some("16")), ("010", Some("8")), ("1_000", Some("1000")), ("a1", None), ("1e3", Some("1000")), (".inf", None)] {
+        for (text, want) in [
+            ("10", Some("10")),
+            ("-1.5", Some("-1.5")),
+            ("0x10", Some("16")),
+            ("010", Some("8")),
+            ("1_000", Some("1000")),
+            ("a1", None),
+            ("1e3", Some("1000")),
+            (".inf", None),
+        ] {
             assert_eq!(number(text).as_deref(), want, "{text}");
         }
     }

@@ -228,12 +228,7 @@ impl<'s> Reader<'s> {
     }
 
     /// `<<: *base` or `<<: [*a, *b]`: what is not written here itself; the first of a list wins.
-    fn merge(
-        &self,
-        value: &Node,
-        at: Span,
-        into: &mut Vec<(Key, Arc<Node>)>,
-    ) -> Result<(), Diagnostic> {
+    fn merge(&self, value: &Node, at: Span, into: &mut Vec<(Key, Arc<Node>)>) -> Result<(), Diagnostic> {
         match &value.kind {
             Kind::Map(entries) if into.len() + entries.len() > MAX_NODES => {
                 Err(self.error(format!("this merges more than {MAX_NODES} values"), at))
@@ -281,7 +276,7 @@ impl<'s> Reader<'s> {
     }
 
     fn error(&self, message: impl Into<String>, span: Span) -> Diagnostic {
-        let help = "correct the file: its own program would not read it either";
+        let help = "correct the file at this place";
         Diagnostic::error("yaml", message, self.source, span).with_help(help)
     }
 }
@@ -297,7 +292,8 @@ mod tests {
             Kind::Scalar { text, plain: false } => format!("{text:?}"),
             Kind::List(items) => format!("[{}]", items.iter().map(|i| show(i)).collect::<Vec<_>>().join(" ")),
             Kind::Map(entries) => {
-                let entries: Vec<_> = entries.iter().map(|(k, v)| format!("{}={}", k.text, show(v))).collect();
+                let entries: Vec<_> =
+                    entries.iter().map(|(k, v)| format!("{}={}", k.text, show(v))).collect();
                 format!("{{{}}}", entries.join(" "))
             }
         }

@@ -46,7 +46,12 @@ fn each_file_becomes_what_is_written_beside_it() {
         compare(&folder.join("out.alloy"), converted.text.as_deref(), &mut wrong);
         compare(&folder.join("report.txt"), Some(&convert::report(&converted.problems)), &mut wrong);
         for problem in &converted.problems {
-            assert!(problem.help.is_some(), "{}: {} does not say what to do", folder.display(), problem.message);
+            assert!(
+                problem.help.is_some(),
+                "{}: {} does not say what to do",
+                folder.display(),
+                problem.message
+            );
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -62,7 +67,11 @@ fn what_is_written_parses_and_fits_the_schemas() {
         assert!(problems.is_empty(), "{}", syntax::render(&problems, false));
         for block in file.body.blocks() {
             let known = registry.get(&block.full_name()).is_some();
-            assert!(known || matches!(block.full_name().as_str(), "logging" | "http"), "{}", block.full_name());
+            assert!(
+                known || matches!(block.full_name().as_str(), "logging" | "http"),
+                "{}",
+                block.full_name()
+            );
         }
         assert_eq!(syntax::format(&file), source.text());
     }

@@ -63,7 +63,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "web",
         ],
     ),
-    ("xtask", &["catalog", "component"]),
+    ("xtask", &["catalog", "component", "convert"]),
     ("e2e", &["signal", "wire"]),
 ];
 

@@ -1,10 +1,10 @@
 //! `service.pipelines` as a graph: who gives which signal to whom.
 //!
 //! Receivers, connectors and exporters are one node each, as in the Collector. A processor is one node for all
-//! signals of the pipelines that share a name (`traces/a` and `metrics/a`), unless that closes a loop: then it is
-//! one node a signal.
+//! signals of the pipelines that share a name (`traces/a` and `metrics/a`), unless that closes a loop: then it is as
+//! few as close none.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 /// A signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,7 +43,12 @@ pub struct Pipeline {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Place {
     Receiver(String),
-    Processor { group: String, id: String, signal: Option<Signal> },
+    /// `part`: the signals it is for; empty for all.
+    Processor {
+        group: String,
+        id: String,
+        part: Vec<Signal>,
+    },
     Connector(String),
     Exporter(String),
 }
@@ -51,22 +56,50 @@ pub enum Place {
 /// Who gives what to whom.
 pub type Edges = BTreeMap<Place, BTreeMap<Signal, Vec<Place>>>;
 
-/// The graph; `Err` names a connector on a loop.
-pub fn build(pipelines: &[Pipeline], connectors: &HashSet<String>, forward: &HashSet<String>) -> Result<Edges, String> {
+/// For which signals a processor (of a group, with an identifier) is one component each.
+type Split = BTreeMap<(String, String), &'static [&'static [Signal]]>;
+
+/// Ways to part three signals, the last is one each.
+const PARTS: &[&[&[Signal]]] = &[
+    &[&[Signal::Metrics], &[Signal::Logs, Signal::Traces]],
+    &[&[Signal::Traces], &[Signal::Metrics, Signal::Logs]],
+    &[&[Signal::Logs], &[Signal::Metrics, Signal::Traces]],
+    &[&[Signal::Metrics], &[Signal::Logs], &[Signal::Traces]],
+];
+
+/// The graph; `Err` names something on a loop.
+pub fn build(
+    pipelines: &[Pipeline],
+    connectors: &HashSet<String>,
+    forward: &HashSet<String>,
+) -> Result<Edges, String> {
     let shape = Shape { pipelines, connectors, forward };
-    let merged = shape.edges(&BTreeSet::new());
-    let split: BTreeSet<_> = on_loops(&merged)
+    let merged = shape.edges(&Split::new());
+    let each = PARTS[PARTS.len() - 1];
+    let mut split: Split = on_loops(&merged)
         .into_iter()
         .filter_map(|place| match place {
-            Place::Processor { group, id, .. } => Some((group, id)),
+            Place::Processor { group, id, .. } => Some(((group, id), each)),
             _ => None,
         })
         .collect();
-    let edges = if split.is_empty() { merged } else { shape.edges(&split) };
-    match on_loops(&edges).into_iter().next() {
-        None => Ok(edges),
-        Some(Place::Connector(id) | Place::Receiver(id) | Place::Exporter(id) | Place::Processor { id, .. }) => Err(id),
+    if let Some(place) = on_loops(&shape.edges(&split)).into_iter().next() {
+        return Err(match place {
+            Place::Connector(id)
+            | Place::Receiver(id)
+            | Place::Exporter(id)
+            | Place::Processor { id, .. } => id,
+        });
     }
+    for key in split.keys().cloned().collect::<Vec<_>>() {
+        for parts in PARTS {
+            split.insert(key.clone(), parts);
+            if on_loops(&shape.edges(&split)).is_empty() {
+                break;
+            }
+        }
+    }
+    Ok(shape.edges(&split))
 }
 
 struct Shape<'p> {
@@ -76,10 +109,11 @@ struct Shape<'p> {
 }
 
 impl Shape<'_> {
-    fn edges(&self, split: &BTreeSet<(String, String)>) -> Edges {
+    fn edges(&self, split: &Split) -> Edges {
         let mut edges = Edges::new();
         for (index, pipeline) in self.pipelines.iter().enumerate() {
-            let processors: Vec<_> = pipeline.processors.iter().map(|p| processor(pipeline, p, split)).collect();
+            let processors: Vec<_> =
+                pipeline.processors.iter().map(|p| processor(pipeline, p, split)).collect();
             let head = self.head(index, split, &mut HashSet::new());
             for id in &pipeline.receivers {
                 match (self.forward.contains(id), self.connectors.contains(id)) {
@@ -101,7 +135,7 @@ impl Shape<'_> {
     }
 
     /// Where a pipeline begins: its first processor, or where it ends.
-    fn head(&self, index: usize, split: &BTreeSet<(String, String)>, seen: &mut HashSet<usize>) -> Vec<Place> {
+    fn head(&self, index: usize, split: &Split, seen: &mut HashSet<usize>) -> Vec<Place> {
         let pipeline = &self.pipelines[index];
         match pipeline.processors.first() {
             Some(first) => vec![processor(pipeline, first, split)],
@@ -110,7 +144,7 @@ impl Shape<'_> {
     }
 
     /// Where a pipeline's data go; the connector `forward` is nothing but the pipelines behind it.
-    fn ends(&self, index: usize, split: &BTreeSet<(String, String)>, seen: &mut HashSet<usize>) -> Vec<Place> {
+    fn ends(&self, index: usize, split: &Split, seen: &mut HashSet<usize>) -> Vec<Place> {
         let pipeline = &self.pipelines[index];
         let mut ends = Vec::new();
         // A loop of nothing but `forward` has no end.
@@ -134,10 +168,12 @@ impl Shape<'_> {
     }
 }
 
-fn processor(pipeline: &Pipeline, id: &str, split: &BTreeSet<(String, String)>) -> Place {
+fn processor(pipeline: &Pipeline, id: &str, split: &Split) -> Place {
     let (group, id) = (pipeline.group.clone(), id.to_string());
-    let signal = split.contains(&(group.clone(), id.clone())).then_some(pipeline.signal);
-    Place::Processor { group, id, signal }
+    let parts = split.get(&(group.clone(), id.clone())).into_iter().flat_map(|parts| parts.iter());
+    let part =
+        parts.into_iter().find(|p| p.contains(&pipeline.signal)).map(|p| p.to_vec()).unwrap_or_default();
+    Place::Processor { group, id, part }
 }
 
 fn add(edges: &mut Edges, from: Place, signal: Signal, to: &[Place]) {
@@ -187,9 +223,9 @@ mod tests {
 
     fn name(place: &Place) -> String {
         match place {
-            Place::Processor { group, id, signal } => {
-                let signal = signal.map_or("", Signal::as_str);
-                format!("{id}[{group}{signal}]")
+            Place::Processor { group, id, part } => {
+                let part: Vec<_> = part.iter().map(|s| s.as_str()).collect();
+                format!("{id}[{group}{}]", part.join("+"))
             }
             Place::Receiver(id) | Place::Connector(id) | Place::Exporter(id) => id.clone(),
         }
@@ -210,9 +246,16 @@ mod tests {
 
     #[test]
     fn signals_of_one_group_share_processors() {
-        let pipelines =
-            [pipeline("traces", &["otlp"], &["batch"], &["out"]), pipeline("logs", &["otlp"], &["batch"], &["out"])];
-        let want = ["otlp -logs-> batch[]", "otlp -traces-> batch[]", "batch[] -logs-> out", "batch[] -traces-> out"];
+        let pipelines = [
+            pipeline("traces", &["otlp"], &["batch"], &["out"]),
+            pipeline("logs", &["otlp"], &["batch"], &["out"]),
+        ];
+        let want = [
+            "otlp -logs-> batch[]",
+            "otlp -traces-> batch[]",
+            "batch[] -logs-> out",
+            "batch[] -traces-> out",
+        ];
         assert_eq!(show(&pipelines, &[]), Ok(want.map(String::from).to_vec()));
     }
 
@@ -221,11 +264,14 @@ mod tests {
         let pipelines = [
             pipeline("traces", &["otlp"], &["batch"], &["spanmetrics", "out"]),
             pipeline("metrics", &["spanmetrics"], &["batch"], &["out"]),
+            pipeline("logs", &["otlp"], &["batch"], &["out"]),
         ];
         let want = [
-            "otlp -traces-> batch[traces]",
+            "otlp -logs-> batch[logs+traces]",
+            "otlp -traces-> batch[logs+traces]",
             "batch[metrics] -metrics-> out",
-            "batch[traces] -traces-> spanmetrics out",
+            "batch[logs+traces] -logs-> out",
+            "batch[logs+traces] -traces-> spanmetrics out",
             "spanmetrics -metrics-> batch[metrics]",
         ];
         assert_eq!(show(&pipelines, &["spanmetrics"]), Ok(want.map(String::from).to_vec()));
@@ -244,10 +290,8 @@ mod tests {
 
     #[test]
     fn a_real_loop_is_refused() {
-        let pipelines = [
-            pipeline("traces/a", &["x"], &[], &["y"]),
-            pipeline("traces/b", &["y"], &[], &["x"]),
-        ];
+        let pipelines =
+            [pipeline("traces/a", &["x"], &[], &["y"]), pipeline("traces/b", &["y"], &[], &["x"])];
         assert!(show(&pipelines, &["x", "y"]).is_err());
         let own = [pipeline("traces", &["forward"], &[], &["forward"])];
         assert_eq!(show(&own, &["forward"]), Ok(vec![]));

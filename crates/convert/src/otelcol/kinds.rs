@@ -70,11 +70,16 @@ const COUNT: &[Rule] = &[
     rule("logs", To::Named("logs", "name")),
 ];
 const BALANCING: &[Rule] = &[
+    rule("otlp.auth", To::Own(client_auth)),
     rule("otlp.sending_queue", To::At("queue")),
     rule("otlp.retry_on_failure", To::At("retry")),
-    rule("otlp.endpoint", To::Warn("is what the resolver finds", "remove it: the Collector does not use it either")),
+    rule(
+        "otlp.endpoint",
+        To::Warn("is what the resolver finds", "remove it: the Collector does not use it either"),
+    ),
     rule("resolver.k8s", To::At("kubernetes")),
 ];
+const CLIENT: &[Rule] = &[rule("auth", To::Own(client_auth))];
 const LOGGING: &[Rule] = &[rule("loglevel", To::Own(verbosity))];
 const BEARER: &[Rule] = &[rule("filename", To::Own(token_file))];
 const HEADERS: &[Rule] = &[rule("headers", To::At("header"))];
@@ -116,18 +121,23 @@ pub const KINDS: &[Kind] = &[
     },
     kind("processor", &["tail_sampling"], "otelcol.processor.tail_sampling", POLICIES),
     kind("processor", &["metricstarttime", "metric_start_time"], "otelcol.processor.metric_start_time", &[]),
-    kind("processor", &["resourcedetection", "resource_detection"], "otelcol.processor.resourcedetection", &[]),
+    kind(
+        "processor",
+        &["resourcedetection", "resource_detection"],
+        "otelcol.processor.resourcedetection",
+        &[],
+    ),
     kind("connector", &["spanmetrics", "span_metrics"], "otelcol.connector.spanmetrics", SPANMETRICS),
     kind("connector", &["servicegraph", "service_graph"], "otelcol.connector.servicegraph", &[]),
     kind("connector", &["count"], "otelcol.connector.count", COUNT),
     kind("connector", &["signaltometrics", "signal_to_metrics"], "otelcol.connector.signaltometrics", &[]),
     Kind {
         inner: &[("", "client")],
-        ..kind("exporter", &["otlp", "otlp_grpc"], "otelcol.exporter.otlp", &[])
+        ..kind("exporter", &["otlp", "otlp_grpc"], "otelcol.exporter.otlp", CLIENT)
     },
     Kind {
         inner: &[("", "client")],
-        ..kind("exporter", &["otlphttp", "otlp_http"], "otelcol.exporter.otlphttp", &[])
+        ..kind("exporter", &["otlphttp", "otlp_http"], "otelcol.exporter.otlphttp", CLIENT)
     },
     Kind {
         inner: &[("protocol/otlp", "client")],
@@ -151,6 +161,11 @@ fn auth(cx: &mut Cx<'_>, _: &Key, node: &Node, items: &mut Vec<Item>) {
     fields.finish(cx);
 }
 
+/// The same of an exporter, whose connection is its block `client`.
+fn client_auth(cx: &mut Cx<'_>, key: &Key, node: &Node, items: &mut Vec<Item>) {
+    auth(cx, key, node, block_of(items, "client"));
+}
+
 /// `storage: file_storage`
 fn storage(cx: &mut Cx<'_>, _: &Key, node: &Node, items: &mut Vec<Item>) {
     handler(cx, node, "storage", items);
@@ -162,7 +177,12 @@ fn handler(cx: &mut Cx<'_>, node: &Node, name: &str, items: &mut Vec<Item>) {
         Some(handler) => items.push(attribute(name, handler)),
         None => {
             let message = format!("there is no extension {id} that could be converted");
-            cx.error("unsupported", node.span, message, "define it in extensions and list it in service.extensions");
+            cx.error(
+                "unsupported",
+                node.span,
+                message,
+                "define it in extensions and list it in service.extensions",
+            );
         }
     }
 }
@@ -180,9 +200,12 @@ fn statements(cx: &mut Cx<'_>, key: &Key, node: &Node, items: &mut Vec<Item>) {
     for item in list {
         let mut fields = Fields::of(cx, item, key.text.as_str());
         let mut inner = Vec::new();
-        for (name, of) in
-            [("context", "string"), ("conditions", "list(string)"), ("statements", "list(string)"), ("error_mode", "string")]
-        {
+        for (name, of) in [
+            ("context", "string"),
+            ("conditions", "list(string)"),
+            ("statements", "list(string)"),
+            ("error_mode", "string"),
+        ] {
             let value = fields.take(name).and_then(|n| cx.typed(of, name, n));
             inner.extend(value.map(|v| attribute(name, v)));
         }
@@ -197,7 +220,8 @@ fn conditions(cx: &mut Cx<'_>, key: &Key, node: &Node, items: &mut Vec<Item>) {
     let bare: Vec<_> =
         list.iter().filter_map(|n| n.text().map(|t| (t, n.span))).map(|(t, span)| cx.text(t, span)).collect();
     if !bare.is_empty() {
-        items.push(Item::Block(Block::new(key.text.clone(), vec![attribute("conditions", Expr::List(bare))])));
+        items
+            .push(Item::Block(Block::new(key.text.clone(), vec![attribute("conditions", Expr::List(bare))])));
     }
     for item in list.iter().filter(|n| n.text().is_none()) {
         let mut fields = Fields::of(cx, item, key.text.as_str());

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use syntax::Span;
 
 use crate::cx::{Cx, Fields};
-use crate::fill::{Table, fill, sort};
+use crate::fill::{Table, fill};
 use crate::out::{Block, Expr, Item, attribute, block_of, has};
 use crate::yaml::{Key, Kind as Yaml, Node};
 
@@ -48,7 +48,12 @@ pub fn convert(cx: &mut Cx<'_>, root: &Node) {
         connectors: section(cx, &mut top, "connectors"),
     };
     let Some(node) = top.take("service") else {
-        cx.error("missing", root.span, "there is no service", "write service.pipelines: what they use is converted");
+        cx.error(
+            "missing",
+            root.span,
+            "there is no service",
+            "write service.pipelines: what they use is converted",
+        );
         return top.finish(cx);
     };
     let mut service = Fields::of(cx, node, "service");
@@ -98,7 +103,11 @@ fn telemetry(cx: &mut Cx<'_>, node: &Node) {
             cx.push(Block::new("logging", items), node.span);
         }
         for (key, _) in logs.rest() {
-            cx.warn(key.span, format!("{}: there is no such setting here", key.text), "see the block logging");
+            cx.warn(
+                key.span,
+                format!("{}: there is no such setting here", key.text),
+                "see the block logging",
+            );
         }
     }
     for (key, _) in fields.rest() {
@@ -141,9 +150,13 @@ fn known(cx: &mut Cx<'_>, class: &str, id: &str, span: Span) -> Option<Known> {
     }
     let message = format!("the {class} {name} has no component here");
     let help = match (class, name) {
-        ("receiver", "hostmetrics" | "host_metrics") => "use prometheus.exporter.unix with an otelcol.receiver.prometheus",
+        ("receiver", "hostmetrics" | "host_metrics") => {
+            "use prometheus.exporter.unix with an otelcol.receiver.prometheus"
+        }
         ("receiver", "loki") => "use loki.source.api with an otelcol.receiver.loki behind it",
-        ("exporter", "loki") => "use otelcol.exporter.otlphttp with Loki's OTLP endpoint, or otelcol.exporter.loki",
+        ("exporter", "loki") => {
+            "use otelcol.exporter.otlphttp with Loki's OTLP endpoint, or otelcol.exporter.loki"
+        }
         ("exporter", "prometheus") => "use otelcol.exporter.prometheus with a prometheus.remote_write",
         _ => "remove it, or keep it in a Collector that this program sends OTLP to",
     };
@@ -228,9 +241,17 @@ fn read_pipelines(cx: &mut Cx<'_>, node: &Node, sections: &Sections<'_>) -> Vec<
         pipelines.push(Pipeline {
             signal,
             group: group.to_string(),
-            receivers: usable(cx, &receivers, &[("receiver", &sections.receivers), ("connector", &sections.connectors)]),
+            receivers: usable(
+                cx,
+                &receivers,
+                &[("receiver", &sections.receivers), ("connector", &sections.connectors)],
+            ),
             processors: usable(cx, &processors, &[("processor", &sections.processors)]),
-            exporters: usable(cx, &exporters, &[("exporter", &sections.exporters), ("connector", &sections.connectors)]),
+            exporters: usable(
+                cx,
+                &exporters,
+                &[("exporter", &sections.exporters), ("connector", &sections.connectors)],
+            ),
         });
     }
     pipelines
@@ -241,9 +262,15 @@ fn usable(cx: &mut Cx<'_>, list: &[&Node], sections: &[(&str, &Section<'_>)]) ->
     let mut ids: Vec<String> = Vec::new();
     for node in list {
         let id = node.text().unwrap_or_default();
-        let Some((class, (key, _))) = sections.iter().find_map(|(class, s)| Some((*class, s.get(id)?))) else {
+        let Some((class, (key, _))) = sections.iter().find_map(|(class, s)| Some((*class, s.get(id)?)))
+        else {
             let class = sections[0].0;
-            cx.error("missing", node.span, format!("there is no {class} {id}"), format!("define it in {class}s"));
+            cx.error(
+                "missing",
+                node.span,
+                format!("there is no {class} {id}"),
+                format!("define it in {class}s"),
+            );
             continue;
         };
         let kind = type_and_name(id).0;
@@ -340,14 +367,18 @@ fn names(cx: &mut Cx<'_>, order: &[Place], sections: &Sections<'_>) -> Names {
         };
         let Some((key, _)) = section.get(id.as_str()) else { continue };
         let Some(known) = known(cx, class, id, key.span) else { continue };
-        let (_, name) = type_and_name(id);
-        let mut wanted = name.to_string();
-        if let Place::Processor { group, signal, .. } = place {
-            let same = |p: &&Place| matches!(p, Place::Processor { id: i, group: g, .. } if i == id && g != group);
+        let mut wanted = match type_and_name(id) {
+            // The component's name would not tell what it is.
+            ("resource", "default") => "resource".to_string(),
+            (_, name) => name.to_string(),
+        };
+        if let Place::Processor { group, part, .. } = place {
+            let same =
+                |p: &&Place| matches!(p, Place::Processor { id: i, group: g, .. } if i == id && g != group);
             if order.iter().any(|p| same(&p)) && !group.is_empty() {
                 wanted = format!("{group}_{wanted}");
             }
-            if let Some(signal) = signal {
+            if let [signal] = part[..] {
                 wanted = format!("{wanted}_{}", signal.as_str());
             }
         }
@@ -389,12 +420,11 @@ fn one(
     if !matches!(place, Place::Exporter(_)) {
         let lists = Signal::ALL.into_iter().filter_map(|signal| {
             let targets = outputs.get(&signal)?.iter().filter_map(|p| names.get(p));
-            let inputs = targets.map(|(k, label)| Expr::raw(format!("{}.{label}.input", k.component))).collect();
+            let inputs =
+                targets.map(|(k, label)| Expr::raw(format!("{}.{label}.input", k.component))).collect();
             Some(attribute(signal.as_str(), Expr::List(inputs)))
         });
         items.push(Item::Block(Block::new("output", lists.collect())));
     }
-    sort(&mut items, cx.schema(known.component));
     cx.push(Block::component(known.component, label, items), key.span);
 }
-

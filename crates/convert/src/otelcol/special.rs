@@ -1,7 +1,7 @@
 //! The Collector's components that become several of ours, or one of another kind.
 
 use crate::cx::{Cx, Env, Fields};
-use crate::fill::{Rule, Table, To, fill_entries, rule, sort};
+use crate::fill::{Rule, Table, To, fill_entries, rule};
 use crate::out::{Block, Expr, Item, attribute};
 use crate::prometheus::{self, Global};
 use crate::targets;
@@ -20,12 +20,16 @@ pub fn resource(cx: &mut Cx<'_>, node: &Node, signals: &[Signal]) -> Vec<Item> {
     }
     fields.finish(cx);
     let mut items = vec![attribute("error_mode", Expr::text("propagate"))];
-    for (signal, name) in
-        [(Signal::Traces, "trace_statements"), (Signal::Metrics, "metric_statements"), (Signal::Logs, "log_statements")]
-    {
+    for (signal, name) in [
+        (Signal::Traces, "trace_statements"),
+        (Signal::Metrics, "metric_statements"),
+        (Signal::Logs, "log_statements"),
+    ] {
         if signals.contains(&signal) {
-            let inner =
-                vec![attribute("context", Expr::text("resource")), attribute("statements", Expr::List(statements.clone()))];
+            let inner = vec![
+                attribute("context", Expr::text("resource")),
+                attribute("statements", Expr::List(statements.clone())),
+            ];
             items.push(Item::Block(Block::new(name, inner)));
         }
     }
@@ -69,7 +73,8 @@ fn statement(cx: &mut Cx<'_>, node: &Node) -> Option<(String, syntax::Span)> {
         }
     };
     let conditions: Vec<_> = [present, condition].into_iter().filter(|c| !c.is_empty()).collect();
-    let condition = if conditions.is_empty() { String::new() } else { format!(" where {}", conditions.join(" and ")) };
+    let condition =
+        if conditions.is_empty() { String::new() } else { format!(" where {}", conditions.join(" and ")) };
     Some((format!("set({at}, {value}){condition}"), node.span))
 }
 
@@ -97,14 +102,20 @@ pub fn scrapes(cx: &mut Cx<'_>, node: &Node, label: &str, receiver: Expr) {
         (cx.collector, cx.env) = before;
         config.finish(cx);
     }
-    for key in ["use_start_time_metric", "start_time_metric_regex", "trim_metric_suffixes", "report_extra_scrape_metrics"] {
+    for key in [
+        "use_start_time_metric",
+        "start_time_metric_regex",
+        "trim_metric_suffixes",
+        "report_extra_scrape_metrics",
+    ] {
         fields.note(cx, key, "has no effect here", "remove it");
     }
     fields.refuse(cx, "target_allocator", "use discovery components instead");
     fields.finish(cx);
 }
 
-const NO_QUEUE: &str = "a prometheus.remote_write has a queue of its own, which keeps what cannot be delivered";
+const NO_QUEUE: &str =
+    "a prometheus.remote_write has a queue of its own, which keeps what cannot be delivered";
 /// What an endpoint of `prometheus.remote_write` has under another name.
 pub const REMOTE_WRITE: &[Rule] = &[
     rule("endpoint", To::At("url")),
@@ -139,12 +150,17 @@ pub fn remote_write(cx: &mut Cx<'_>, node: &Node, label: &str) -> Vec<Item> {
     }
     let labels = fields.take("external_labels").and_then(|n| cx.typed("map(string)", "external_labels", n));
     let schema = cx.schema("prometheus.remote_write");
-    let table = Table { what: "the exporter prometheusremotewrite", rules: &[REMOTE_WRITE], inner: &[], flat: false, label };
+    let table = Table {
+        what: "the exporter prometheusremotewrite",
+        rules: &[REMOTE_WRITE],
+        inner: &[],
+        flat: false,
+        label,
+    };
     let mut endpoint = Vec::new();
     fill_entries(cx, targets::inner(schema, "endpoint"), &fields.rest(), &table, &mut endpoint);
     let mut inner: Vec<_> = labels.map(|l| attribute("external_labels", l)).into_iter().collect();
     inner.push(Item::Block(Block::new("endpoint", endpoint)));
-    sort(&mut inner, schema);
     let label = cx.label("prometheus.remote_write", label);
     let writer = Block::component("prometheus.remote_write", label, inner);
     items.push(attribute("forward_to", Expr::List(vec![writer.export("receiver")])));

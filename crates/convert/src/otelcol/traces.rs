@@ -3,7 +3,7 @@
 //! receivers → attributes → tail_sampling → batch → one exporter for each `remote_write`.
 
 use crate::cx::{Cx, Fields};
-use crate::fill::{Rule, Table, To, fill_entries, rule, sort};
+use crate::fill::{Rule, Table, To, fill_entries, rule};
 use crate::out::{Block, Expr, Item, attribute};
 use crate::yaml::{Key, Kind, Node};
 
@@ -50,7 +50,15 @@ pub fn instance(cx: &mut Cx<'_>, node: &Node) {
             joined(cx, known.component, label, &mut items, next.clone(), key);
         }
     }
-    for key in ["spanmetrics", "service_graphs", "automatic_logging", "load_balancing", "scrape_configs", "push_config", "jaeger_remote_sampling"] {
+    for key in [
+        "spanmetrics",
+        "service_graphs",
+        "automatic_logging",
+        "load_balancing",
+        "scrape_configs",
+        "push_config",
+        "jaeger_remote_sampling",
+    ] {
         let help = "write it by hand: otelcol.connector.spanmetrics, servicegraph, spanlogs, otelcol.exporter.loadbalancing";
         fields.refuse(cx, key, help);
     }
@@ -68,7 +76,6 @@ fn joined(
 ) -> Expr {
     let output = Block::new("output", vec![attribute("traces", Expr::List(next))]);
     items.push(Item::Block(output));
-    sort(items, cx.schema(component));
     let block = Block::component(component, label, std::mem::take(items));
     let input = block.export("input");
     cx.push(block, key.span);
@@ -88,8 +95,13 @@ fn exporter(cx: &mut Cx<'_>, node: &Node, name: &str) -> Option<Expr> {
     let label = cx.label(component, name);
     let schema = cx.schema(component);
     let inner = [("", "client")];
-    let table =
-        Table { what: "remote_write", rules: &[REMOTE_WRITE, COMMON], inner: &inner, flat: false, label: &label };
+    let table = Table {
+        what: "remote_write",
+        rules: &[REMOTE_WRITE, COMMON],
+        inner: &inner,
+        flat: false,
+        label: &label,
+    };
     let mut items = Vec::new();
     fill_entries(cx, schema, &fields.rest(), &table, &mut items);
     let block = Block::component(component, label, items);

@@ -9,7 +9,7 @@ pub mod stages;
 use component::eval::BodySchema;
 
 use crate::cx::{Cx, Fields};
-use crate::fill::{Rule, Table, To, fill, rule, sort};
+use crate::fill::{Rule, Table, To, fill, rule};
 use crate::http::HTTP;
 use crate::out::{Block, Expr, Item, attribute};
 use crate::targets;
@@ -25,7 +25,10 @@ pub const CLIENT: &[Rule] = &[
     rule("backoff_config.max_retries", To::At("max_backoff_retries")),
     rule("timeout", To::At("remote_timeout")),
     rule("drop_rate_limited_batches", To::Not("retry_on_http_429")),
-    rule("stream_lag_labels", To::Warn("there is no such metric here", "remove it: Promtail does not use it any more either")),
+    rule(
+        "stream_lag_labels",
+        To::Warn("there is no such metric here", "remove it: Promtail does not use it any more either"),
+    ),
 ];
 
 /// The write-ahead log.
@@ -73,7 +76,10 @@ fn server(cx: &mut Cx<'_>, key: &Key, node: &Node) {
     logging(cx, &mut fields);
     if let Some((first, _)) = fields.rest().first() {
         let help = "set its address with --server.http.listen-addr, TLS in the block http";
-        let message = format!("{}: the server of this program is not set in its configuration ({})", key.text, first.text);
+        let message = format!(
+            "{}: the server of this program is not set in its configuration ({})",
+            key.text, first.text
+        );
         cx.warn(key.span, message, help);
     }
 }
@@ -120,13 +126,19 @@ pub fn instance<'n>(
             settings.positions = name;
         }
         for key in ["sync_period", "ignore_invalid_yaml"] {
-            fields.note(cx, key, "positions are kept in another way here", "remove it: nothing has to be set");
+            fields.note(
+                cx,
+                key,
+                "positions are kept in another way here",
+                "remove it: nothing has to be set",
+            );
         }
         fields.finish(cx);
     }
     if let Some(node) = top.take("target_config") {
         let mut fields = Fields::of(cx, node, "target_config");
-        settings.sync_period = fields.take("sync_period").and_then(|n| cx.typed("duration", "sync_period", n));
+        settings.sync_period =
+            fields.take("sync_period").and_then(|n| cx.typed("duration", "sync_period", n));
         if fields.text(cx, "stdin") == Some("true") {
             cx.unsupported(node.span, "reading from standard input");
         }
@@ -157,8 +169,13 @@ fn writers(
     let endpoint = targets::inner(schema, "endpoint");
     let mut groups: Vec<(Option<Expr>, Vec<Item>)> = Vec::new();
     for client in clients {
+        if client.get("url").is_none() {
+            cx.error("missing", client.span, "this client has no url", "write it, or remove the whole");
+            continue;
+        }
         let mut fields = Fields::of(cx, client, "a client");
-        let labels = fields.take("external_labels").and_then(|n| cx.typed("map(string)", "external_labels", n));
+        let labels =
+            fields.take("external_labels").and_then(|n| cx.typed("map(string)", "external_labels", n));
         let table = Table { what: "a client", rules: &[CLIENT, HTTP], inner: &[], flat: false, label };
         let mut items = Vec::new();
         crate::fill::fill_entries(cx, endpoint, &fields.rest(), &table, &mut items);
@@ -173,7 +190,6 @@ fn writers(
         items.extend(labels.map(|l| attribute("external_labels", l)));
         items.extend(streams.clone().map(|s| attribute("max_streams", s)));
         items.extend(wal.and_then(|node| write_ahead(cx, schema, node)));
-        sort(&mut items, schema);
         let label = cx.label("loki.write", label);
         writers.push(Block::component("loki.write", label, items));
     }

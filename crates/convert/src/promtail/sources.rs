@@ -3,7 +3,7 @@
 //! A job may have several sources; its targets and rules are one `discovery.relabel`, its stages one `loki.process`.
 
 use crate::cx::{Cx, Fields, list};
-use crate::fill::{Rule, Table, To, fill_entries, rule, sort};
+use crate::fill::{Rule, Table, To, fill_entries, rule};
 use crate::http::HTTP;
 use crate::out::{Block, Expr, Item, attribute, block_of, has};
 use crate::targets;
@@ -23,7 +23,12 @@ pub struct Kind {
     inner: &'static str,
 }
 
-const fn kind(key: &'static str, component: &'static str, rules: &'static [Rule], inner: &'static str) -> Kind {
+const fn kind(
+    key: &'static str,
+    component: &'static str,
+    rules: &'static [Rule],
+    inner: &'static str,
+) -> Kind {
     Kind { key, component, rules, inner }
 }
 
@@ -91,6 +96,7 @@ pub fn job(cx: &mut Cx<'_>, node: &Node, settings: &Settings<'_>) {
         prefix => format!("{prefix}_{name}"),
     };
     let label = cx.label("job", &base);
+    let errors = cx.errors();
     let docker = fields.take_with_key("docker_sd_configs");
     let found = targets::targets(cx, &mut fields, &label, true);
     let relabel = fields.list(cx, "relabel_configs");
@@ -122,7 +128,7 @@ pub fn job(cx: &mut Cx<'_>, node: &Node, settings: &Settings<'_>) {
     fields.note(cx, "entry_parser", "is not used any more", "remove it and use stages: docker or cri");
     fields.note(cx, "limit_config", "has no effect here", "remove it");
     fields.finish(cx);
-    if job.blocks.is_empty() {
+    if job.blocks.is_empty() && cx.errors() == errors {
         let help = "write static_configs with a __path__, or remove it";
         cx.warn(node.span, format!("the job {name} has nothing that can be read"), help);
     }
@@ -157,13 +163,14 @@ fn files(
         attribute("legacy_positions_file", settings.positions.clone()),
     ];
     let schema = cx.schema("loki.source.file");
-    let table = Table { what: "a scrape configuration", rules: &[], inner: &[], flat: false, label: &job.label };
+    let table =
+        Table { what: "a scrape configuration", rules: &[], inner: &[], flat: false, label: &job.label };
     fill_entries(cx, schema, &read, &table, &mut items);
     if let Some(watch) = settings.watch {
-        let table = Table { what: "file_watch_config", rules: &[], inner: &[], flat: false, label: &job.label };
+        let table =
+            Table { what: "file_watch_config", rules: &[], inner: &[], flat: false, label: &job.label };
         let inner = crate::fill::fill(cx, targets::inner(schema, "file_watch"), watch, &table);
         items.push(Item::Block(Block::new("file_watch", inner)));
-        sort(&mut items, schema);
     }
     let label = cx.label("loki.source.file", &job.label);
     job.blocks.push(matched);
@@ -216,7 +223,6 @@ impl Job {
             if !has(http, "listen_port") {
                 http.push(attribute("listen_port", Expr::raw("80")));
             }
-            sort(&mut items, schema);
         }
         let label = cx.label(kind.component, &self.label);
         self.blocks.push(Block::component(kind.component, label, items));
@@ -245,7 +251,13 @@ impl Job {
         }
         let schema = cx.schema("loki.source.docker");
         let inner = [("", "http_client_config")];
-        let table = Table { what: "docker_sd_configs", rules: &[HTTP], inner: &inner, flat: false, label: &self.label };
+        let table = Table {
+            what: "docker_sd_configs",
+            rules: &[HTTP],
+            inner: &inner,
+            flat: false,
+            label: &self.label,
+        };
         fill_entries(cx, schema, &fields.rest(), &table, &mut items);
         let label = cx.label("loki.source.docker", &self.label);
         self.blocks.push(Block::component("loki.source.docker", label, items));

@@ -5,15 +5,21 @@
 use component::eval::{BodySchema, FieldSchema};
 
 use crate::cx::{Cx, Fields, list};
-use crate::fill::{Rule, Table, To, fill, fill_entries, rule, sort};
+use crate::fill::{Rule, Table, To, fill, fill_entries, rule};
 use crate::out::{Block, Expr, Item, attribute, has};
 use crate::yaml::{Key, Kind, Node};
 
 /// Stages under another name.
 pub const NAMES: &[(&str, &str)] = &[("labeldrop", "label_drop"), ("labelallow", "label_keep")];
 /// Stages that are the value itself: a mapping or a list.
-const VALUES: &[&str] =
-    &["labels", "static_labels", "structured_metadata", "label_drop", "label_keep", "structured_metadata_drop"];
+const VALUES: &[&str] = &[
+    "labels",
+    "static_labels",
+    "structured_metadata",
+    "label_drop",
+    "label_keep",
+    "structured_metadata_drop",
+];
 
 /// The stage `drop`.
 const DROP: &[Rule] = &[rule("source", To::Own(names))];
@@ -50,13 +56,14 @@ fn stage(cx: &mut Cx<'_>, process: &'static BodySchema, node: &Node) -> Option<B
             return None;
         }
     };
-    let name = NAMES.iter().find(|(source, _)| *source == key.text).map_or(key.text.as_str(), |(_, name)| name);
+    let name =
+        NAMES.iter().find(|(source, _)| *source == key.text).map_or(key.text.as_str(), |(_, name)| name);
     let Some(FieldSchema::Block(block)) = process.field(&format!("stage.{name}")) else {
         cx.unsupported(key.span, &format!("the stage {}", key.text));
         return None;
     };
     let schema = (block.body)();
-    let mut items = match name {
+    let items = match name {
         _ if VALUES.contains(&name) => match schema.field("values") {
             Some(FieldSchema::Attribute(values)) => {
                 cx.expression(values, value).map(|v| attribute("values", v)).into_iter().collect()
@@ -68,10 +75,14 @@ fn stage(cx: &mut Cx<'_>, process: &'static BodySchema, node: &Node) -> Option<B
         _ => {
             let rules: &[Rule] = if name == "drop" { DROP } else { &[] };
             let what = format!("the stage {name}");
-            fill(cx, schema, value, &Table { what: &what, rules: &[rules], inner: &[], flat: false, label: "stage" })
+            fill(
+                cx,
+                schema,
+                value,
+                &Table { what: &what, rules: &[rules], inner: &[], flat: false, label: "stage" },
+            )
         }
     };
-    sort(&mut items, schema);
     Some(Block::new(block.name, items))
 }
 
@@ -107,7 +118,6 @@ fn metrics(cx: &mut Cx<'_>, schema: &'static BodySchema, node: &Node) -> Vec<Ite
         if !has(&inner, "prefix") {
             // Promtail's default, so that dashboards find the metric.
             inner.push(attribute("prefix", Expr::text("promtail_custom_")));
-            sort(&mut inner, (block.body)());
         }
         items.push(Item::Block(Block::new(block.name, inner)));
     }
