@@ -11,6 +11,7 @@ mod lifecycle;
 mod logs;
 mod otlp;
 mod peers;
+mod profiles;
 mod reload;
 mod stacks;
 mod worker_pool;

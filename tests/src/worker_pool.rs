@@ -33,7 +33,7 @@ struct Stack {
 impl Stack {
     /// `None` where there is no Go toolchain.
     fn start() -> Option<Self> {
-        let command = go_program("worker-pool")?;
+        let command = go_program("worker-pool/worker-pool")?;
         let (sink, loki, tempo) = (Sink::start(), Loki::start(), Backend::start());
         let otlp = free_address();
         let folder = tempfile::tempdir().expect("a folder");

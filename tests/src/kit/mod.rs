@@ -6,6 +6,7 @@ mod journal;
 mod loki;
 pub mod otlp;
 mod process;
+pub mod pyroscope;
 pub mod sdk;
 mod sink;
 mod target;
@@ -13,7 +14,7 @@ mod target;
 use std::time::{Duration, Instant};
 
 pub use files::{Small, files};
-pub use http::{Answer, get, post};
+pub use http::{Answer, get, post, post_body};
 pub use journal::{Journal, Open, number_of};
 pub use loki::Loki;
 pub use process::{Peer, Program, binary, free_address};

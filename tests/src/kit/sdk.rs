@@ -16,14 +16,12 @@ pub fn installed(path: &str) -> PathBuf {
     path
 }
 
-/// A Go program; `None`, told on standard error, where this machine has no Go toolchain.
-///
-/// # Panics
-/// If it is not there for any other reason.
-pub fn go_program(name: &str) -> Option<PathBuf> {
-    if let Ok(why) = std::fs::read_to_string(folder().join("go/absent")) {
+/// A Go program, by its path below that folder; `None`, told on standard error, where this machine cannot build it.
+pub fn go_program(path: &str) -> Option<PathBuf> {
+    let absent = folder().join(path).with_file_name("absent");
+    if let Ok(why) = std::fs::read_to_string(absent) {
         eprintln!("SKIPPED: {why}");
         return None;
     }
-    Some(installed(&format!("go/{name}")))
+    Some(installed(path))
 }

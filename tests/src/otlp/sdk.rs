@@ -74,7 +74,7 @@ fn every_item_of_the_node_sdk_arrives_by_every_protocol() {
 
 #[test]
 fn every_item_of_the_go_sdk_arrives_by_every_protocol() {
-    let Some(send) = go_program("send") else { return };
+    let Some(send) = go_program("go/send") else { return };
     all_of("go", &["grpc", "http"], || Command::new(&send));
 }
 

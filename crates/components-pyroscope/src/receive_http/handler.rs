@@ -199,7 +199,7 @@ impl Shared {
         let mut unpacked_room = self.unpacked.room();
         unpacked_room.at_least(most).await?;
         let large = packed.len() > LARGE || most > LARGE;
-        let read = heavy(large, || read(encoding, codec, packed))?;
+        let read = heavy(large, || read(encoding, codec, packed, MAX_UNPACKED))?;
         unpacked_room.at_most(match codec {
             Codec::Proto if encoding == Encoding::Identity => 0,
             _ => read.iter().map(|profile| profile.raw().len() + size_of::<Profile>()).sum(),
@@ -340,20 +340,20 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Failure> {
     }
 }
 
-/// The profiles of a body.
-fn read(encoding: Encoding, codec: Codec, packed: Bytes) -> Result<Vec<Profile>, Failure> {
+/// The profiles of a body; at most `limit` bytes come out of it, and are made of what came out.
+fn read(encoding: Encoding, codec: Codec, packed: Bytes, limit: usize) -> Result<Vec<Profile>, Failure> {
     let body = match encoding {
         Encoding::Identity => packed,
         encoding => {
             let mut out = Vec::new();
-            decompress(encoding, &packed, MAX_UNPACKED, &mut out)
+            decompress(encoding, &packed, limit, &mut out)
                 .map_err(|error| Failure::new(Code::InvalidArgument, error.to_string()))?;
             out.into()
         }
     };
     let read = match codec {
-        Codec::Proto => protocol::decode(&body, MAX_UNPACKED),
-        Codec::Json => protocol::decode_json(&body, MAX_UNPACKED),
+        Codec::Proto => protocol::decode(&body, limit),
+        Codec::Json => protocol::decode_json(&body, limit),
     };
     // Not `resource_exhausted`, even where it is too large: clients would send the same again.
     read.map_err(|error: DecodeError| Failure::new(Code::InvalidArgument, error.to_string()))
@@ -400,6 +400,22 @@ impl From<Refusal> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_that_becomes_too_much_is_refused_and_not_to_be_sent_again() {
+        let mut bomb = Vec::new();
+        compress::compress(Encoding::Gzip, None, &[&[0; 100_000]], &mut bomb).expect("compressed");
+        let mut empty = Vec::new();
+        wire::proto::push_bytes_field(&mut empty, 1, &b"\x12\x00".repeat(20_000));
+        for (encoding, body) in [(Encoding::Gzip, bomb), (Encoding::Identity, empty)] {
+            let failure = read(encoding, Codec::Proto, body.into(), 50_000).expect_err("too much");
+            assert!(failure.why.contains("50000 bytes"), "{failure:?}");
+            assert_eq!(
+                (failure.code, failure.response().status()),
+                (Code::InvalidArgument, StatusCode::BAD_REQUEST)
+            );
+        }
+    }
 
     #[test]
     fn the_application_is_the_service_unless_one_is_named() {

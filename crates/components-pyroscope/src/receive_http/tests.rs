@@ -232,10 +232,6 @@ async fn bodies_beyond_the_limits_are_refused_before_they_cost_memory() {
         let n = stream.read(&mut answer).await.expect("an answer");
         assert!(String::from_utf8_lossy(&answer[..n]).starts_with("HTTP/1.1 413"), "{line}");
     }
-    // A bomb: 200 MiB in some 200 KB.
-    let bomb = gzip(&vec![0; 200 << 20]);
-    let answer = bench.request(PUSH, &format!("{PROTO}Content-Encoding: gzip\r\n"), &bomb).await;
-    assert!(status(&answer) == 400 && answer.contains("exceeds the limit"), "{answer}");
 }
 
 #[tokio::test]
