@@ -1,5 +1,5 @@
 //! The Go program of `examples/go-worker-pool` through the pipeline of that example: each job's count, log line and span
-//! arrive at the back ends.
+//! arrive at the back ends, and the profiles of what it does.
 //!
 //! The pool numbers its jobs without gaps and fails every tenth, so that what has to arrive is known beforehand.
 
@@ -13,6 +13,7 @@ use signal::otlp::proto::common::v1::any_value::Value as Attribute;
 use signal::otlp::proto::trace::v1::Span;
 
 use crate::kit::otlp::{Backend, Content};
+use crate::kit::pyroscope::Pyroscope;
 use crate::kit::sdk::go_program;
 use crate::kit::{Loki, Peer, Program, Sink, eventually, free_address, get, post};
 
@@ -26,6 +27,7 @@ struct Stack {
     sink: Sink,
     loki: Loki,
     tempo: Backend,
+    pyroscope: Pyroscope,
     /// Of the log.
     _folder: tempfile::TempDir,
 }
@@ -35,6 +37,7 @@ impl Stack {
     fn start() -> Option<Self> {
         let command = go_program("worker-pool/worker-pool")?;
         let (sink, loki, tempo) = (Sink::start(), Loki::start(), Backend::start());
+        let pyroscope = Pyroscope::start();
         let otlp = free_address();
         let folder = tempfile::tempdir().expect("a folder");
         let log = folder.path().join("worker-pool.log");
@@ -53,14 +56,17 @@ impl Stack {
         collector.set_env("METRICS_URL", sink.url());
         collector.set_env("LOGS_URL", loki.url());
         collector.set_env("TRACES_ENDPOINT", tempo.address.to_string());
+        collector.set_env("PROFILES_URL", pyroscope.url());
         collector.set_env("OTLP_GRPC", otlp.to_string());
         collector.set_env("OTLP_HTTP", free_address().to_string());
         collector.set_env("WORKER_POOL_ADDRESS", pool.address.to_string());
         collector.set_env("WORKER_POOL_LOG", log.display().to_string());
         collector.set_env("SCRAPE_INTERVAL", "1s");
+        collector.set_env("PROFILE_INTERVAL", "2s");
+        collector.set_env("PROFILE_DURATION", "1s");
         collector.launch();
         collector.wait_ready();
-        Some(Self { pool, collector, sink, loki, tempo, _folder: folder })
+        Some(Self { pool, collector, sink, loki, tempo, pyroscope, _folder: folder })
     }
 
     /// Gives the pool so many jobs; all have to be accepted.
@@ -229,6 +235,41 @@ fn what_the_worker_pool_says_last_arrives_too() {
         if last { Ok(()) } else { Err(stack.collector.log()) }
     });
     assert!(!entries.iter().any(|e| e.line.contains("were not finished")), "{entries:?}");
+}
+
+#[test]
+fn profiles_of_what_the_worker_pool_does_arrive() {
+    let Some(stack) = Stack::start() else { return };
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    // Of each kind one in which a function is that has to be in it. Differences of cumulative ones take two scrapes.
+    let expected = [
+        ("process_cpu", "main.digest"),
+        ("memory", "main.(*pool).fetch"),
+        ("goroutine", "main.(*pool).work"),
+        ("block", "main.(*pool).work"),
+    ];
+    let found = eventually("profiles of each kind have come", || {
+        // A full queue refuses; there is work to see all the same.
+        post(stack.pool.address, "/jobs?n=50").expect("the pool answers");
+        let profiles = stack.pyroscope.unpacked();
+        let holds = |kind: &str, function: &str| {
+            profiles.iter().find(|(labels, raw)| {
+                labels.get("__name__") == Some(kind)
+                    && raw.windows(function.len()).any(|w| w == function.as_bytes())
+            })
+        };
+        let missing: Vec<_> =
+            expected.iter().filter(|(kind, function)| holds(kind, function).is_none()).collect();
+        if missing.is_empty() {
+            Ok(profiles.into_iter().map(|(labels, _)| labels).collect::<Vec<_>>())
+        } else {
+            Err(format!("{missing:?} of {} profiles\n{}", profiles.len(), stack.collector.log()))
+        }
+    });
+    for labels in found {
+        assert_eq!(labels.get("service_name"), Some("worker-pool"), "{labels}");
+        assert_eq!(labels.get("instance"), Some(host.as_str()), "{labels}");
+    }
 }
 
 /// Names that pages show, those of histograms and summaries included.

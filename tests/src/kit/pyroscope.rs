@@ -11,12 +11,15 @@ use std::time::{Duration, Instant};
 
 use signal::Labels;
 use signal::profiles::{Pprof, ProfileBody, SERVICE_NAME};
-use wire::compress::{Encoding, compress};
+use wire::compress::{Encoding, compress, decompress};
 use wire::pyroscope::{INGEST_PATH, PUSH_PATH, decode, parse_query, push_series};
 
 use super::http::{Answer, Reply, Request, Server};
 use super::sink::Mode;
 use super::{eventually, post_body};
+
+/// What gzip begins with; no number does.
+const GZIP: &[u8] = &[0x1f, 0x8b];
 
 /// The back end.
 pub struct Pyroscope {
@@ -29,13 +32,20 @@ struct State {
     mode: Mode,
     /// How often each number came, by client.
     numbers: BTreeMap<String, BTreeMap<u64, usize>>,
+    /// Profiles of true programs, compressed as they came.
+    compressed: Vec<(Labels, Vec<u8>)>,
     /// When requests came, whatever they were answered.
     requests: Vec<Instant>,
 }
 
 impl Pyroscope {
     pub fn start() -> Self {
-        let state = State { mode: Mode::Accept, numbers: BTreeMap::new(), requests: Vec::new() };
+        let state = State {
+            mode: Mode::Accept,
+            numbers: BTreeMap::new(),
+            compressed: Vec::new(),
+            requests: Vec::new(),
+        };
         let state = Arc::new(Mutex::new(state));
         let server = serve(None, &state);
         Self { address: server.address, server: Some(server), state }
@@ -64,6 +74,17 @@ impl Pyroscope {
         self.server = Some(serve(Some(self.address), &self.state));
     }
 
+    /// The profiles of true programs: their labels, and their bytes without the compression.
+    pub fn unpacked(&self) -> Vec<(Labels, Vec<u8>)> {
+        let compressed = self.state.lock().expect("not poisoned").compressed.clone();
+        let unpack = |(labels, bytes): (Labels, Vec<u8>)| {
+            let mut raw = Vec::new();
+            decompress(Encoding::Gzip, &bytes, 64 << 20, &mut raw).expect("as Go compresses it");
+            (labels, raw)
+        };
+        compressed.into_iter().map(unpack).collect()
+    }
+
     /// The numbers of a client, each with how often it came.
     pub fn numbers(&self, client: &str) -> BTreeMap<u64, usize> {
         self.state.lock().expect("not poisoned").numbers.get(client).cloned().unwrap_or_default()
@@ -86,6 +107,10 @@ fn handle(request: &Request, state: &Mutex<State>) -> Reply {
     }
     let (labels, raw) = profile(request);
     let client = labels.get(SERVICE_NAME).expect("every profile has one").to_owned();
+    if raw.starts_with(GZIP) {
+        state.compressed.push((labels, raw));
+        return Reply::Answer(Answer::status(200));
+    }
     let text = String::from_utf8(raw).expect("what clients send is text");
     let number = text.split(' ').next().and_then(|n| n.parse().ok()).expect("begins with a number");
     *state.numbers.entry(client).or_default().entry(number).or_default() += 1;
