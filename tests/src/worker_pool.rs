@@ -11,6 +11,7 @@ use serde_json::Value;
 use signal::otlp::proto::common::v1::KeyValue;
 use signal::otlp::proto::common::v1::any_value::Value as Attribute;
 use signal::otlp::proto::trace::v1::Span;
+use wire::pprof::unpack;
 
 use crate::kit::otlp::{Backend, Content};
 use crate::kit::pyroscope::Pyroscope;
@@ -37,7 +38,7 @@ impl Stack {
     fn start() -> Option<Self> {
         let command = go_program("worker-pool/worker-pool")?;
         let (sink, loki, tempo) = (Sink::start(), Loki::start(), Backend::start());
-        let pyroscope = Pyroscope::start();
+        let pyroscope = Pyroscope::of_programs();
         let otlp = free_address();
         let folder = tempfile::tempdir().expect("a folder");
         let log = folder.path().join("worker-pool.log");
@@ -251,7 +252,12 @@ fn profiles_of_what_the_worker_pool_does_arrive() {
     let found = eventually("profiles of each kind have come", || {
         // A full queue refuses; there is work to see all the same.
         post(stack.pool.address, "/jobs?n=50").expect("the pool answers");
-        let profiles = stack.pyroscope.unpacked();
+        let profiles = stack.pyroscope.profiles("worker-pool").into_iter().map(|arrived| {
+            let mut buffer = Vec::new();
+            let raw = unpack(&arrived.raw, 64 << 20, &mut buffer).expect("as Go compresses it").to_vec();
+            (arrived.labels, raw)
+        });
+        let profiles: Vec<_> = profiles.collect();
         let holds = |kind: &str, function: &str| {
             profiles.iter().find(|(labels, raw)| {
                 labels.get("__name__") == Some(kind)
@@ -267,7 +273,6 @@ fn profiles_of_what_the_worker_pool_does_arrive() {
         }
     });
     for labels in found {
-        assert_eq!(labels.get("service_name"), Some("worker-pool"), "{labels}");
         assert_eq!(labels.get("instance"), Some(host.as_str()), "{labels}");
     }
 }

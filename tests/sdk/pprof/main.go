@@ -1,5 +1,5 @@
-// A program under profile. `serve` lets itself be scraped at the address that it prints, until its input ends;
-// `push URL` sends its profiles by Pyroscope's SDK for a while. What it does all the time has names that a test looks
+// A program under profile. `serve HOST:PORT` lets itself be scraped at the address that it prints, until its input
+// ends; `push URL` sends its profiles by Pyroscope's SDK for a while. What it does all the time has names that a test looks
 // for in the profiles: main.allocate, main.compute, main.contend, main.wait.
 package main
 
@@ -78,9 +78,9 @@ func work() {
 	}
 }
 
-func serve() error {
+func serve(address string) error {
 	http.Handle("/debug/fgprof", fgprof.Handler())
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return err
 	}
@@ -123,12 +123,12 @@ func main() {
 	work()
 	var err error
 	switch {
-	case len(os.Args) == 2 && os.Args[1] == "serve":
-		err = serve()
+	case len(os.Args) == 3 && os.Args[1] == "serve":
+		err = serve(os.Args[2])
 	case len(os.Args) == 3 && os.Args[1] == "push":
 		err = push(os.Args[2])
 	default:
-		err = fmt.Errorf("usage: %s serve | push URL", os.Args[0])
+		err = fmt.Errorf("usage: %s serve HOST:PORT | push URL", os.Args[0])
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

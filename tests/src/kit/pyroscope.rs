@@ -11,15 +11,12 @@ use std::time::{Duration, Instant};
 
 use signal::Labels;
 use signal::profiles::{Pprof, ProfileBody, SERVICE_NAME};
-use wire::compress::{Encoding, compress, decompress};
+use wire::compress::{Encoding, compress};
 use wire::pyroscope::{INGEST_PATH, PUSH_PATH, decode, parse_query, push_series};
 
 use super::http::{Answer, Reply, Request, Server};
 use super::sink::Mode;
 use super::{eventually, post_body};
-
-/// What gzip begins with; no number does.
-const GZIP: &[u8] = &[0x1f, 0x8b];
 
 /// The back end.
 pub struct Pyroscope {
@@ -32,20 +29,33 @@ struct State {
     mode: Mode,
     /// How often each number came, by client.
     numbers: BTreeMap<String, BTreeMap<u64, usize>>,
-    /// Profiles of true programs, compressed as they came.
-    compressed: Vec<(Labels, Vec<u8>)>,
     /// When requests came, whatever they were answered.
     requests: Vec<Instant>,
+    /// What real programs have sent, where these are the clients.
+    kept: Option<Vec<Arrived>>,
+}
+
+/// A profile of a real program.
+#[derive(Clone, Debug)]
+pub struct Arrived {
+    pub labels: Labels,
+    /// Of a request to `/ingest`; empty otherwise.
+    pub content_type: String,
+    pub raw: Vec<u8>,
 }
 
 impl Pyroscope {
     pub fn start() -> Self {
-        let state = State {
-            mode: Mode::Accept,
-            numbers: BTreeMap::new(),
-            compressed: Vec::new(),
-            requests: Vec::new(),
-        };
+        Self::with(None)
+    }
+
+    /// For real programs: what they send has no numbers and is kept.
+    pub fn of_programs() -> Self {
+        Self::with(Some(Vec::new()))
+    }
+
+    fn with(kept: Option<Vec<Arrived>>) -> Self {
+        let state = State { mode: Mode::Accept, numbers: BTreeMap::new(), requests: Vec::new(), kept };
         let state = Arc::new(Mutex::new(state));
         let server = serve(None, &state);
         Self { address: server.address, server: Some(server), state }
@@ -64,6 +74,13 @@ impl Pyroscope {
         self.state.lock().expect("not poisoned").requests.clone()
     }
 
+    /// The profiles of a program so far, in order of arrival.
+    pub fn profiles(&self, service: &str) -> Vec<Arrived> {
+        let state = self.state.lock().expect("not poisoned");
+        let kept = state.kept.as_deref().expect("a back end of programs");
+        kept.iter().filter(|arrived| arrived.labels.get(SERVICE_NAME) == Some(service)).cloned().collect()
+    }
+
     /// Stops listening: connections are refused.
     pub fn go_down(&mut self) {
         self.server = None;
@@ -72,17 +89,6 @@ impl Pyroscope {
     /// Listens again at the same address.
     pub fn come_back(&mut self) {
         self.server = Some(serve(Some(self.address), &self.state));
-    }
-
-    /// The profiles of true programs: their labels, and their bytes without the compression.
-    pub fn unpacked(&self) -> Vec<(Labels, Vec<u8>)> {
-        let compressed = self.state.lock().expect("not poisoned").compressed.clone();
-        let unpack = |(labels, bytes): (Labels, Vec<u8>)| {
-            let mut raw = Vec::new();
-            decompress(Encoding::Gzip, &bytes, 64 << 20, &mut raw).expect("as Go compresses it");
-            (labels, raw)
-        };
-        compressed.into_iter().map(unpack).collect()
     }
 
     /// The numbers of a client, each with how often it came.
@@ -105,25 +111,30 @@ fn handle(request: &Request, state: &Mutex<State>) -> Reply {
         Mode::Hang => return Reply::Hang,
         Mode::Garbage(bytes) => return Reply::Raw(bytes.to_vec()),
     }
-    let (labels, raw) = profile(request);
-    let client = labels.get(SERVICE_NAME).expect("every profile has one").to_owned();
-    if raw.starts_with(GZIP) {
-        state.compressed.push((labels, raw));
+    let Arrived { labels, content_type, raw } = profile(request);
+    if let Some(kept) = &mut state.kept {
+        kept.push(Arrived { labels, content_type, raw });
         return Reply::Answer(Answer::status(200));
     }
+    assert!(matches!(&*content_type, "" | "text/plain"), "as the client sent it");
+    let client = labels.get(SERVICE_NAME).expect("every profile has one").to_owned();
     let text = String::from_utf8(raw).expect("what clients send is text");
     let number = text.split(' ').next().and_then(|n| n.parse().ok()).expect("begins with a number");
     *state.numbers.entry(client).or_default().entry(number).or_default() += 1;
     Reply::Answer(Answer::status(200))
 }
 
-/// Labels and bytes of the one profile that a request holds.
-fn profile(request: &Request) -> (Labels, Vec<u8>) {
+/// The one profile that a request holds.
+fn profile(request: &Request) -> Arrived {
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     match path {
         INGEST_PATH => {
-            assert_eq!(request.header("content-type"), Some("text/plain"), "as the client sent it");
-            (parse_query(query).expect("a query").labels, request.body.clone())
+            let content_type = request.header("content-type").expect("as the client sent it").to_owned();
+            Arrived {
+                labels: parse_query(query).expect("a query").labels,
+                content_type,
+                raw: request.body.clone(),
+            }
         }
         PUSH_PATH => {
             assert_eq!(request.header("content-type"), Some("application/proto"));
@@ -131,7 +142,7 @@ fn profile(request: &Request) -> (Labels, Vec<u8>) {
             let read = decode(&request.body.clone().into(), 64 << 20).expect("a push request");
             let [one] = &read[..] else { panic!("one profile a request: {read:?}") };
             assert!(matches!(&one.body, ProfileBody::Pprof(pprof) if !pprof.id.is_empty()), "with its ID");
-            (one.labels.clone(), one.raw().to_vec())
+            Arrived { labels: one.labels.clone(), content_type: String::new(), raw: one.raw().to_vec() }
         }
         other => panic!("Pyroscope has no {other}"),
     }

@@ -1,4 +1,4 @@
-//! What `tests/sdk/install` has put into the target folder: others' SDKs, and the Go programs that the tests run.
+//! Programs of others that tests run: `tests/sdk/install` puts them into the target folder.
 
 use std::path::PathBuf;
 
@@ -9,19 +9,24 @@ fn folder() -> PathBuf {
     target.join("sdk")
 }
 
-/// A file that is installed.
+/// A file that the script has installed.
+///
+/// # Panics
+/// If it is not there.
 pub fn installed(path: &str) -> PathBuf {
     let path = folder().join(path);
     assert!(path.exists(), "{} is not there: run tests/sdk/install, as .ci/run does", path.display());
     path
 }
 
-/// A Go program, by its path below that folder; `None`, told on standard error, where this machine cannot build it.
+/// A program in Go. The script has noted why there is none where there is no toolchain; then this says so too.
 pub fn go_program(path: &str) -> Option<PathBuf> {
     let absent = folder().join(path).with_file_name("absent");
-    if let Ok(why) = std::fs::read_to_string(absent) {
-        eprintln!("SKIPPED: {why}");
-        return None;
+    match std::fs::read_to_string(absent) {
+        Ok(why) => {
+            eprintln!("SKIPPED: {why}");
+            None
+        }
+        Err(_) => Some(installed(path)),
     }
-    Some(installed(path))
 }

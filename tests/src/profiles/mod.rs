@@ -1,6 +1,7 @@
 //! Profiles: from clients of both of Pyroscope's protocols to Pyroscope, fault by fault.
 
 mod delivery;
+mod programs;
 mod reload;
 mod restart;
 
