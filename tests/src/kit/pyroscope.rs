@@ -20,7 +20,7 @@ use super::{eventually, post_body};
 
 /// The back end.
 pub struct Pyroscope {
-    server: Option<Server>,
+    server: Mutex<Option<Server>>,
     address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
@@ -58,7 +58,7 @@ impl Pyroscope {
         let state = State { mode: Mode::Accept, numbers: BTreeMap::new(), requests: Vec::new(), kept };
         let state = Arc::new(Mutex::new(state));
         let server = serve(None, &state);
-        Self { address: server.address, server: Some(server), state }
+        Self { address: server.address, server: Mutex::new(Some(server)), state }
     }
 
     pub fn url(&self) -> String {
@@ -82,13 +82,13 @@ impl Pyroscope {
     }
 
     /// Stops listening: connections are refused.
-    pub fn go_down(&mut self) {
-        self.server = None;
+    pub fn go_down(&self) {
+        *self.server.lock().expect("not poisoned") = None;
     }
 
     /// Listens again at the same address.
-    pub fn come_back(&mut self) {
-        self.server = Some(serve(Some(self.address), &self.state));
+    pub fn come_back(&self) {
+        *self.server.lock().expect("not poisoned") = Some(serve(Some(self.address), &self.state));
     }
 
     /// The numbers of a client, each with how often it came.

@@ -89,7 +89,7 @@ fn profiles_that_a_pyroscope_refuses_for_good_are_counted_with_the_reason() {
 /// The queue is smaller than what is sent: clients wait, and are told to come again, not memory grows.
 #[test]
 fn clients_are_told_to_wait_while_a_pyroscope_is_gone_for_longer_than_memory_holds() {
-    let mut pyroscope = Pyroscope::start();
+    let pyroscope = Pyroscope::start();
     pyroscope.go_down();
     let endpoint = "queue_config {\n\t\t\tcapacity = \"1MiB\"\n\t\t}";
     let pipeline = Pipeline { endpoint, ..Pipeline::new(&pyroscope) };
@@ -111,7 +111,7 @@ fn clients_are_told_to_wait_while_a_pyroscope_is_gone_for_longer_than_memory_hol
 
 #[test]
 fn with_a_queue_on_disk_profiles_wait_there_while_a_pyroscope_is_gone() {
-    let mut pyroscope = Pyroscope::start();
+    let pyroscope = Pyroscope::start();
     pyroscope.go_down();
     let endpoint = "queue_config {\n\t\t\tcapacity = \"1MiB\"\n\t\t}";
     let pipeline = Pipeline { endpoint, write: DISK, ..Pipeline::new(&pyroscope) };
@@ -150,7 +150,7 @@ fn a_full_disk_under_the_queue_of_profiles_refuses_clients_for_now_and_loses_not
         eprintln!("only root may mount: not tested");
         return;
     };
-    let mut pyroscope = Pyroscope::start();
+    let pyroscope = Pyroscope::start();
     pyroscope.go_down();
     // More than the disk has; a segment, the unit in which room becomes free, is an eighth of it.
     let write = "wal {\n\t\tenabled  = true\n\t\tmax_size = \"8MiB\"\n\t}";

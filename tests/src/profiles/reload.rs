@@ -57,7 +57,7 @@ fn a_reload_of_any_part_under_load_loses_no_profile_and_refuses_no_client() {
 
 #[test]
 fn a_reload_while_a_pyroscope_is_down_loses_no_profile_either() {
-    let mut pyroscope = Pyroscope::start();
+    let pyroscope = Pyroscope::start();
     pyroscope.go_down();
     let pipeline = Pipeline::new(&pyroscope);
     let program = pipeline.start();

@@ -27,7 +27,7 @@ fn sigterm_sends_profiles_that_clients_were_told_are_taken() {
 
 #[test]
 fn sigterm_while_a_pyroscope_is_down_leaves_profiles_on_disk_and_the_next_start_sends_them() {
-    let mut pyroscope = Pyroscope::start();
+    let pyroscope = Pyroscope::start();
     pyroscope.go_down();
     let endpoint = "queue_config {\n\t\t\tdrain_timeout = \"1s\"\n\t\t}";
     let pipeline = Pipeline { write: DISK, endpoint, ..Pipeline::new(&pyroscope) };
@@ -80,7 +80,7 @@ fn a_damaged_queue_of_profiles_does_not_keep_the_program_from_starting() {
 }
 
 fn damaged(cut: fn(&mut Vec<u8>)) {
-    let mut pyroscope = Pyroscope::start();
+    let pyroscope = Pyroscope::start();
     let endpoint = "queue_config {\n\t\t\tdrain_timeout = \"10ms\"\n\t\t}";
     let pipeline = Pipeline { write: DISK, endpoint, ..Pipeline::new(&pyroscope) };
     let mut program = pipeline.start();
