@@ -63,8 +63,8 @@ impl Stack {
         collector.set_env("WORKER_POOL_ADDRESS", pool.address.to_string());
         collector.set_env("WORKER_POOL_LOG", log.display().to_string());
         collector.set_env("SCRAPE_INTERVAL", "1s");
-        collector.set_env("PROFILE_INTERVAL", "2s");
-        collector.set_env("PROFILE_DURATION", "1s");
+        collector.set_env("PROFILE_INTERVAL", "3s");
+        collector.set_env("PROFILE_DURATION", "2s");
         collector.launch();
         collector.wait_ready();
         Some(Self { pool, collector, sink, loki, tempo, pyroscope, _folder: folder })
