@@ -43,15 +43,20 @@ pool=$!
 until_true 30 healthy || { echo "the worker pool is not healthy: run/worker-pool.err" >&2; exit 1; }
 
 echo "jobs: $(curl -fsS -X POST "http://127.0.0.1:8080/jobs?n=$jobs")"
-echo "waiting for a scrape and a profile …"
-profiles() { [ "$(own pyroscope_relabel_profiles_processed)" -gt 0 ] || [ "$(own pyroscope_write_sent_profiles_total)" -gt 0 ]; }
-until_true 60 profiles || echo "no profile yet: run/collector.log may say why"
+echo "waiting for a scrape, a look for new log files, and a profile …"
+# Of each signal something that the collector has taken.
+all_four() {
+  [ "$(own prometheus_forwarded_samples_total)" -gt 0 ] && [ "$(own loki_source_file_read_lines_total)" -gt 0 ] &&
+    [ "$(own otelcol_receiver_accepted_spans_total)" -gt 0 ] && [ "$(own pyroscope_forwarded_profiles_total)" -gt 0 ]
+}
+until_true 60 all_four || echo "not all of them have come: run/collector.log may say why"
 
 if [ "$config" = print.alloy ]; then
-  echo; echo "== metrics"; grep '^jobs_total{' run/collector.out | tail -n 3
-  echo; echo "== log"; grep '"job done"' run/collector.out | tail -n 2
-  echo; echo "== spans"; grep -m 1 -A 12 process_job run/collector.out || true
-  echo; echo "== profiles: $(own pyroscope_relabel_profiles_processed)"
+  sleep 1
+  echo; echo "== metrics"; grep '^jobs_total{' run/collector.out | tail -n 3 || true
+  echo; echo "== log"; grep '"job done"' run/collector.out | tail -n 2 || true
+  echo; echo "== spans"; grep -m 1 -B 3 -A 14 process_job run/collector.out || true
+  echo; echo "== profiles: $(own pyroscope_forwarded_profiles_total)"
   echo; echo "Everything that was printed: run/collector.out"
 else
   echo; echo "handed to the back ends:"

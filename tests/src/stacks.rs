@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::kit::binary;
+use crate::kit::{Program, binary, get};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository")
@@ -98,6 +98,51 @@ fn every_example_of_a_module_is_valid() {
             fs::write(&path, example).expect("written");
             is_good(&format!("{}:\n{example}", page.display()), &path, "generally-available");
         }
+    }
+}
+
+#[test]
+fn the_tests_of_all_modules_pass() {
+    succeeds("tests of pipelines", &["test", "pipelines"]);
+    let output = ferroalloy(&["test", "pipelines"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    for module in files("pipelines", "module.alloy") {
+        let name =
+            module.parent().and_then(Path::file_name).expect("a folder").to_string_lossy().into_owned();
+        assert!(said.contains(&format!("{name}/test.yaml")), "no test of {name} has run:\n{said}");
+    }
+}
+
+#[test]
+fn the_token_of_grafana_cloud_is_shown_nowhere() {
+    const TOKEN: &str = "glc_a_token_that_nobody_may_see";
+    let module = root().join("pipelines/grafana_cloud/module.alloy");
+    let blocks = ["metrics", "logs", "otlp", "profiles"];
+    let uses: String = blocks.iter().map(|block| format!("cloud.{block} \"default\" {{ }}\n")).collect();
+    let import = format!("import.file \"cloud\" {{\n\tfilename = \"{}\"\n}}\n", module.display());
+    let mut program = Program::prepare(&(import + &uses));
+    for (name, value) in ENVIRONMENT {
+        program.set_env(name, if *name == "GCLOUD_RW_API_KEY" { TOKEN } else { *value });
+    }
+    program.launch();
+    program.wait_ready();
+    let page = |path: &str| get(program.address, path).expect("the program answers").body;
+    let mut pages = vec![page("/metrics"), page("/api/v0/web/components"), program.log()];
+    let mut inside = 0;
+    for block in blocks {
+        pages.push(page(&format!("/api/v0/web/components/cloud.{block}.default")));
+        let list = page(&format!("/api/v0/web/modules/cloud.{block}.default/components"));
+        let components: Value = serde_json::from_str(&list).expect("JSON");
+        for component in components.as_array().expect("a list") {
+            let id = component["localID"].as_str().expect("an ID");
+            let detail = page(&format!("/api/v0/web/components/cloud.{block}.default/{id}"));
+            inside += usize::from(detail.contains("(secret)"));
+            pages.push(detail);
+        }
+    }
+    assert!(inside >= 4, "the pages with the secrets in them are looked at: {inside}");
+    for page in pages {
+        assert!(!page.contains(TOKEN), "{page}");
     }
 }
 
