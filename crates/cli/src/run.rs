@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use component::Services;
 use component::metrics::{Collector, Computed, Gauge, Opts, proto};
 use runtime::{ConfigSource, Reloader, Runtime};
+use syntax::Diagnostic;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -32,7 +33,9 @@ const BLOCKING_THREADS: usize = 64;
 
 /// Runs until a signal; 0 after an orderly end, 1 if the configuration is refused.
 pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    load::supported(args.load.language)?;
+    if args.load.language.foreign().is_some() && args.path.as_ref().is_none_or(|p| p.is_dir()) {
+        bail!("--config.format: name the one file that is to be converted");
+    }
     if args.cluster.enabled {
         bail!("--cluster.enabled: clustering is not available in this version");
     }
@@ -101,13 +104,22 @@ async fn start(
     let server = MainServer::bind(&args.listen, api).await?;
     let blocks = blocks::running(journal, spans, &server, services);
     let runtime = Runtime::new(load::options(services, blocks));
-    let source = match &args.path {
-        Some(path) => ConfigSource::Path(path.clone()),
-        None => ConfigSource::Text { name: "<default>".into(), text: DEFAULT.into() },
+    let convert = load::converter(&args.load, log_conversion);
+    let source = match (&args.path, convert) {
+        (Some(path), Some(convert)) => ConfigSource::Converted { path: path.clone(), convert },
+        (Some(path), None) => ConfigSource::Path(path.clone()),
+        (None, _) => ConfigSource::Text { name: "<default>".into(), text: DEFAULT.into() },
     };
     let reloader = Reloader::new(runtime, source);
     late.set(Program(reloader.clone()));
     Ok(Started { reloader, server })
+}
+
+/// What a conversion warns of, and errors that are bypassed.
+fn log_conversion(found: &[Diagnostic]) {
+    for line in convert::report(found).lines() {
+        tracing::warn!("conversion: {}", line.trim());
+    }
 }
 
 async fn until_told_to_stop(args: &RunArgs, reloader: &Reloader) -> anyhow::Result<()> {

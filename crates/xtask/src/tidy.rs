@@ -45,6 +45,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "components-pyroscope",
         ],
     ),
+    ("convert", &["syntax", "component"]),
     ("web", &["component"]),
     ("pipeline-test", &["syntax", "eval", "signal", "wire", "component", "net", "runtime"]),
     (
@@ -61,11 +62,12 @@ const EDGES: &[(&str, &[&str])] = &[
             "import-http",
             "import-git",
             "catalog",
+            "convert",
             "web",
             "pipeline-test",
         ],
     ),
-    ("xtask", &["catalog", "component"]),
+    ("xtask", &["catalog", "component", "convert"]),
     ("e2e", &["signal", "wire"]),
 ];
 

@@ -1,5 +1,6 @@
 //! The commands besides `run`.
 
+pub mod convert;
 pub mod fmt;
 pub mod schema;
 pub mod test;
