@@ -118,7 +118,8 @@ mod tests {
             paths.sort();
             paths
         };
-        let cases = folders(&root).iter().flat_map(|f| folders(f)).filter(|f| f.join("out.alloy").exists());
+        let cases =
+            folders(&root).into_iter().flat_map(|f| folders(&f)).filter(|f| f.join("out.alloy").exists());
         let clean =
             |f: &Path| !std::fs::read_to_string(f.join("report.txt")).expect("a report").contains("(Error)");
         cases.map(|f| (f.join("out.alloy"), clean(&f))).collect()
@@ -133,7 +134,7 @@ mod tests {
             assert!(!clean || found.is_empty(), "{found:?}");
             count += usize::from(clean);
         }
-        assert!(count >= 6, "there are conversions without errors: {count}");
+        assert!(count >= 5, "there are conversions without errors: {count}");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use component::eval::{BlockSchema, BodySchema, FieldSchema};
 
 use crate::cx::Cx;
-use crate::out::{Block, Expr, Item, attribute, block_of};
+use crate::out::{Block, Expr, Item, attribute, block_of, has};
 use crate::yaml::{Key, Kind, Node};
 
 /// What becomes of a key.
@@ -96,6 +96,10 @@ pub fn fill_entries(
     }
 }
 
+/// What no key of a source may set.
+const JOINTS: &[&str] =
+    &["targets", "forward_to", "output", "relabel_rules", "path_targets", "legacy_positions_file"];
+
 /// Where a key is read: the schema, and the way there in both worlds.
 struct Body<'b> {
     schema: &'static BodySchema,
@@ -115,12 +119,12 @@ impl Body<'_> {
             None => self.place(cx, &key.text, key, value, &path, items),
             Some(To::At(to)) => self.place(cx, to, key, value, &path, items),
             Some(To::Own(own)) => own(cx, key, value, items),
-            Some(To::Size(to, unit)) => {
-                match value.text().filter(|t| t.bytes().all(|b| b.is_ascii_digit())) {
-                    Some(number) => items.push(attribute(to, Expr::text(format!("{number}{unit}")))),
-                    None => cx.wrong(value, &key.text, "a whole number"),
+            Some(To::Size(to, unit)) => match value.text() {
+                Some(text) if text.starts_with("${") || text.bytes().all(|b| b.is_ascii_digit()) => {
+                    items.push(attribute(to, cx.text(&format!("{text}{unit}"), value.span)));
                 }
-            }
+                _ => cx.wrong(value, &key.text, "a whole number"),
+            },
             Some(To::Not(to)) => match value.text() {
                 Some("true") => items.push(attribute(to, Expr::raw("false"))),
                 Some("false") => items.push(attribute(to, Expr::raw("true"))),
@@ -154,7 +158,15 @@ impl Body<'_> {
             return body.place(cx, rest, key, value, path, block_of(items, block));
         }
         match self.schema.field(to) {
+            // These join components: the reader writes them, never the source.
+            Some(_) if self.target_path.is_empty() && JOINTS.contains(&to) => {
+                cx.unknown(key, self.table.what)
+            }
             Some(FieldSchema::Attribute(_)) if matches!(value.kind, Kind::Null) => {}
+            Some(FieldSchema::Attribute(argument)) if has(items, argument.name) => {
+                let message = format!("{} has been written already, under this or another name", key.text);
+                cx.error("twice", key.span, message, "keep one of them");
+            }
             Some(FieldSchema::Attribute(argument)) => {
                 if let Some(expression) = cx.expression(argument, value) {
                     items.push(attribute(argument.name, expression));

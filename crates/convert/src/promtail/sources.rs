@@ -244,12 +244,11 @@ impl Job {
         cx.push(discovery, node.span);
         let mut items = self.joints(cx, node);
         items.push(attribute("targets", found));
-        let mut fields = Fields::of(cx, node, "docker_sd_configs");
-        for key in ["filters", "port", "host_networking_host", "match_first_network"] {
-            // These are about the discovery alone.
-            let _ = fields.take(key);
-        }
+        // What is about the discovery alone has been read, or reported, with it.
         let schema = cx.schema("loki.source.docker");
+        let client = targets::inner(schema, "http_client_config");
+        let mut entries = Fields::of(cx, node, "docker_sd_configs").rest();
+        entries.retain(|(key, _)| schema.field(&key.text).is_some() || client.field(&key.text).is_some());
         let inner = [("", "http_client_config")];
         let table = Table {
             what: "docker_sd_configs",
@@ -258,7 +257,7 @@ impl Job {
             flat: false,
             label: &self.label,
         };
-        fill_entries(cx, schema, &fields.rest(), &table, &mut items);
+        fill_entries(cx, schema, &entries, &table, &mut items);
         let label = cx.label("loki.source.docker", &self.label);
         self.blocks.push(Block::component("loki.source.docker", label, items));
     }
