@@ -30,6 +30,9 @@ const BODIES: usize = 128 << 20;
 /// The same of what is made of them. A request waits for this one while it holds the other, so that none waits for
 /// itself.
 const UNPACKED: usize = 256 << 20;
+/// Bytes that the profiles of a request may take at least beside its body, however small that is: an empty profile is
+/// two bytes there and hundreds in memory.
+const MIN_MEMORY: usize = 1 << 20;
 /// Work from this size on, in bytes, is not done between other tasks.
 const LARGE: usize = 256 << 10;
 
@@ -191,19 +194,15 @@ impl Shared {
         let mut room = self.bodies.room();
         let packed = body.within(&mut room).await?;
         *size = packed.len();
-        // Room is found before it is needed, for the worst that the client may have sent.
-        let most = match (encoding, codec) {
-            (Encoding::Identity, Codec::Proto) => 0,
-            _ => compress::most(encoding, &packed, MAX_UNPACKED),
-        };
+        // Room is found before it is needed, for the worst that the client may have sent: what comes out of the body,
+        // and what is made of that.
+        let most = compress::most(encoding, &packed, MAX_UNPACKED);
+        let out = if encoding == Encoding::Identity { 0 } else { most };
         let mut unpacked_room = self.unpacked.room();
-        unpacked_room.at_least(most).await?;
+        unpacked_room.at_least(out + most + MIN_MEMORY).await?;
         let large = packed.len() > LARGE || most > LARGE;
         let read = heavy(large, || read(encoding, codec, packed, MAX_UNPACKED))?;
-        unpacked_room.at_most(match codec {
-            Codec::Proto if encoding == Encoding::Identity => 0,
-            _ => read.iter().map(|profile| profile.raw().len() + size_of::<Profile>()).sum(),
-        });
+        unpacked_room.at_most(read.iter().map(|profile| profile.raw().len() + size_of::<Profile>()).sum());
         let mut bad = None;
         let profiles = read.into_iter().filter_map(|profile| {
             let labels = with_service_name(&profile.labels);
@@ -340,7 +339,7 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Failure> {
     }
 }
 
-/// The profiles of a body; at most `limit` bytes come out of it, and are made of what came out.
+/// The profiles of a body; at most `limit` bytes come out of it.
 fn read(encoding: Encoding, codec: Codec, packed: Bytes, limit: usize) -> Result<Vec<Profile>, Failure> {
     let body = match encoding {
         Encoding::Identity => packed,
@@ -351,9 +350,10 @@ fn read(encoding: Encoding, codec: Codec, packed: Bytes, limit: usize) -> Result
             out.into()
         }
     };
+    let memory = body.len() + MIN_MEMORY;
     let read = match codec {
-        Codec::Proto => protocol::decode(&body, limit),
-        Codec::Json => protocol::decode_json(&body, limit),
+        Codec::Proto => protocol::decode(&body, memory),
+        Codec::Json => protocol::decode_json(&body, memory),
     };
     // Not `resource_exhausted`, even where it is too large: clients would send the same again.
     read.map_err(|error: DecodeError| Failure::new(Code::InvalidArgument, error.to_string()))
@@ -407,9 +407,12 @@ mod tests {
         compress::compress(Encoding::Gzip, None, &[&[0; 100_000]], &mut bomb).expect("compressed");
         let mut empty = Vec::new();
         wire::proto::push_bytes_field(&mut empty, 1, &b"\x12\x00".repeat(20_000));
-        for (encoding, body) in [(Encoding::Gzip, bomb), (Encoding::Identity, empty)] {
+        let said = ["the limit of 50000 bytes", "of memory"];
+        for ((encoding, body), said) in
+            [(Encoding::Gzip, bomb), (Encoding::Identity, empty)].into_iter().zip(said)
+        {
             let failure = read(encoding, Codec::Proto, body.into(), 50_000).expect_err("too much");
-            assert!(failure.why.contains("50000 bytes"), "{failure:?}");
+            assert!(failure.why.contains(said), "{failure:?}");
             assert_eq!(
                 (failure.code, failure.response().status()),
                 (Code::InvalidArgument, StatusCode::BAD_REQUEST)
