@@ -13,3 +13,5 @@ mod otlp;
 mod peers;
 mod profiles;
 mod reload;
+mod stacks;
+mod worker_pool;

@@ -24,6 +24,11 @@ pub enum Command {
     Fmt(FmtArgs),
     /// Check a configuration without running it.
     Validate(ValidateArgs),
+    /// Run unit tests of pipelines: what goes in, what is to come out, without network and in no time.
+    #[command(after_long_help = TEST_HELP)]
+    Test(TestArgs),
+    /// Make a configuration of a file of Prometheus, Promtail, the OpenTelemetry Collector or Grafana Agent.
+    Convert(ConvertArgs),
     /// List the components of this program.
     Components,
     /// Print arguments, blocks, types, defaults and exports of components as JSON.
@@ -93,6 +98,13 @@ pub struct LoadArgs {
     /// Language of the configuration.
     #[arg(long = "config.format", default_value = "alloy", value_enum)]
     pub language: Language,
+    /// Run what could be converted although something could not.
+    #[arg(long = "config.bypass-conversion-errors", default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    pub bypass_errors: bool,
+    /// Arguments that the program of another language was started with, separated by spaces; those that matter
+    /// are used for the conversion.
+    #[arg(long = "config.extra-args", default_value = "", allow_hyphen_values = true)]
+    pub extra_args: String,
     /// Least stability of what may be used.
     #[arg(long = "stability.level", default_value = "generally-available", value_parser = stability)]
     pub stability: Stability,
@@ -152,6 +164,97 @@ pub struct ValidateArgs {
     pub load: LoadArgs,
 }
 
+#[derive(Args, Debug)]
+pub struct TestArgs {
+    /// Test files; of a directory all *_test.yaml and test.yaml in it and below it.
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Run only tests whose "FILE > NAME" matches this regular expression.
+    #[arg(long, short)]
+    pub run: Option<String>,
+    /// How the result is written.
+    #[arg(long, default_value = "text", value_enum)]
+    pub format: TestFormat,
+    /// Write the result into this file; the text still goes to standard output.
+    #[arg(long, short)]
+    pub output: Option<PathBuf>,
+    /// Give a test up after this much real time.
+    #[arg(long, default_value = "1m", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TestFormat {
+    Text,
+    Junit,
+}
+
+const TEST_HELP: &str = "\
+A test file gives a configuration, inputs and claims about what the sinks receive:
+
+  config: |
+    loki.process \"app\" {
+      forward_to = [loki.write.default.receiver]
+      stage.drop { expression = \"debug\" }
+    }
+    loki.write \"default\" {
+      endpoint { url = \"http://loki:3100/loki/api/v1/push\" }
+    }
+  inputs:
+    loki:
+      - components: [loki.process.app.receiver]
+        lines: [\"debug: no\", \"error: yes\"]
+  assert:
+    loki:
+      - type: exact
+        items: [{ line: \"error: yes\" }]
+
+Writers record, listeners are fed by the test, servers are answered for by it; everything else is the true
+component. The whole format is described in crates/pipeline-test/docs.md.
+
+Exit codes: 0, all have passed; 1, a claim does not hold; 2, a test is broken or there is none.";
+
+#[derive(Args, Debug)]
+pub struct ConvertArgs {
+    /// File, or `-` for standard input.
+    #[arg(default_value = "-")]
+    pub file: PathBuf,
+    /// Language of the file.
+    #[arg(long, short = 'f', value_enum)]
+    pub source_format: SourceFormat,
+    /// File that the configuration is written to, instead of standard output.
+    #[arg(long, short)]
+    pub output: Option<PathBuf>,
+    /// File that problems are written to.
+    #[arg(long, short)]
+    pub report: Option<PathBuf>,
+    /// Write what could be converted although something could not.
+    #[arg(long, short)]
+    pub bypass_errors: bool,
+    /// Arguments that the program of the file was started with, separated by spaces; those that matter are used.
+    #[arg(long, short, default_value = "", allow_hyphen_values = true)]
+    pub extra_args: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SourceFormat {
+    Otelcol,
+    Prometheus,
+    Promtail,
+    Static,
+}
+
+impl From<SourceFormat> for convert::Format {
+    fn from(format: SourceFormat) -> Self {
+        match format {
+            SourceFormat::Otelcol => Self::Otelcol,
+            SourceFormat::Prometheus => Self::Prometheus,
+            SourceFormat::Promtail => Self::Promtail,
+            SourceFormat::Static => Self::Static,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     Text,
@@ -165,6 +268,19 @@ pub enum Language {
     Prometheus,
     Promtail,
     Static,
+}
+
+impl Language {
+    /// What has to be converted first.
+    pub fn foreign(self) -> Option<convert::Format> {
+        match self {
+            Self::Alloy => None,
+            Self::Otelcol => Some(convert::Format::Otelcol),
+            Self::Prometheus => Some(convert::Format::Prometheus),
+            Self::Promtail => Some(convert::Format::Promtail),
+            Self::Static => Some(convert::Format::Static),
+        }
+    }
 }
 
 #[derive(Subcommand, Debug)]
@@ -247,5 +363,15 @@ mod tests {
         let Command::Run(run) = cli.command else { panic!("run") };
         assert!(!run.watch && run.cluster.enabled && run.enable_pprof);
         assert_eq!(run.shutdown_deadline, Duration::from_secs(600));
+    }
+
+    #[test]
+    fn extra_arguments_may_begin_with_a_hyphen() {
+        let line =
+            ["ferroalloy", "convert", "-f", "promtail", "-b", "-e", "-config.expand-env=true", "a.yml"];
+        let Command::Convert(convert) = Cli::parse_from(line).command else { panic!("convert") };
+        assert_eq!(convert.extra_args, "-config.expand-env=true");
+        assert!(convert.bypass_errors && convert.source_format == SourceFormat::Promtail);
+        assert!(Cli::try_parse_from(["ferroalloy", "convert", "a.yml"]).is_err());
     }
 }

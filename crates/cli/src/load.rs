@@ -4,20 +4,29 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
 use component::Services;
-use runtime::{ConfigBlockDef, ImportDef, Options};
+use runtime::{ConfigBlockDef, Convert, ImportDef, Options};
 use syntax::{Diagnostic, Source};
 
-use crate::args::{Language, LoadArgs};
+use crate::args::LoadArgs;
 use crate::blocks;
 
-/// Other languages are read by a converter that is not there yet.
-pub fn supported(language: Language) -> anyhow::Result<()> {
-    if language != Language::Alloy {
-        bail!("--config.format: only alloy can be read by this version");
-    }
-    Ok(())
+/// What makes a configuration of a text in another language, as the command line asks; `None` if it is none.
+/// What the conversion warns of is given to `warn`, errors too where they are bypassed.
+pub fn converter(load: &LoadArgs, warn: fn(&[Diagnostic])) -> Option<Convert> {
+    let format = load.language.foreign()?;
+    let (bypass, arguments, registry) = (load.bypass_errors, load.extra_args.clone(), catalog::all());
+    Some(Arc::new(move |source: &Source| {
+        let converted = convert::convert(source, format, &arguments, &registry);
+        let refused = !bypass && converted.problems.iter().any(Diagnostic::is_error);
+        match converted.text {
+            Some(text) if !refused => {
+                warn(&converted.problems);
+                Ok(Source::new(format!("{} (converted)", source.name()), text))
+            }
+            _ => Err(converted.problems),
+        }
+    }))
 }
 
 /// Kinds of import blocks besides files and strings.
@@ -100,6 +109,53 @@ mod tests {
         }
     }
 
+    /// The inputs of the converter's tests, and what they become; `true` where nothing was wrong with them.
+    fn conversions() -> Vec<(std::path::PathBuf, bool)> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../convert/testdata");
+        let folders = |path: &Path| {
+            let entries = std::fs::read_dir(path).expect("a folder");
+            let mut paths: Vec<_> = entries.map(|e| e.expect("an entry").path()).collect();
+            paths.sort();
+            paths
+        };
+        let cases =
+            folders(&root).into_iter().flat_map(|f| folders(&f)).filter(|f| f.join("out.alloy").exists());
+        let clean =
+            |f: &Path| !std::fs::read_to_string(f.join("report.txt")).expect("a report").contains("(Error)");
+        cases.map(|f| (f.join("out.alloy"), clean(&f))).collect()
+    }
+
+    #[test]
+    fn what_is_converted_without_an_error_is_valid() {
+        let mut count = 0;
+        for (path, clean) in conversions() {
+            let text = std::fs::read_to_string(&path).expect("a pipeline");
+            let found = problems(&path.display().to_string(), &text);
+            assert!(!clean || found.is_empty(), "{found:?}");
+            count += usize::from(clean);
+        }
+        assert!(count >= 5, "there are conversions without errors: {count}");
+    }
+
+    #[test]
+    fn what_is_left_of_a_file_with_errors_is_valid_where_nothing_is_missing() {
+        for name in [
+            "prometheus/discovery",
+            "promtail/sources",
+            "promtail/stages",
+            "otelcol/typical",
+            "otelcol/prometheus",
+            "static/agent",
+        ] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../convert/testdata")
+                .join(name)
+                .join("out.alloy");
+            let text = std::fs::read_to_string(path).expect("a pipeline");
+            assert_eq!(problems(name, &text), Vec::<String>::new(), "{text}");
+        }
+    }
+
     #[test]
     fn the_example_stacks_and_the_readme_are_valid_and_formatted() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -109,7 +165,9 @@ mod tests {
         texts.extend(["quickstart", "remote-write"].map(|e| read(&format!("examples/{e}/config.alloy"))));
         texts.extend(examples(&readme).iter().map(|e| e.to_string()));
         for text in texts {
-            assert_eq!(problems("example", &text), Vec::<String>::new(), "{text}");
+            // Modules are imported as from the repository's folder; the test runs in another.
+            let here = text.replace("\"pipelines/", &format!("\"{}/pipelines/", root.display()));
+            assert_eq!(problems("example", &here), Vec::<String>::new(), "{text}");
             let (file, _) = syntax::parse(&Source::new("example", text.as_str()));
             assert_eq!(syntax::format(&file), text);
         }

@@ -1,4 +1,4 @@
-//! The program: `ferroalloy run | validate | fmt | components | schema | tools | completion`.
+//! The program: `ferroalloy run | validate | test | convert | fmt | components | schema | tools | completion`.
 
 mod args;
 mod blocks;
@@ -35,6 +35,8 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(*args),
         Command::Fmt(args) => commands::fmt::run(&args),
         Command::Validate(args) => commands::validate::run(&args),
+        Command::Test(args) => commands::test::run(&args),
+        Command::Convert(args) => commands::convert::run(&args),
         Command::Components => commands::schema::components(),
         Command::Schema { name } => commands::schema::schema(name.as_deref()),
         Command::Tools { tool } => commands::tools::run(&tool),

@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use component::Services;
 use component::metrics::{Collector, Computed, Gauge, Opts, proto};
-use runtime::{ConfigSource, Reloader, Runtime};
+use runtime::{ConfigSource, Convert, Reloader, Runtime};
+use syntax::Diagnostic;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -32,7 +33,9 @@ const BLOCKING_THREADS: usize = 64;
 
 /// Runs until a signal; 0 after an orderly end, 1 if the configuration is refused.
 pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    load::supported(args.load.language)?;
+    if args.load.language.foreign().is_some() && args.path.as_ref().is_none_or(|p| p.is_dir()) {
+        bail!("--config.format: name the one file that is to be converted");
+    }
     if args.cluster.enabled {
         bail!("--cluster.enabled: clustering is not available in this version");
     }
@@ -101,13 +104,32 @@ async fn start(
     let server = MainServer::bind(&args.listen, api).await?;
     let blocks = blocks::running(journal, spans, &server, services);
     let runtime = Runtime::new(load::options(services, blocks));
-    let source = match &args.path {
-        Some(path) => ConfigSource::Path(path.clone()),
-        None => ConfigSource::Text { name: "<default>".into(), text: DEFAULT.into() },
+    let convert = load::converter(&args.load, log_conversion).map(without_lines);
+    let source = match (&args.path, convert) {
+        (Some(path), Some(convert)) => ConfigSource::Converted { path: path.clone(), convert },
+        (Some(path), None) => ConfigSource::Path(path.clone()),
+        (None, _) => ConfigSource::Text { name: "<default>".into(), text: DEFAULT.into() },
     };
     let reloader = Reloader::new(runtime, source);
     late.set(Program(reloader.clone()));
     Ok(Started { reloader, server })
+}
+
+/// Problems of a conversion get into the log, and a line of YAML may hold a secret next to what is wrong.
+fn without_lines(convert: Convert) -> Convert {
+    let bare = |d: Diagnostic| {
+        let place = d.location.as_ref().map(|l| (l.source.name().to_string(), l.line_column()));
+        let place = place.map_or(String::new(), |(name, at)| format!("{name}:{}:{}: ", at.line, at.column));
+        Diagnostic { message: format!("{place}{}", d.message), location: None, ..d }
+    };
+    Arc::new(move |source| convert(source).map_err(|found| found.into_iter().map(bare).collect()))
+}
+
+/// What a conversion warns of, and errors that are bypassed.
+fn log_conversion(found: &[Diagnostic]) {
+    for line in convert::report(found).lines() {
+        tracing::warn!("conversion: {}", line.trim());
+    }
 }
 
 async fn until_told_to_stop(args: &RunArgs, reloader: &Reloader) -> anyhow::Result<()> {
@@ -194,5 +216,20 @@ impl web::Host for LateHost {
 
     fn heap_profile(&self) -> Option<Result<Vec<u8>, String>> {
         crate::heap::profile()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_of_a_conversion_tell_their_place_and_not_their_line() {
+        let convert: Convert = Arc::new(|source| {
+            Err(vec![Diagnostic::error("x", "wrong", source, syntax::Span::new(2, 3)).with_help("do")])
+        });
+        let source = syntax::Source::new("f.yml", "a\nb: hunter2\n");
+        let found = without_lines(convert)(&source).expect_err("problems");
+        assert_eq!(syntax::render(&found, false), "error[x]: f.yml:2:1: wrong\n |\n = help: do\n");
     }
 }

@@ -28,7 +28,7 @@ pub mod trace;
 mod values;
 
 pub use context::{BuildCx, DebugInfo, Event, RunCx, Spawner, Update};
-pub use definition::{Absent, Component, ComponentDef, Pure, Registry};
+pub use definition::{Absent, Component, ComponentDef, MakeNode, Pure, Registry};
 pub use error::Error;
 pub use eval::{self, ArgValue, Stability};
 pub use health::{Health, HealthState};

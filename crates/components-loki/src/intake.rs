@@ -27,7 +27,7 @@ pub enum Fixed {
 
 /// The time of entries that bring none: Unix nanoseconds.
 pub fn now_ns() -> i64 {
-    i64::try_from(jiff::Timestamp::now().as_nanosecond()).expect("nanoseconds fit until the year 2262")
+    signal::clock::now_ns()
 }
 
 /// Turns the label sets that a source finds into those of streams. What it has answered is remembered, so that

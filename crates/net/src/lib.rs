@@ -26,7 +26,9 @@ pub mod testkit;
 mod tls;
 mod token;
 
-pub use client::{Client, ClientOptions, Poster, Request, Response, TraceHeaders, describe};
+pub use client::{
+    Client, ClientOptions, Poster, Request, Response, StandIn, StandInGuard, TraceHeaders, describe, stand_in,
+};
 pub use credential::Credential;
 pub use error::{Error, Kind, post_url, shown_url};
 pub use server::{Server, ServerOptions};

@@ -143,7 +143,7 @@ impl GraphNode {
                         services: shared.services.clone(),
                         on_exports,
                     };
-                    Kind::Component(*definition, (definition.node)(cx))
+                    Kind::Component(*definition, shared.definitions.registry.node(definition, cx))
                 }
                 Definition::Custom => Kind::Custom(CustomNode::default()),
                 Definition::Foreach => Kind::Foreach(ForeachNode::default()),
@@ -419,8 +419,8 @@ async fn stop_modules(modules: Vec<Arc<Module>>, deadline: Instant) {
 
 /// The first node that this one refers to and that has not been built.
 fn unbuilt(around: &Around<'_>) -> Option<String> {
-    let dependencies = around.planned.dependencies.iter().map(|i| &around.graph.nodes[*i]);
-    let mut needed = dependencies.filter(|n| !matches!(n.kind, Kind::Argument));
+    // Arguments too: the first of them wakes its dependants while the walk has not come to the others yet.
+    let mut needed = around.planned.dependencies.iter().map(|i| &around.graph.nodes[*i]);
     needed.find(|n| !n.is_built()).map(|n| n.id.clone())
 }
 

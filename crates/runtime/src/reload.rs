@@ -14,10 +14,17 @@ use crate::runtime::{LoadError, Loaded, Runtime};
 use crate::watch::Watch;
 
 /// Where the configuration comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum ConfigSource {
     /// A file, or a directory of `*.alloy` files.
     Path(PathBuf),
+    /// A file in another language, read anew and converted at each load.
+    Converted {
+        /// The file.
+        path: PathBuf,
+        /// What makes a configuration of its text.
+        convert: Convert,
+    },
     /// A text that is part of the program.
     Text {
         /// What diagnostics call it.
@@ -27,11 +34,20 @@ pub enum ConfigSource {
     },
 }
 
+/// A text in another language → a configuration, or why there is none.
+pub type Convert = Arc<dyn Fn(&Source) -> Result<Source, Vec<Diagnostic>> + Send + Sync>;
+
 impl ConfigSource {
-    /// The texts as they are now, files of a directory sorted by name.
+    /// The texts as they are now and in the language they are written in, files of a directory sorted by name.
     pub fn read(&self) -> Result<Vec<Source>, LoadError> {
         match self {
             Self::Text { name, text } => Ok(vec![Source::new(name.as_str(), text.as_str())]),
+            Self::Converted { path, .. } => {
+                let unread = |e| unreadable(&format!("{}: {e}", path.display()));
+                let bytes = std::fs::read(path).map_err(unread)?;
+                let source = syntax::decode(&bytes, path.display().to_string());
+                source.map(|s| vec![s]).map_err(|d| LoadError { diagnostics: vec![d], applied: false })
+            }
             Self::Path(path) => {
                 let texts = read_modules(path).map_err(|message| unreadable(&message))?;
                 if texts.is_empty() {
@@ -45,8 +61,19 @@ impl ConfigSource {
     /// The file or directory.
     pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::Path(path) => Some(path),
+            Self::Path(path) | Self::Converted { path, .. } => Some(path),
             Self::Text { .. } => None,
+        }
+    }
+
+    /// What was read as configurations.
+    fn converted(&self, sources: Vec<Source>) -> Result<Vec<Source>, LoadError> {
+        match self {
+            Self::Path(_) | Self::Text { .. } => Ok(sources),
+            Self::Converted { convert, .. } => {
+                let made = sources.iter().map(|s| convert(s)).collect::<Result<_, _>>();
+                made.map_err(|diagnostics| LoadError { diagnostics, applied: false })
+            }
         }
     }
 }
@@ -112,7 +139,7 @@ impl Reloader {
 
     async fn apply(&self, last: &mut Last, sources: Result<Vec<Source>, LoadError>) {
         last.hash = sources.as_ref().ok().map(|s| hash(s));
-        last.result = match sources {
+        last.result = match sources.and_then(|s| self.0.source.converted(s)) {
             Ok(sources) => self.0.runtime.load(sources).await,
             Err(error) => Err(error),
         };

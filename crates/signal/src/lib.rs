@@ -1,8 +1,9 @@
 //! What flows through the graph: label sets, metric samples, log entries, OTLP requests, profiles and the rules
-//! that rewrite them. Pure.
+//! that rewrite them. Pure, but for the clock that stamps what carries no time.
 
 mod builder;
 mod by_origin;
+pub mod clock;
 pub mod exposition;
 pub mod histogram;
 pub mod labels;

@@ -161,20 +161,46 @@ impl<'a> Reader<'a> {
     /// The next field, or `None` at the end.
     #[inline]
     pub fn next_field(&mut self) -> Result<Option<Field<'a>>, Error> {
-        if self.rest.is_empty() {
-            return Ok(None);
+        let Some((number, wire_type)) = self.next_tag()? else { return Ok(None) };
+        let value = self.value(number, wire_type)?;
+        Ok(Some(Field { number, value }))
+    }
+
+    /// The number and the wire type of the next field, or `None` at the end. What follows is its value.
+    #[inline]
+    pub(crate) fn next_tag(&mut self) -> Result<Option<(u32, u8)>, Error> {
+        let Some(first) = self.rest.first() else { return Ok(None) };
+        if (8..0x80).contains(first) {
+            self.rest = &self.rest[1..];
+            return Ok(Some((u32::from(first >> 3), first & 7)));
         }
+        self.long_tag().map(Some)
+    }
+
+    #[cold]
+    fn long_tag(&mut self) -> Result<(u32, u8), Error> {
         let tag = self.varint()?;
         let number = u32::try_from(tag >> 3).ok().filter(|n| (1..1 << 29).contains(n));
-        let number = number.ok_or(Error::InvalidField)?;
-        let value = match tag & 7 {
+        Ok((number.ok_or(Error::InvalidField)?, (tag & 7) as u8))
+    }
+
+    /// The value of a field of this wire type.
+    #[inline]
+    pub(crate) fn value(&mut self, field: u32, wire_type: u8) -> Result<Value<'a>, Error> {
+        Ok(match wire_type {
             0 => Value::Varint(self.varint()?),
             1 => Value::Fixed64(u64::from_le_bytes(*self.array()?)),
             2 => Value::Bytes(self.delimited()?),
             5 => Value::Fixed32(u32::from_le_bytes(*self.array()?)),
-            other => return Err(Error::UnsupportedWireType { field: number, wire_type: other as u8 }),
-        };
-        Ok(Some(Field { number, value }))
+            _ => return Err(Error::UnsupportedWireType { field, wire_type }),
+        })
+    }
+
+    /// Goes behind `len` bytes.
+    #[inline]
+    pub(crate) fn skip(&mut self, len: usize) -> Result<(), Error> {
+        self.rest = self.rest.get(len..).ok_or(Error::Truncated)?;
+        Ok(())
     }
 
     /// A varint.

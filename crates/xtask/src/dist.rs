@@ -30,7 +30,7 @@ pub fn run(root: &Path, slim: bool) -> anyhow::Result<()> {
             .arg("ferroalloy")
             .arg("-C")
             .arg(root)
-            .args(["LICENSE", "README.md", "examples/systemd"]),
+            .args(["LICENSE", "README.md", "examples/systemd", "pipelines"]),
     )?;
     let size = |path: &Path| -> anyhow::Result<u64> {
         let size = std::fs::metadata(path).with_context(|| path.display().to_string())?.len();

@@ -1,4 +1,4 @@
-//! `cargo xtask gen`: reference pages in `crates/catalog/reference`, the component table in `README.md`.
+//! `cargo xtask gen`: reference and migration pages in `crates/catalog/reference`, the component table in `README.md`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -46,6 +46,10 @@ fn wanted(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, String>> {
     pages.push(catalog::index(&registry));
     let mut wanted: BTreeMap<_, _> =
         pages.into_iter().map(|p| (root.join(FOLDER).join(p.name), p.text)).collect();
+    for format in convert::Format::ALL {
+        let path = root.join(FOLDER).join(format!("from-{}.md", format.as_str()));
+        wanted.insert(path, convert::page(format, &registry));
+    }
     let readme = root.join("README.md");
     let text = fs::read_to_string(&readme).context("README.md")?;
     wanted.insert(readme, with_table(&text, &catalog::component_table(&registry, &format!("{FOLDER}/")))?);

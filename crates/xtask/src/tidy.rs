@@ -45,7 +45,9 @@ const EDGES: &[(&str, &[&str])] = &[
             "components-pyroscope",
         ],
     ),
+    ("convert", &["syntax", "component"]),
     ("web", &["component"]),
+    ("pipeline-test", &["syntax", "eval", "signal", "wire", "component", "net", "runtime"]),
     (
         "cli",
         &[
@@ -60,10 +62,12 @@ const EDGES: &[(&str, &[&str])] = &[
             "import-http",
             "import-git",
             "catalog",
+            "convert",
             "web",
+            "pipeline-test",
         ],
     ),
-    ("xtask", &["catalog", "component"]),
+    ("xtask", &["catalog", "component", "convert"]),
     ("e2e", &["signal", "wire"]),
 ];
 

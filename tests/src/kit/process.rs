@@ -34,6 +34,9 @@ pub struct Program {
     storage: PathBuf,
     /// Of every launch.
     flags: Vec<&'static str>,
+    environment: Vec<(&'static str, String)>,
+    /// Where the configuration is, if not in the folder.
+    elsewhere: Option<PathBuf>,
     pub address: SocketAddr,
 }
 
@@ -51,12 +54,25 @@ impl Program {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("config.alloy"), config).expect("the configuration is written");
         let storage = folder.path().join("data");
-        Self { child: None, folder, storage, flags: Vec::new(), address: free_address() }
+        let (flags, environment) = (Vec::new(), Vec::new());
+        Self { child: None, folder, storage, flags, environment, elsewhere: None, address: free_address() }
+    }
+
+    /// As [`Program::prepare`], with a configuration that stays where it is.
+    pub fn prepare_file(path: &Path) -> Self {
+        let mut program = Self::prepare("");
+        program.elsewhere = Some(path.to_path_buf());
+        program
     }
 
     /// Where the configuration is.
     pub fn config_path(&self) -> PathBuf {
-        self.folder.path().join("config.alloy")
+        self.elsewhere.clone().unwrap_or_else(|| self.folder.path().join("config.alloy"))
+    }
+
+    /// Sets a variable of the environment of every launch.
+    pub fn set_env(&mut self, name: &'static str, value: impl Into<String>) {
+        self.environment.push((name, value.into()));
     }
 
     /// The storage path.
@@ -111,6 +127,7 @@ impl Program {
             .args(&self.flags)
             .args(flags)
             .arg(self.config_path())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)
             .stdin(Stdio::null())
@@ -247,6 +264,13 @@ impl Peer {
     /// Where it runs.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let pid = Pid::from_raw(self.child.id() as i32).expect("a process");
+        kill_process(pid, Signal::TERM).expect("signalled");
+        eventually("the peer has ended", || self.child.try_wait().expect("waited").ok_or_else(String::new))
     }
 }
 

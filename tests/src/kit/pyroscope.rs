@@ -111,7 +111,7 @@ fn handle(request: &Request, state: &Mutex<State>) -> Reply {
         Mode::Hang => return Reply::Hang,
         Mode::Garbage(bytes) => return Reply::Raw(bytes.to_vec()),
     }
-    let Arrived { labels, content_type, raw } = profile(request);
+    let Arrived { labels, content_type, raw } = profile(request, state.kept.is_none());
     if let Some(kept) = &mut state.kept {
         kept.push(Arrived { labels, content_type, raw });
         return Reply::Answer(Answer::status(200));
@@ -124,8 +124,8 @@ fn handle(request: &Request, state: &Mutex<State>) -> Reply {
     Reply::Answer(Answer::status(200))
 }
 
-/// The one profile that a request holds.
-fn profile(request: &Request) -> Arrived {
+/// The one profile that a request holds; `with_id`: its client gives it an ID. What is scraped has none.
+fn profile(request: &Request, with_id: bool) -> Arrived {
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     match path {
         INGEST_PATH => {
@@ -141,7 +141,8 @@ fn profile(request: &Request) -> Arrived {
             assert_eq!(request.header("connect-protocol-version"), Some("1"));
             let read = decode(&request.body.clone().into(), 64 << 20).expect("a push request");
             let [one] = &read[..] else { panic!("one profile a request: {read:?}") };
-            assert!(matches!(&one.body, ProfileBody::Pprof(pprof) if !pprof.id.is_empty()), "with its ID");
+            let ProfileBody::Pprof(pprof) = &one.body else { panic!("what is pushed is pprof: {one:?}") };
+            assert!(!with_id || !pprof.id.is_empty(), "with its ID");
             Arrived { labels: one.labels.clone(), content_type: String::new(), raw: one.raw().to_vec() }
         }
         other => panic!("Pyroscope has no {other}"),
@@ -261,7 +262,6 @@ impl Load {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the captures of a thread")]
 fn client(
     way: Way,
     before: u64,

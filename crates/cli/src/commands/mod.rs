@@ -1,7 +1,9 @@
 //! The commands besides `run`.
 
+pub mod convert;
 pub mod fmt;
 pub mod schema;
+pub mod test;
 pub mod tools;
 pub mod validate;
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use runtime::ConfigSource;
 use serde_json::json;
 use syntax::{Diagnostic, Source};
 
@@ -10,8 +11,7 @@ use crate::args::{Output, ValidateArgs};
 
 /// Exit code 0: valid (warnings are printed); 1: not.
 pub fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
-    crate::load::supported(args.load.language)?;
-    let diagnostics = match sources(&args.path) {
+    let diagnostics = match read(args) {
         Ok(sources) => crate::load::validate(&sources, &args.load),
         Err(diagnostics) => diagnostics,
     };
@@ -28,6 +28,20 @@ pub fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
     }
     let valid = !diagnostics.iter().any(Diagnostic::is_error);
     Ok(if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The texts, converted if they are in another language; what the conversion warns of is printed.
+fn read(args: &ValidateArgs) -> Result<Vec<Source>, Vec<Diagnostic>> {
+    let Some(convert) = crate::load::converter(&args.load, |found| {
+        if !found.is_empty() {
+            eprint_diagnostics(found);
+        }
+    }) else {
+        return sources(&args.path);
+    };
+    let source = ConfigSource::Converted { path: args.path.clone(), convert: convert.clone() };
+    let texts = source.read().map_err(|error| error.diagnostics)?;
+    texts.iter().map(|text| convert(text)).collect()
 }
 
 #[expect(clippy::print_stderr, reason = "the command's answer")]

@@ -150,7 +150,7 @@ impl Cx {
 
     fn begin(&mut self, hold: Option<Hold>) {
         self.now = Instant::now();
-        self.wall_ns = wall_ns();
+        self.wall_ns = signal::clock::now_ns();
         self.batch += 1;
         self.hold = hold;
         self.pace.set(None);
@@ -175,12 +175,6 @@ impl Cx {
     pub fn labels(&self, record: &Record<'_>) -> Labels {
         self.cache.borrow_mut().resolve(&record.labels)
     }
-}
-
-/// Nanoseconds since the Unix epoch by the wall clock.
-fn wall_ns() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.ok().and_then(|d| i64::try_from(d.as_nanos()).ok()).unwrap_or_default()
 }
 
 /// Where records go that have passed all stages.

@@ -75,7 +75,7 @@ pub(super) struct Shared {
 /// Unix time in milliseconds.
 pub(super) fn now_ms() -> i64 {
     #[cfg(not(test))]
-    return jiff::Timestamp::now().as_millisecond();
+    return signal::clock::now_ms();
     // Tests pause tokio's clock; the time of samples has to follow it.
     #[cfg(test)]
     {

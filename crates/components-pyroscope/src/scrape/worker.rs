@@ -72,7 +72,7 @@ impl Shared {
 }
 
 fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
+    signal::clock::now_ms()
 }
 
 /// Fetches one profile again and again.

@@ -19,8 +19,7 @@ pub(super) fn env(arguments: &[Value]) -> Answer {
     let name: String = take(arguments, 0)?;
     // `=` and NUL cannot be part of a name; the operating system is not asked for them.
     let known = !name.is_empty() && !name.contains(['=', '\0']);
-    let value = known.then(|| std::env::var_os(&name)).flatten().unwrap_or_default();
-    Ok(value.to_string_lossy().as_ref().into())
+    Ok(known.then(|| super::environment::variable(&name)).flatten().unwrap_or_default().as_str().into())
 }
 
 fn decode(arguments: &[Value], engine: &impl Engine) -> Answer {

@@ -4,6 +4,7 @@
 
 mod arrays;
 mod encoding;
+pub mod environment;
 mod json;
 mod printf;
 mod strings;

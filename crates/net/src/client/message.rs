@@ -65,11 +65,13 @@ impl Request {
 enum Chunks {
     Any(Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>),
     Plain(Incoming),
+    Ready(Option<Bytes>),
 }
 
 impl Chunks {
     async fn next(&mut self, url: &Url) -> Option<Result<Bytes, Error>> {
         match self {
+            Self::Ready(body) => body.take().map(Ok),
             Self::Any(chunks) => Some(chunks.next().await?.map_err(|e| transport_error(url, e))),
             Self::Plain(body) => loop {
                 match body.frame().await? {
@@ -119,6 +121,20 @@ impl Response {
             url,
             length: body.size_hint().exact(),
             chunks: Chunks::Plain(body),
+            deadline,
+        }
+    }
+
+    /// An answer that is whole.
+    pub(super) fn ready(response: http::Response<Bytes>, url: Url, deadline: Instant) -> Self {
+        let (head, body) = response.into_parts();
+        Self {
+            status: head.status,
+            version: head.version,
+            headers: head.headers,
+            url,
+            length: Some(body.len() as u64),
+            chunks: Chunks::Ready(Some(body).filter(|body| !body.is_empty())),
             deadline,
         }
     }

@@ -11,6 +11,7 @@ mod plain;
 mod pool;
 mod poster;
 mod send;
+mod stand_in;
 mod trace_headers;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::tls::{ClientTls, TlsExtras};
 pub use message::{Request, Response};
 use pool::Pool;
 pub use poster::{Poster, describe};
+pub use stand_in::{StandIn, StandInGuard, stand_in};
 pub use trace_headers::TraceHeaders;
 
 /// What a component decides about its client besides the user's arguments.

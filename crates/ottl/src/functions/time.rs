@@ -40,7 +40,7 @@ pub(super) const TABLE: &[Function] = &[
     Function::convert("Nanosecond", TIME, |args, env| clock(args, env, |t| i64::from(t.subsec_nanosecond()))),
     Function::convert("Nanoseconds", DURATION, |args, env| Ok(Value::Int(args.duration(0, env)?))),
     Function::convert("Now", &[], |_, _| {
-        Ok(Value::Time(Time { at: jiff::Timestamp::now(), zone: TimeZone::UTC }))
+        Ok(Value::Time(Time { at: now(), zone: TimeZone::UTC }))
     }),
     Function::convert("Second", TIME, |args, env| clock(args, env, |t| i64::from(t.second()))),
     Function::convert("Seconds", DURATION, |args, env| float(args, env, 1_000_000_000)),
@@ -75,6 +75,11 @@ pub(super) const TABLE: &[Function] = &[
     Function::convert("Weekday", TIME, |args, env| clock(args, env, |t| weekday(t.weekday()))),
     Function::convert("Year", TIME, |args, env| clock(args, env, |t| i64::from(t.year()))),
 ];
+
+/// The clock that data is stamped with.
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::from_nanosecond(i128::from(signal::clock::now_ns())).expect("nanoseconds of 64 bits fit")
+}
 
 fn clock<'a>(args: &'a Args, env: &Env<'a>, read: fn(&jiff::Zoned) -> i64) -> Result<Value<'a>, EvalError> {
     Ok(Value::Int(read(&zoned(&args.time(0, env)?))))

@@ -294,3 +294,45 @@ async fn until(condition: impl Fn() -> bool) {
     };
     tokio::time::timeout(Duration::from_secs(30), wait).await.expect("happens within 30 s");
 }
+
+/// Counts errors that are logged.
+#[derive(Default)]
+struct Errors(std::sync::atomic::AtomicUsize);
+
+impl tracing::Subscriber for Errors {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::ERROR
+    }
+    fn new_span(&self, _span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _span: &tracing::span::Id, _values: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _span: &tracing::span::Id, _follows: &tracing::span::Id) {}
+    fn event(&self, _event: &tracing::Event<'_>) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+    fn enter(&self, _span: &tracing::span::Id) {}
+    fn exit(&self, _span: &tracing::span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_evaluated_before_all_of_its_arguments_are_there() {
+    let errors = std::sync::Arc::new(Errors::default());
+    let _guard = tracing::subscriber::set_default(errors.clone());
+    let runtime = runtime();
+    // So many that the walk lets others run before it is through; the first one has woken `v` by then.
+    const ARGUMENTS: usize = 400;
+    let arguments =
+        |end: &str| (0..ARGUMENTS).map(|i| format!("argument \"x{i}\" {end}\n")).collect::<String>();
+    let passed = (0..ARGUMENTS).map(|i| format!("x{i} = {i}\n")).collect::<String>();
+    let sum = format!("argument.x0.value + argument.x{}.value", ARGUMENTS - 1);
+    let text = format!(
+        "declare \"many\" {{\n{}test.value \"v\" {{\nvalue = {sum}\n}}\nexport \"out\" {{\nvalue = test.value.v.value\n}}\n}}\n\
+         many \"m\" {{\n{passed}}}\n",
+        arguments("{ }")
+    );
+    accept(&runtime, &text).await;
+    runtime.settled().await;
+    assert_eq!(export(&runtime, "many.m/test.value.v", "value"), number(ARGUMENTS as i64 - 1));
+    assert_eq!(errors.0.load(std::sync::atomic::Ordering::SeqCst), 0, "errors were logged");
+}

@@ -95,3 +95,23 @@ async fn concurrent_requests_are_merged_and_all_get_an_answer() {
     let count: u32 = failures.rsplit(' ').next().unwrap().parse().unwrap();
     assert!((1..50).contains(&count), "{count} loads for 50 requests");
 }
+
+#[tokio::test]
+async fn a_file_in_another_language_is_converted_at_each_load_and_a_failure_changes_nothing() {
+    let folder = folder();
+    let file = folder.path().join("config.yml");
+    std::fs::write(&file, "v: 1").unwrap();
+    let convert: runtime::Convert = Arc::new(|source| match source.text().strip_prefix("v: ") {
+        Some(n) => Ok(syntax::Source::new("converted", format!("test.value \"v\" {{ value = {n} }}"))),
+        None => Err(vec![syntax::Diagnostic::plain("yaml", "there is no v")]),
+    });
+    let reloader = Reloader::new(runtime(), ConfigSource::Converted { path: file.clone(), convert });
+    reloader.reload().await.unwrap();
+    std::fs::write(&file, "w: 2").unwrap();
+    let refused = reloader.reload().await.expect_err("cannot be converted");
+    assert!(!refused.applied && refused.diagnostics[0].message == "there is no v");
+    assert_eq!(export(reloader.runtime(), "test.value.v", "value"), Some(Value::from(1)));
+    std::fs::write(&file, "v: 3").unwrap();
+    reloader.reload().await.unwrap();
+    assert_eq!(export(reloader.runtime(), "test.value.v", "value"), Some(Value::from(3)));
+}

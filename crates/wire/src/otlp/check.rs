@@ -8,11 +8,17 @@
 use signal::otlp::{LogsSignal, MetricsSignal, OtlpSignal, TracesSignal};
 
 use super::schema::{self, Kind, Schema};
-use crate::proto::{self, Reader, Value};
+use crate::proto::{self, Reader};
 
 /// How deep messages may be nested, the request itself included. Decoders stop at 100; values of attributes
 /// are what nests.
 pub const MAX_DEPTH: u32 = 96;
+
+/// Wire types.
+const VARINT: u8 = 0;
+const I64: u8 = 1;
+const LEN: u8 = 2;
+const I32: u8 = 5;
 
 /// Why bytes are not an OTLP request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,29 +70,78 @@ pub fn check<S: Schematic>(request: &[u8]) -> Result<u32, Error> {
 fn walk(bytes: &[u8], schema: &'static Schema, depth: u32, items: &mut u64) -> Result<(), Error> {
     let Some(depth) = depth.checked_sub(1) else { return Err(Error::TooDeep) };
     let mut reader = Reader::new(bytes);
-    while let Some(field) = reader.next_field()? {
-        let kind = schema.0.get(field.number as usize).copied().unwrap_or(Kind::Unknown);
-        match (kind, field.value) {
-            (Kind::Message(inner) | Kind::Group(inner), Value::Bytes(bytes)) => {
-                walk(bytes, inner, depth, items)?
+    // Tag and schema together say what follows; to take each field as a value first takes half as much time again.
+    while let Some((field, wire_type)) = reader.next_tag()? {
+        match (schema.0.get(field as usize).unwrap_or(&Kind::Unknown), wire_type) {
+            (Kind::Text, LEN) if is_text(reader.delimited()?) => {}
+            (Kind::Text, LEN) => return Err(proto::Error::InvalidUtf8 { field }.into()),
+            (Kind::Message(inner) | Kind::Group(inner), LEN) => {
+                walk(reader.delimited()?, inner, depth, items)?;
             }
-            (Kind::Item(inner), Value::Bytes(bytes)) => {
+            (Kind::Item(inner), LEN) => {
                 *items += 1;
-                walk(bytes, inner, depth, items)?;
+                walk(reader.delimited()?, inner, depth, items)?;
             }
-            (Kind::Text, Value::Bytes(bytes)) => {
-                std::str::from_utf8(bytes).map_err(|_| proto::Error::InvalidUtf8 { field: field.number })?;
+            (Kind::Opaque, LEN) => drop(reader.delimited()?),
+            (Kind::Varint | Kind::Varints, VARINT) => drop(reader.varint()?),
+            (Kind::Fixed64 | Kind::Fixed64s, I64) => reader.skip(8)?,
+            (Kind::Fixed32, I32) => reader.skip(4)?,
+            (Kind::Fixed64s, LEN) => {
+                if !reader.delimited()?.len().is_multiple_of(8) {
+                    return Err(proto::Error::Truncated.into());
+                }
             }
-            (Kind::Unknown, _)
-            | (Kind::Opaque, Value::Bytes(_))
-            | (Kind::Varint | Kind::Varints, Value::Varint(_))
-            | (Kind::Fixed64 | Kind::Fixed64s, Value::Fixed64(_))
-            | (Kind::Fixed32, Value::Fixed32(_)) => {}
-            (Kind::Fixed64s, Value::Bytes(packed)) if packed.len().is_multiple_of(8) => {}
-            (Kind::Fixed64s, Value::Bytes(_)) => return Err(proto::Error::Truncated.into()),
-            (Kind::Varints, Value::Bytes(_)) => field.each_varint(|_| {})?,
-            _ => return Err(proto::Error::WrongWireType { field: field.number }.into()),
+            (Kind::Varints, LEN) => {
+                let mut packed = Reader::new(reader.delimited()?);
+                while !packed.is_empty() {
+                    packed.varint()?;
+                }
+            }
+            (Kind::Unknown, _) => drop(reader.value(field, wire_type)?),
+            _ => {
+                reader.value(field, wire_type)?;
+                return Err(proto::Error::WrongWireType { field }.into());
+            }
         }
     }
     Ok(())
+}
+
+/// Texts of requests are short and nearly always ASCII.
+#[inline]
+fn is_text(bytes: &[u8]) -> bool {
+    is_ascii(bytes) || std::str::from_utf8(bytes).is_ok()
+}
+
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
+    // The last word and the whole ones before it may overlap.
+    let Some(last) = bytes.last_chunk::<8>() else {
+        return bytes.iter().fold(0, |all, byte| all | byte) < 0x80;
+    };
+    let all = bytes
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .fold(u64::from_ne_bytes(*last), |all, word| all | u64::from_ne_bytes(*word));
+    all & 0x8080_8080_8080_8080 == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_that_is_not_ascii_is_seen_at_each_place_of_a_text_of_each_length() {
+        for len in 0..40 {
+            let mut text = vec![b'a'; len];
+            assert!(is_ascii(&text) && is_text(&text));
+            for at in 0..len {
+                text[at] = 0x80;
+                assert!(!is_ascii(&text) && !is_text(&text), "{at} of {len}");
+                text[at] = b'a';
+            }
+        }
+        assert!(is_text("ä".as_bytes()) && !is_ascii("ä".as_bytes()));
+    }
 }

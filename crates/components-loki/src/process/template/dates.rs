@@ -89,10 +89,8 @@ fn formatted(layout: &Layout, map: &Map) -> String {
 }
 
 fn now_moment() -> Moment {
-    let now = jiff::Timestamp::now();
-    let nanos = now.as_nanosecond();
-    let second = nanos.div_euclid(1_000_000_000) as i64;
-    LOCAL.see(second, nanos.rem_euclid(1_000_000_000) as i64)
+    let nanos = signal::clock::now_ns();
+    LOCAL.see(nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000))
 }
 
 pub(super) fn now(args: &Args<'_>) -> Result<Value> {

@@ -2,6 +2,7 @@
 //!
 //! Go cuts texts at bytes; here a cut in the middle of a character moves to its start.
 
+use component::eval::stdlib::environment::variable;
 use gotmpl::Value;
 
 use super::args::{Args, error, kind, text, texts};
@@ -711,7 +712,7 @@ pub(super) fn fail(args: &Args<'_>) -> Result<Value> {
 
 pub(super) fn env(args: &Args<'_>) -> Result<Value> {
     args.exactly(1)?;
-    text(std::env::var(args.text(0)?).unwrap_or_default())
+    text(variable(args.text(0)?).unwrap_or_default())
 }
 
 /// `$name` and `${name}` replaced by the environment. As Go's `os.ExpandEnv`.
@@ -736,7 +737,7 @@ pub(super) fn expandenv(args: &Args<'_>) -> Result<Value> {
         if name.is_empty() && !rest.starts_with('{') {
             out.push('$');
         }
-        out.push_str(&std::env::var(name).unwrap_or_default());
+        out.push_str(&variable(name).unwrap_or_default());
         spend_text(out.len())?;
         rest = after;
     }

@@ -1,10 +1,10 @@
 //! Counts of one batch, a resource at a time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use component::Error;
 use ottl::{Conditions, ErrorMode, Parser};
+use signal::clock::now_unix_nano;
 use signal::otlp::proto::collector::metrics::v1::ExportMetricsServiceRequest;
 use signal::otlp::proto::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use signal::otlp::proto::metrics::v1::metric::Data;
@@ -101,16 +101,11 @@ impl Definition {
     }
 
     fn complain(&self, error: &str) {
-        let minute = now() / 60_000_000_000;
+        let minute = now_unix_nano() / 60_000_000_000;
         if self.complained.swap(minute, Ordering::Relaxed) != minute {
             tracing::warn!(metric = %self.name, %error, "items are not counted");
         }
     }
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The counts of one metric of one resource.
@@ -188,7 +183,7 @@ impl<'p> Tally<'p> {
                 continue;
             }
             let [start, end] = self.times[definition.kind as usize];
-            let time = if end == 0 { now() } else { end };
+            let time = if end == 0 { now_unix_nano() } else { end };
             let points = counts.0.into_values().map(|(attributes, count)| NumberDataPoint {
                 attributes,
                 start_time_unix_nano: start,

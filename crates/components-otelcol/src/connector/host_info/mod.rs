@@ -262,7 +262,7 @@ impl Consumer<Traces> for Input {
 }
 
 fn metrics(hosts: &HashSet<String, foldhash::fast::RandomState>) -> OtlpMetrics {
-    let now = u64::try_from(jiff::Timestamp::now().as_nanosecond()).expect("the clock is after 1970");
+    let now = signal::clock::now_unix_nano();
     let point = |host: &String| NumberDataPoint {
         attributes: vec![attribute(HOST, host)],
         time_unix_nano: now,

@@ -11,7 +11,7 @@ mod store;
 mod tests;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use component::eval::Invalid;
@@ -22,6 +22,7 @@ use component::{
     Stability,
 };
 use parking_lot::Mutex;
+use signal::clock::now_unix_nano;
 use signal::otlp::{Otlp, OtlpMetrics, OtlpRequest, Traces};
 use tokio::time::Instant;
 
@@ -296,11 +297,6 @@ struct State {
     graph: Graph,
 }
 
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
 impl Connector {
     fn new(args: &Args, next: Fanout<OtlpMetrics>, counters: Arc<Counters>) -> Self {
         let state = State { store: Store::new(args), graph: Graph::new(args) };
@@ -317,7 +313,7 @@ impl Connector {
         let mut state = self.state.lock();
         let State { store, graph } = &mut *state;
         let expired = store.expire(Instant::now(), |edge| {
-            self.counters.overflown.inc_by(u64::from(!graph.count(edge, now())));
+            self.counters.overflown.inc_by(u64::from(!graph.count(edge, now_unix_nano())));
         });
         self.counters.expired.inc_by(expired);
         self.counters.waiting.set(i64::try_from(store.len()).unwrap_or(i64::MAX));
@@ -328,7 +324,7 @@ impl Connector {
         {
             let mut state = self.state.lock();
             let State { store, graph } = &mut *state;
-            let nanos = now();
+            let nanos = now_unix_nano();
             for request in &batch.requests {
                 result = store.take(request.wire(), Instant::now(), |edge| {
                     self.counters.overflown.inc_by(u64::from(!graph.count(edge, nanos)));
@@ -354,7 +350,7 @@ impl Connector {
     }
 
     async fn export(&self) -> Result<(), Rejected> {
-        let message = self.state.lock().graph.metrics(now());
+        let message = self.state.lock().graph.metrics(now_unix_nano());
         if message.resource_metrics.is_empty() {
             return Ok(());
         }

@@ -10,7 +10,6 @@ mod plan;
 mod tests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use component::metrics::IntCounter;
 use component::otel::OtelInput;
@@ -18,6 +17,7 @@ use component::{
     BoxFuture, BuildCx, Component, Consumer, Error, Event, Exports, Fanout, Rejected, RunCx, Stability,
 };
 use ottl::ErrorMode;
+use signal::clock::now_unix_nano;
 use signal::otlp::{Otlp, OtlpMetrics, OtlpRequest};
 
 use super::count::attach_all;
@@ -104,11 +104,6 @@ struct Relay {
     complained: AtomicU64,
 }
 
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
 impl Relay {
     fn problem(&self, problem: &Problem<'_>) -> Result<(), String> {
         self.failed.inc();
@@ -116,7 +111,7 @@ impl Relay {
             ErrorMode::Propagate => Err(problem.to_string()),
             ErrorMode::Silent => Ok(()),
             ErrorMode::Ignore => {
-                let minute = now() / 60_000_000_000;
+                let minute = now_unix_nano() / 60_000_000_000;
                 if self.complained.swap(minute, Ordering::Relaxed) != minute {
                     tracing::warn!(%problem, "items are left out of metrics");
                 }
@@ -132,7 +127,7 @@ impl Relay {
             let message = request.message().map_err(|error| Rejected::Permanent(error.to_string()))?;
             S::walk(message, &mut |step| aggregate.step(step)).map_err(Rejected::Permanent)?;
         }
-        Ok(Otlp::of(OtlpRequest::from_message(aggregate.finish(now()))))
+        Ok(Otlp::of(OtlpRequest::from_message(aggregate.finish(now_unix_nano()))))
     }
 }
 

@@ -294,7 +294,7 @@ impl Writer {
                 }
             }
         }
-        let now = u64::try_from(jiff::Timestamp::now().as_nanosecond()).expect("the clock is after 1970");
+        let now = signal::clock::now_unix_nano();
         LogRecord {
             observed_time_unix_nano: now,
             body: Some(AnyValue { value: Some(Value::StringValue(line.finish())) }),

@@ -12,7 +12,6 @@ mod series;
 mod tests;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use component::metrics::{IntCounter, IntCounterVec, IntGauge, Opts};
@@ -21,6 +20,7 @@ use component::{
     BoxFuture, BuildCx, Component, Consumer, Error, Event, Exports, Fanout, Port, Rejected, RunCx, Stability,
 };
 use parking_lot::Mutex;
+use signal::clock::now_unix_nano;
 use signal::otlp::{Otlp, OtlpMetrics, OtlpRequest, Traces};
 
 use crate::flush::{Flusher, Gathers, every};
@@ -176,11 +176,6 @@ pub struct Connector {
     counters: Arc<Counters>,
 }
 
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
 impl Connector {
     fn new(plan: Arc<Plan>, next: Fanout<OtlpMetrics>, counters: Arc<Counters>) -> Self {
         Self { plan, state: Mutex::default(), next: ArcSwap::from_pointee(next), counters }
@@ -200,7 +195,7 @@ impl Connector {
     /// If its bytes are damaged.
     pub fn count(&self, batch: &Traces) -> Result<(), Rejected> {
         let mut outcome = Outcome::default();
-        let nanos = now();
+        let nanos = now_unix_nano();
         let mut result = Ok(());
         {
             let mut state = self.state.lock();
@@ -228,7 +223,7 @@ impl Connector {
     }
 
     async fn export(&self) -> Result<(), Rejected> {
-        let nanos = now();
+        let nanos = now_unix_nano();
         let (message, unsent, keys) = {
             let mut state = self.state.lock();
             let taken = state.take(&self.plan);

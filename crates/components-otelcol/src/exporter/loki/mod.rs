@@ -132,7 +132,7 @@ fn entries(batch: &OtlpBatch<LogsSignal>, counters: &Counters) -> Result<Logs, M
             }
         });
     }
-    let now = i64::try_from(jiff::Timestamp::now().as_nanosecond()).expect("fits until the year 2262");
+    let now = signal::clock::now_ns();
     let mut builder = LogBuilder::new(batch.received_ms, None);
     for resource in decoded.iter().flat_map(|message| &message.resource_logs) {
         let attributes = resource.resource.as_ref().map(|r| &*r.attributes).unwrap_or_default();

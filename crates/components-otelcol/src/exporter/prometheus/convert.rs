@@ -99,7 +99,6 @@ pub(super) struct Context<'a> {
 
 impl<'a> Writer<'a> {
     fn new(converter: &'a Converter) -> Self {
-        let now = jiff::Timestamp::now().as_nanosecond();
         Self {
             converter,
             labeler: Labeler {
@@ -110,7 +109,7 @@ impl<'a> Writer<'a> {
             keys: Keys::new(converter.seed),
             batch: SampleBatch::default(),
             families: Families::default(),
-            now_ns: u64::try_from(now).expect("the clock is after 1970"),
+            now_ns: signal::clock::now_unix_nano(),
             now: converter.seconds(),
         }
     }

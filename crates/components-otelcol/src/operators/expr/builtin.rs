@@ -173,7 +173,7 @@ impl Builtin {
                 let json = serde_json::from_str(text(0)?).map_err(|e| Failure::new(e.to_string()))?;
                 Value::of_json(json, false)
             }
-            Self::Env => Value::Text(std::env::var(text(0)?).unwrap_or_default()),
+            Self::Env => Value::Text(component::eval::stdlib::environment::variable(text(0)?).unwrap_or_default()),
         })
     }
 }

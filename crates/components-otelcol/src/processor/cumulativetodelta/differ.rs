@@ -1,6 +1,6 @@
 //! The last point of each stream, and what is owed.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use signal::otlp::proto::collector::metrics::v1::ExportMetricsServiceRequest;
 use signal::otlp::proto::metrics::v1::metric::Data;
@@ -30,8 +30,7 @@ pub(super) struct Differ {
 
 impl Differ {
     pub(super) fn new(idle: Option<Duration>) -> Self {
-        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        Self { streams: Streams::new(MAX_STREAMS, idle), began: u64::try_from(began).unwrap_or(u64::MAX) }
+        Self { streams: Streams::new(MAX_STREAMS, idle), began: signal::clock::now_unix_nano() }
     }
 
     pub(super) fn bound(&mut self, idle: Option<Duration>) {

@@ -1,7 +1,5 @@
 //! What is known of each stream, and the start that follows from it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use signal::otlp::proto::collector::metrics::v1::ExportMetricsServiceRequest;
 use signal::otlp::proto::metrics::v1::metric::Data;
 use signal::otlp::proto::metrics::v1::number_data_point::Value;
@@ -74,11 +72,10 @@ struct Told {
 
 impl Adjuster {
     pub(super) fn new(args: &Args) -> Self {
-        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let mut adjuster = Self {
             strategy: args.strategy,
             streams: Streams::new(MAX_STREAMS, None),
-            began: u64::try_from(began).unwrap_or(u64::MAX),
+            began: signal::clock::now_unix_nano(),
         };
         adjuster.bound(args);
         adjuster

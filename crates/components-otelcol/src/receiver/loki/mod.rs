@@ -107,7 +107,7 @@ impl Consumer<Logs> for Input {
 
 /// A request with a record for each entry.
 fn records(batch: &LogBatch) -> OtlpLogs {
-    let now = u64::try_from(jiff::Timestamp::now().as_nanosecond()).expect("the clock is after 1970");
+    let now = signal::clock::now_unix_nano();
     let received = u64::try_from(batch.received_ms).unwrap_or_default().saturating_mul(1_000_000);
     let observed = if received == 0 { now } else { received };
     // What all entries of a stream have in common is made once.
