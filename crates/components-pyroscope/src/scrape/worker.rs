@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderValue};
 use net::Client;
 use net::args::HttpClientArgs;
 use net::scrape::{Failed, Fetch, Last, Pool, Status, wait_for_place};
+use signal::profiles::{Pprof, ProfileBody};
 use signal::{Profile, Profiles};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
@@ -298,7 +299,9 @@ impl Worker {
     fn send(&self, target: &mut Target, raw: bytes::Bytes, at_ms: i64, settles: bool) {
         let labels = target.job.spec.labels.clone();
         self.shared.cx.live_debug(|| format!("{labels} {} bytes", raw.len()));
-        let batch = Profiles::new([Profile::pprof(labels, raw)], at_ms);
+        // A profile that is sent twice because an answer was lost can be told by its ID.
+        let id = uuid::Uuid::new_v4().to_string().into();
+        let batch = Profiles::new([Profile { labels, body: ProfileBody::Pprof(Pprof { id, raw }) }], at_ms);
         let (shared, stop) = (self.shared.clone(), self.stop.clone());
         let until = Instant::now() + LONGEST_OFFER;
         let offered =

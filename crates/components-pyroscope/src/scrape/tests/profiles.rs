@@ -18,6 +18,7 @@ async fn profiles_arrive_byte_for_byte_each_with_its_type() {
             assert!(batch.received_ms > 0);
             let profile = &batch.items[0];
             let ProfileBody::Pprof(pprof) = &profile.body else { panic!("{profile:?}") };
+            assert_eq!(pprof.id.len(), 36, "a UUID");
             found.insert(profile.labels.get("__name__").unwrap().to_owned(), pprof.raw.to_vec());
             assert_eq!(profile.labels.get("service_name"), Some("s"));
             assert_eq!(profile.labels.get("instance"), Some("alloy.internal:12345"));
