@@ -167,8 +167,11 @@ pub struct ValidateArgs {
 #[derive(Args, Debug)]
 pub struct TestArgs {
     /// Test files; of a directory all *_test.yaml and test.yaml in it and below it.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "docs")]
     pub paths: Vec<PathBuf>,
+    /// Print the description of the format.
+    #[arg(long)]
+    pub docs: bool,
     /// Run only tests whose "FILE > NAME" matches this regular expression.
     #[arg(long, short)]
     pub run: Option<String>,
@@ -210,7 +213,7 @@ A test file gives a configuration, inputs and claims about what the sinks receiv
         items: [{ line: \"error: yes\" }]
 
 Writers record, listeners are fed by the test, servers are answered for by it; everything else is the true
-component. The whole format is described in crates/pipeline-test/docs.md.
+component. `ferroalloy test --docs` describes the whole format.
 
 Exit codes: 0, all have passed; 1, a claim does not hold; 2, a test is broken or there is none.";
 

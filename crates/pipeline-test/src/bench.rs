@@ -22,6 +22,7 @@ pub(crate) struct Bench {
     files: BTreeMap<String, String>,
     nodes: Mutex<BTreeMap<String, Weak<TestNode>>>,
     broken: Mutex<Vec<String>>,
+    read: Mutex<BTreeSet<String>>,
 }
 
 impl Bench {
@@ -33,6 +34,7 @@ impl Bench {
             files: test.files.clone(),
             nodes: Mutex::default(),
             broken: Mutex::default(),
+            read: Mutex::default(),
         })
     }
 
@@ -48,7 +50,14 @@ impl Bench {
 
     /// What the test gives for a file.
     pub(crate) fn file(&self, path: &str) -> Option<&str> {
-        self.files.get(path).map(String::as_str)
+        let content = self.files.get(path)?;
+        self.read.lock().insert(path.to_string());
+        Some(content)
+    }
+
+    /// The files of the test that somebody has read.
+    pub(crate) fn files_read(&self) -> BTreeSet<String> {
+        self.read.lock().clone()
     }
 
     pub(crate) fn register(&self, id: &str, node: &Arc<TestNode>) {
@@ -87,12 +96,18 @@ impl Server {
         self.answers.lock().extend(answers.iter().cloned());
     }
 
-    /// The answer to a request, or why there is none.
-    pub(crate) fn ask(&self, method: &str, url: &str) -> Result<Response, String> {
-        let bare = url.split(['?', '#']).next().unwrap_or(url);
+    /// The answer to a request, or why there is none. A user and a password in the URL are nobody's business.
+    pub(crate) fn ask(&self, method: &str, url: &Url) -> Result<Response, String> {
+        let mut shown = url.clone();
+        // Only what has no host takes neither.
+        let _ = shown.set_username("").and_then(|()| shown.set_password(None));
+        shown.set_fragment(None);
+        let whole = shown.to_string();
+        shown.set_query(None);
+        let bare = shown.as_str();
         let is_asked = |answer: &&Answer| match &answer.to {
             Asked::Url(wanted) => {
-                (wanted.matches(url) || wanted.matches(bare) || wanted.matches(bare.trim_end_matches('/')))
+                (wanted.matches(&whole) || wanted.matches(bare) || wanted.matches(bare.trim_end_matches('/')))
                     && answer.method.as_ref().is_none_or(|m| m.eq_ignore_ascii_case(method))
             }
             Asked::Component(_) => false,
@@ -169,7 +184,7 @@ impl net::StandIn for Network {
         _headers: &HeaderMap,
         _body: &Bytes,
     ) -> Result<Response, String> {
-        self.0.server.ask(method.as_str(), url.as_str())
+        self.0.server.ask(method.as_str(), url)
     }
 }
 

@@ -72,6 +72,13 @@ fn assertion(reader: &Reader, node: &Node, signal: Signal) -> Option<Assertion> 
     let items = fields.get("items");
     let ordered = fields.get("ordered").and_then(|n| reader.boolean(n)).unwrap_or(true);
     let (kind, at) = kind?;
+    for (name, of) in
+        [("items", &["exact"][..]), ("ordered", &["exact"]), ("count", &["count", "entry_count", "entry"])]
+    {
+        if let Some(node) = fields.get(name).filter(|_| !of.contains(&kind.as_str())) {
+            reader.problem(node.span, format!("{name} belongs to the type {}", of[0]));
+        }
+    }
     let counted = |reader: &Reader| {
         if count.is_none() {
             reader.problem(fields.span, "count is missing here: how many are there to be?");
@@ -105,9 +112,6 @@ fn assertion(reader: &Reader, node: &Node, signal: Signal) -> Option<Assertion> 
             None
         }
     };
-    if let Some(node) = items.filter(|_| kind != "exact") {
-        reader.problem(node.span, "items belong to the type exact");
-    }
     let span = fields.span;
     fields.finish();
     Some(Assertion { signal, sinks, rule: rule?, span })

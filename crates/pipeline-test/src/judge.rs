@@ -1,6 +1,6 @@
 //! Holds claims against what has come; of one that does not hold, says what was expected and what came.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use crate::items::{Field, Item};
@@ -8,6 +8,8 @@ use crate::spec::{Assertion, Bounds, FieldMatch, Match, Rule, Signal, TextMatch}
 
 /// Items that a report shows in full.
 const SHOWN: usize = 10;
+/// Names of metrics that it shows.
+const MOST_NAMES: usize = 50;
 
 /// Whether a claim holds over items.
 pub(crate) fn holds(claim: &Assertion, items: &[Item]) -> bool {
@@ -334,11 +336,40 @@ fn came(signal: Signal, items: &[Item], wanted: &Match, out: &mut String) {
     let mut shown: Vec<&Item> = items.iter().collect();
     if shown.len() > SHOWN {
         shown.sort_by_key(|item| std::cmp::Reverse(likeness(wanted, item)));
+        if matches!(signal, Signal::Prometheus | Signal::OwnMetrics) {
+            shown.retain(|item| likeness(wanted, item) > 0);
+            metrics(items, wanted, out);
+        }
     }
     for item in shown.iter().take(SHOWN) {
         let _ = writeln!(out, "    {}", line(item));
     }
-    if items.len() > SHOWN {
-        let _ = writeln!(out, "    … and {} more", items.len() - SHOWN);
+    if items.len() > shown.len().min(SHOWN) {
+        let _ = writeln!(out, "    … and {} more", items.len() - shown.len().min(SHOWN));
     }
+}
+
+/// The names of the metrics that came, and which of them may be meant.
+fn metrics(items: &[Item], wanted: &Match, out: &mut String) {
+    let name = |item: &Item| match item.field("labels") {
+        Some(Field::Map(labels)) => labels.get("__name__").cloned(),
+        _ => None,
+    };
+    let names: BTreeSet<String> = items.iter().filter_map(name).collect();
+    let asked = wanted.fields.iter().find_map(|(_, m)| match m {
+        FieldMatch::Map { values, .. } => match values.get("__name__") {
+            Some(TextMatch::Is(name)) => Some(name),
+            _ => None,
+        },
+        _ => None,
+    });
+    if let Some(near) = asked
+        .filter(|name| !names.contains(*name))
+        .and_then(|name| eval::closest(name, names.iter().map(String::as_str)))
+    {
+        let _ = writeln!(out, "    did you mean {near}?");
+    }
+    let list: Vec<&str> = names.iter().take(MOST_NAMES).map(String::as_str).collect();
+    let more = if names.len() > MOST_NAMES { " …" } else { "" };
+    let _ = writeln!(out, "    metrics: {}{more}", list.join(" "));
 }

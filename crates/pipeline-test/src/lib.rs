@@ -1,4 +1,4 @@
-//! Unit tests for pipelines: `ferroalloy test`. `docs.md` beside this file describes the format.
+//! Unit tests for pipelines: `ferroalloy test`. [`DOCS`] describes the format.
 //!
 //! Data path: a YAML file → [`parse`] (a tree with places, then claims) → for each test a graph of the true
 //! components in which writers record, listeners are fed and servers are answered for ([`roles`], [`nodes`]) → what
@@ -22,6 +22,7 @@ mod run;
 mod spec;
 mod yaml;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,9 @@ use syntax::Diagnostic;
 
 pub use report::{FileReport, Outcome, Problem, Report, TestReport};
 pub use run::Program;
+
+/// The description of the format.
+pub const DOCS: &str = include_str!("../docs.md");
 
 /// What to run and how.
 #[derive(Clone)]
@@ -68,7 +72,7 @@ pub fn run(program: Program, files: &[PathBuf], selection: &Selection) -> Report
 fn run_file(program: Program, path: &Path, selection: &Selection) -> Option<FileReport> {
     let name = path.display().to_string();
     let mut report = FileReport { path: name.clone(), unusable: Vec::new(), tests: Vec::new() };
-    let file = match read(path, &name) {
+    let file = match open(path, &name) {
         Ok(file) => file,
         Err(unusable) => {
             report.unusable = unusable;
@@ -79,15 +83,28 @@ fn run_file(program: Program, path: &Path, selection: &Selection) -> Option<File
         let full = format!("{name} > {}", test.name);
         selection.filter.as_ref().is_none_or(|f| f.is_match(&full))
     };
+    let mut read = BTreeSet::new();
     for test in file.tests.iter().filter(wanted) {
         let began = Instant::now();
         let outcome = run::run(program, &file.source, test, selection.limit);
+        read.extend(outcome.files_read.iter().cloned());
         report.tests.push(TestReport { name: test.name.clone(), outcome, took: began.elapsed() });
+    }
+    if report.tests.len() == file.tests.len() && report.tests.iter().all(|t| t.outcome.problems.is_empty()) {
+        let unread = file.files.iter().filter(|(path, _)| !read.contains(path));
+        report.unusable = unread.map(|(path, span)| unread_file(&file, path, *span)).collect();
     }
     (!report.tests.is_empty()).then_some(report)
 }
 
-fn read(path: &Path, name: &str) -> Result<spec::TestFile, Vec<Diagnostic>> {
+/// A path that is given for nothing is a mistake in it.
+fn unread_file(file: &spec::TestFile, path: &str, span: syntax::Span) -> Diagnostic {
+    let message = format!("no local.file of any test reads {path:?}");
+    Diagnostic::error("test_file", message, &file.source, span)
+        .with_help("write the path as the component's filename has it, or take it out")
+}
+
+fn open(path: &Path, name: &str) -> Result<spec::TestFile, Vec<Diagnostic>> {
     let bytes = std::fs::read(path)
         .map_err(|error| vec![Diagnostic::plain("unreadable", format!("{name}: {error}"))])?;
     let source = syntax::decode(&bytes, name.to_string()).map_err(|d| vec![d])?;

@@ -183,6 +183,7 @@ impl TestNode {
     fn remote(&self, arguments: &[Item]) -> Result<Value, Error> {
         let url = text(arguments, "url").unwrap_or_default();
         let method = text(arguments, "method").unwrap_or_else(|| "GET".into());
+        let url = net::Url::parse(&url).map_err(|e| Error::argument("url", e.to_string()))?;
         let answer = self.bench.server.ask(&method, &url);
         let body = answer.map_err(|message| Error::argument("url", message))?;
         Ok(secret(arguments, String::from_utf8_lossy(body.body()).trim()))

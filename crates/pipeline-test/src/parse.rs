@@ -28,9 +28,10 @@ pub(crate) fn parse(source: &Source) -> Result<TestFile, Vec<Diagnostic>> {
     let tree = yaml::parse(source).map_err(|d| vec![d])?;
     let reader = Reader::new(source.clone());
     let tests = file(&reader, &tree);
+    let files = reader.files.take();
     let mut problems = reader.into_problems();
     problems.sort_by_key(|p| p.location.as_ref().map(|l| l.span.start));
-    if problems.is_empty() { Ok(TestFile { source: source.clone(), tests }) } else { Err(problems) }
+    if problems.is_empty() { Ok(TestFile { source: source.clone(), tests, files }) } else { Err(problems) }
 }
 
 fn file(reader: &Reader, tree: &Node) -> Vec<TestCase> {
@@ -102,9 +103,6 @@ fn complete(reader: &Reader, test: &TestCase) {
 
 /// What tests of one file may share.
 fn surroundings(reader: &Reader, fields: &Fields<'_>, test: &mut TestCase) {
-    if let Some(node) = fields.get("name").and_then(|n| reader.text(n)) {
-        test.name = node;
-    }
     if let Some(node) = fields.get("config") {
         config(reader, node, test);
     }
@@ -119,6 +117,9 @@ fn surroundings(reader: &Reader, fields: &Fields<'_>, test: &mut TestCase) {
     }
     if let Some(node) = fields.get("files") {
         test.files.extend(reader.texts(node));
+        if let Kind::Map(entries) = &node.kind {
+            reader.files.borrow_mut().extend(entries.iter().map(|e| (e.name.clone(), e.name_span)));
+        }
     }
     if let Some(node) = fields.get("http") {
         test.answers.extend(answers(reader, node));
@@ -133,6 +134,9 @@ fn surroundings(reader: &Reader, fields: &Fields<'_>, test: &mut TestCase) {
 
 fn case(reader: &Reader, fields: &Fields<'_>, test: &mut TestCase) {
     surroundings(reader, fields, test);
+    if let Some(name) = fields.get("name").and_then(|n| reader.text(n)) {
+        test.name = name;
+    }
     if let Some(node) = fields.get("inputs") {
         test.steps.extend(inputs(reader, node));
     }
@@ -149,7 +153,8 @@ fn case(reader: &Reader, fields: &Fields<'_>, test: &mut TestCase) {
 
 fn step(reader: &Reader, node: &Node, steps: &mut Vec<Step>) {
     let Some(fields) = reader.fields(node) else { return };
-    if fields.entries().len() > 1 && !fields.has("within") {
+    let things = fields.entries().len() - usize::from(fields.has("within") && fields.has("assert"));
+    if things != 1 {
         let help = "begin each with a dash of its own: they happen one after the other";
         reader.problem_with_help(node.span, "a step is one thing", help);
     }
@@ -220,7 +225,7 @@ fn module(reader: &Reader, node: &Node, test: &mut TestCase) {
     let text = format!(
         "import.file \"module\" {{\n  filename = {path}\n}}\n\nmodule.{name} \"test\" {{\n{arguments}}}\n"
     );
-    test.config.inline.push(Source::new(reader.source.name(), text));
+    test.config.inline.push(Source::new(format!("<module of {}>", reader.source.name()), text));
 }
 
 /// A value as the configuration language writes it; `{ expr: … }` is taken as it stands.

@@ -11,6 +11,8 @@ use crate::yaml::{Entry, Kind, Node};
 pub(crate) struct Reader {
     pub(crate) source: Source,
     problems: RefCell<Vec<Diagnostic>>,
+    /// Paths that tests give contents of.
+    pub(crate) files: RefCell<Vec<(String, Span)>>,
 }
 
 /// A map whose entries are asked for by name; what nobody asked for is a problem.
@@ -23,7 +25,7 @@ pub(crate) struct Fields<'a> {
 
 impl Reader {
     pub(crate) fn new(source: Source) -> Self {
-        Self { source, problems: RefCell::default() }
+        Self { source, problems: RefCell::default(), files: RefCell::default() }
     }
 
     pub(crate) fn problem(&self, span: Span, message: impl Into<String>) {

@@ -1,5 +1,6 @@
 //! What has come of tests, for people and for build servers.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ impl Problem {
 pub struct Outcome {
     /// Nothing: it passed.
     pub problems: Vec<Problem>,
+    /// The files of the test that its configuration has read.
+    pub files_read: BTreeSet<String>,
 }
 
 /// One test that was run.

@@ -48,7 +48,7 @@ pub(crate) fn run(program: Program, source: &Source, test: &TestCase, limit: Dur
         // Who waits may have given up.
         let _ = tell.send(on_this_thread(program, &source, &owned));
     });
-    let broken = |message: String| Outcome { problems: vec![Problem::Broken(message)] };
+    let broken = |message: String| Outcome { problems: vec![Problem::Broken(message)], ..Outcome::default() };
     let thread = match spawned {
         Ok(thread) => thread,
         Err(error) => return broken(format!("no thread for the test: {error}")),
@@ -73,9 +73,8 @@ fn on_this_thread(program: Program, source: &Source, test: &TestCase) -> Outcome
     let (runtime, storage) = match (runtime, tempfile::tempdir()) {
         (Ok(runtime), Ok(storage)) => (runtime, storage),
         (Err(error), _) | (_, Err(error)) => {
-            return Outcome {
-                problems: vec![Problem::Broken(format!("the test cannot be set up: {error}"))],
-            };
+            let message = format!("the test cannot be set up: {error}");
+            return Outcome { problems: vec![Problem::Broken(message)], ..Outcome::default() };
         }
     };
     let outcome = runtime.block_on(async {
@@ -89,7 +88,7 @@ fn on_this_thread(program: Program, source: &Source, test: &TestCase) -> Outcome
             Running { source, test, bench, clock, graph, problems: Vec::new(), sent: Vec::new() };
         running.all().await;
         running.graph.shutdown(STOP).await;
-        Outcome { problems: running.problems }
+        Outcome { problems: running.problems, files_read: running.bench.files_read() }
     });
     runtime.shutdown_background();
     outcome

@@ -11,6 +11,8 @@ use syntax::{Source, Span};
 pub(crate) struct TestFile {
     pub(crate) source: Source,
     pub(crate) tests: Vec<TestCase>,
+    /// Paths that `files` names, anywhere.
+    pub(crate) files: Vec<(String, Span)>,
 }
 
 /// One test: a configuration, what happens, what is to come of it.

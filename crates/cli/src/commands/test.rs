@@ -17,6 +17,10 @@ const PROGRAM: Program = Program {
 
 /// Exit code 0: all have passed; 1: a claim does not hold; 2: a test is broken, or there is none.
 pub fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
+    if args.docs {
+        super::print(pipeline_test::DOCS)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     net::install_provider();
     let filter = args.run.as_deref().map(regex::Regex::new).transpose().context("--run")?;
     let selection = Selection { filter, limit: args.timeout };

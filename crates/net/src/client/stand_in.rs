@@ -53,3 +53,43 @@ pub(super) fn answer(
     let who = PRESENT.with_borrow(Clone::clone)?;
     Some(who.answer(method, url, headers, body).map_err(|message| Error::new(Kind::Connect, message)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::HttpClientArgs;
+    use crate::{Client, ClientOptions, Request};
+
+    struct Echo;
+
+    impl StandIn for Echo {
+        fn answer(
+            &self,
+            method: &Method,
+            url: &Url,
+            _headers: &HeaderMap,
+            body: &Bytes,
+        ) -> Result<http::Response<Bytes>, String> {
+            match url.path() {
+                "/down" => Err("nobody there".into()),
+                "/moved" => {
+                    let moved = http::Response::builder().status(307).header("location", "/here");
+                    Ok(moved.body(Bytes::new()).expect("a response"))
+                }
+                path => Ok(http::Response::new(format!("{method} {path} {}", body.len()).into())),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn clients_of_the_thread_ask_the_stand_in_and_nobody_else() {
+        let _guard = stand_in(Rc::new(Echo));
+        let args = HttpClientArgs { bearer_token_file: "/not/there".into(), ..HttpClientArgs::default() };
+        let client = Client::new(&args, ClientOptions::new("test")).expect("valid arguments");
+        let url = |path: &str| Url::parse(&format!("http://nowhere.invalid{path}")).expect("a URL");
+        let answer = client.send(Request::post(url("/moved"), "abc")).await.expect("an answer");
+        assert_eq!(answer.text(100).await.expect("a body"), "POST /here 3");
+        let error = client.send(Request::get(url("/down"))).await.expect_err("refused");
+        assert_eq!((error.kind(), error.to_string().as_str()), (Kind::Connect, "nobody there"));
+    }
+}

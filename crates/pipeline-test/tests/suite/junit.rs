@@ -9,7 +9,11 @@ use quick_xml::events::Event;
 use crate::golden::{PROGRAM, folder};
 
 fn test(name: &str, problems: Vec<Problem>) -> TestReport {
-    TestReport { name: name.into(), outcome: Outcome { problems }, took: Duration::from_millis(12) }
+    TestReport {
+        name: name.into(),
+        outcome: Outcome { problems, ..Outcome::default() },
+        took: Duration::from_millis(12),
+    }
 }
 
 fn report() -> Report {
