@@ -156,6 +156,35 @@ mod tests {
         }
     }
 
+    /// The whole circle: a file of Prometheus is read, converted, built and run, and stopped again.
+    #[tokio::test]
+    async fn a_converted_file_runs_in_the_real_graph() {
+        net::install_provider();
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("prometheus.yml");
+        // Nobody listens on port 1.
+        let text = "scrape_configs:\n- job_name: go app\n  static_configs: [{targets: ['127.0.0.1:1']}]\n  \
+                    relabel_configs: [{source_labels: [job], target_label: app}]\n\
+                    remote_write: [{url: 'http://127.0.0.1:1/push'}]\n";
+        std::fs::write(&path, text).expect("written");
+        let load = Line::parse_from(["test", "--config.format=prometheus"]).load;
+        let convert =
+            converter(&load, |found| assert!(found.is_empty(), "{found:?}")).expect("another language");
+        let storage = folder.path().join("data");
+        let services =
+            services(&load, storage, "alloy.internal:12345", Duration::from_secs(5), String::new());
+        let runtime = runtime::Runtime::new(options(&services, blocks::checked()));
+        let source = runtime::ConfigSource::Converted { path, convert };
+        let reloader = runtime::Reloader::new(runtime, source);
+        reloader.reload().await.expect("runs");
+        let shown = format!("{:?}", reloader.runtime().snapshot());
+        for id in ["discovery.relabel.go_app", "prometheus.scrape.go_app", "prometheus.remote_write.default"]
+        {
+            assert!(shown.contains(id), "{id} is missing: {shown}");
+        }
+        reloader.runtime().shutdown(Duration::from_secs(5)).await;
+    }
+
     #[test]
     fn the_example_stacks_and_the_readme_are_valid_and_formatted() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -173,7 +173,7 @@ impl Body<'_> {
                 }
             }
             Some(FieldSchema::Block(block)) => self.block(cx, block, key, value, path, items),
-            None if self.from_file(cx, key, value, items) => {}
+            None if self.read_from_file(cx, key, value, items) => {}
             None if let Some(to) = self.unfolded(to) => self.place(cx, &to, key, value, path, items),
             None => {
                 let is_here = |(outer, _): &&(&str, &str)| *outer == self.target_path;
@@ -202,7 +202,7 @@ impl Body<'_> {
     }
 
     /// `x_file` of the source where the component has `x` alone: the content of a `local.file`.
-    fn from_file(&self, cx: &mut Cx<'_>, key: &Key, value: &Node, items: &mut Vec<Item>) -> bool {
+    fn read_from_file(&self, cx: &mut Cx<'_>, key: &Key, value: &Node, items: &mut Vec<Item>) -> bool {
         let Some(name) = key.text.strip_suffix("_file") else { return false };
         let Some(FieldSchema::Attribute(argument)) = self.schema.field(name) else { return false };
         let Some(path) = value.text().filter(|_| !argument.code_type.contains('(')) else { return false };

@@ -377,8 +377,8 @@ fn size(text: &str) -> String {
 }
 
 fn bytes(n: u64) -> String {
-    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    match units.iter().find(|(size, _)| n > 0 && n % size == 0) {
+    let units = [(1_u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.iter().find(|(size, _)| n > 0 && n.is_multiple_of(*size)) {
         Some((size, unit)) => format!("{}{unit}", n / size),
         None => format!("{n}B"),
     }

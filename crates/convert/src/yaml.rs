@@ -42,8 +42,11 @@ pub enum Kind {
     /// A list.
     List(Vec<Arc<Node>>),
     /// Keys in the order of the file, each once.
-    Map(Vec<(Key, Arc<Node>)>),
+    Map(Entries),
 }
+
+/// Keys and values in the order of the file.
+pub type Entries = Vec<(Key, Arc<Node>)>;
 
 /// A key and its place.
 #[derive(Debug, Clone)]
@@ -190,10 +193,10 @@ impl<'s> Reader<'s> {
         }
     }
 
-    fn map(&mut self) -> Result<(Vec<(Key, Arc<Node>)>, Span), Diagnostic> {
-        let mut entries: Vec<(Key, Arc<Node>)> = Vec::new();
+    fn map(&mut self) -> Result<(Entries, Span), Diagnostic> {
+        let mut entries: Entries = Vec::new();
         let mut places: HashMap<String, Span> = HashMap::new();
-        let mut merged: Vec<(Key, Arc<Node>)> = Vec::new();
+        let mut merged: Entries = Vec::new();
         loop {
             let (event, span) = self.expect()?;
             if event == Event::MappingEnd {
@@ -228,7 +231,7 @@ impl<'s> Reader<'s> {
     }
 
     /// `<<: *base` or `<<: [*a, *b]`: what is not written here itself; the first of a list wins.
-    fn merge(&self, value: &Node, at: Span, into: &mut Vec<(Key, Arc<Node>)>) -> Result<(), Diagnostic> {
+    fn merge(&self, value: &Node, at: Span, into: &mut Entries) -> Result<(), Diagnostic> {
         match &value.kind {
             Kind::Map(entries) if into.len() + entries.len() > MAX_NODES => {
                 Err(self.error(format!("this merges more than {MAX_NODES} values"), at))

@@ -110,8 +110,8 @@ async fn a_file_in_another_language_is_converted_at_each_load_and_a_failure_chan
     std::fs::write(&file, "w: 2").unwrap();
     let refused = reloader.reload().await.expect_err("cannot be converted");
     assert!(!refused.applied && refused.diagnostics[0].message == "there is no v");
-    assert_eq!(export(reloader.runtime(), "test.value.v", "value"), Some(Value::from(1)));
+    assert_eq!(export(reloader.runtime(), "test.value.v", "value"), Some(Value::from(1_i64)));
     std::fs::write(&file, "v: 3").unwrap();
     reloader.reload().await.unwrap();
-    assert_eq!(export(reloader.runtime(), "test.value.v", "value"), Some(Value::from(3)));
+    assert_eq!(export(reloader.runtime(), "test.value.v", "value"), Some(Value::from(3_i64)));
 }
