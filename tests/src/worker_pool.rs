@@ -67,6 +67,10 @@ impl Stack {
         collector.set_env("PROFILE_DURATION", "2s");
         collector.launch();
         collector.wait_ready();
+        // The pool gives a span up that it cannot send within the grace after a signal to stop.
+        eventually("the collector takes spans", || {
+            std::net::TcpStream::connect(otlp).map(drop).map_err(|e| format!("{e}\n{}", collector.log()))
+        });
         Some(Self { pool, collector, sink, loki, tempo, pyroscope, _folder: folder })
     }
 
@@ -229,12 +233,12 @@ fn what_the_worker_pool_says_last_arrives_too() {
     // With most of them still in the queue.
     assert!(stack.pool.terminate().success());
     assert_eq!((stack.lines(JOBS).len(), stack.spans(JOBS).len()), (JOBS as usize, JOBS as usize));
-    let entries = stack.loki.entries("service_name=\"worker-pool\"");
     eventually("the last line has come", || {
         let entries = stack.loki.entries("service_name=\"worker-pool\"");
         let last = entries.iter().any(|e| e.line.contains("\"msg\":\"stopped\",\"jobs\":300"));
         if last { Ok(()) } else { Err(stack.collector.log()) }
     });
+    let entries = stack.loki.entries("service_name=\"worker-pool\"");
     assert!(!entries.iter().any(|e| e.line.contains("were not finished")), "{entries:?}");
 }
 
