@@ -251,15 +251,15 @@ fn expression(reader: &Reader, node: &Node) -> String {
 }
 
 /// A value for an export of a stub.
-fn value(reader: &Reader, node: &Node) -> eval::Value {
+fn value(node: &Node) -> eval::Value {
     match &node.kind {
         Kind::Null => eval::Value::Null,
         Kind::Bool(v) => (*v).into(),
         Kind::Number(v, text) => text.parse::<i64>().map_or_else(|_| (*v).into(), eval::Value::from),
         Kind::Text(text) => text.as_str().into(),
-        Kind::List(items) => eval::Value::array(items.iter().map(|i| value(reader, i)).collect()),
+        Kind::List(items) => eval::Value::array(items.iter().map(value).collect()),
         Kind::Map(entries) => {
-            let pairs = entries.iter().map(|e| (e.name.clone(), value(reader, &e.value)));
+            let pairs = entries.iter().map(|e| (e.name.clone(), value(&e.value)));
             eval::Value::object(pairs.collect())
         }
     }
@@ -271,7 +271,7 @@ fn stubs(reader: &Reader, node: &Node, test: &mut TestCase) {
         let exports = match &entry.value.kind {
             Kind::Text(word) if word == "off" => StubExports::Off,
             Kind::Map(exports) => StubExports::Values(
-                exports.iter().map(|e| (e.name.clone(), e.name_span, value(reader, &e.value))).collect(),
+                exports.iter().map(|e| (e.name.clone(), e.name_span, value(&e.value))).collect(),
             ),
             _ => {
                 reader.problem(entry.value.span, "a stub is a map of exports, or the word off");

@@ -204,12 +204,12 @@ fn element(name: &str, text: &str, out: &mut String) {
         out,
         "      <{name} type=\"{kind}\" message=\"{}\">{}</{name}>",
         attribute(first.trim()),
-        escape(&allowed(text))
+        escape(allowed(text))
     );
 }
 
 fn attribute(text: &str) -> String {
-    escape(&allowed(text)).replace('\n', "&#10;")
+    escape(allowed(text)).replace('\n', "&#10;")
 }
 
 /// Without the characters that XML 1.0 cannot carry at all.
