@@ -205,7 +205,10 @@ impl Compiler<'_> {
                 Kind::Path(path) if self.local(path).is_none() => {
                     let path = self.path(node, path)?;
                     if path.is_of_client() {
-                        return Err(Mistake::new(node.span.clone(), format!("`{}` can only be read", path.text)));
+                        return Err(Mistake::new(
+                            node.span.clone(),
+                            format!("`{}` can only be read", path.text),
+                        ));
                     }
                     Arg::Target(path)
                 }

@@ -163,10 +163,7 @@ const USER_AGENTS: &[(&str, &str)] = &[
         "UserAgent(\"Mozilla/5.0 (X11; Linux x86_64; rv:126.0) Gecko/20100101 Firefox/126.0\")",
         r#"{"os.name":"Linux","user_agent.name":"Firefox","user_agent.original":"Mozilla/5.0 (X11; Linux x86_64; rv:126.0) Gecko/20100101 Firefox/126.0","user_agent.version":"126.0"}"#,
     ),
-    (
-        "UserAgent(\"curl/7.81.0\")[\"user_agent.version\"]",
-        "\"7.81.0\"",
-    ),
+    ("UserAgent(\"curl/7.81.0\")[\"user_agent.version\"]", "\"7.81.0\""),
     ("UserAgent(\"curl/7.81.0\")[\"os.name\"]", "\"Other\""),
     (
         "UserAgent(\"foobar/1.2.3 (foo; bar baz)\")",

@@ -120,8 +120,7 @@ mod tests {
     }
 
     fn read(text: &str, client: Option<&ClientMetadata>) -> Result<String, String> {
-        let (resource, scope, record) =
-            (ResourceLogs::default(), ScopeLogs::default(), LogRecord::default());
+        let (resource, scope, record) = (ResourceLogs::default(), ScopeLogs::default(), LogRecord::default());
         let value = Parser::new(Context::Log).value(text).map_err(|error| error.to_string())?;
         let view = View::log(&resource, &scope, &record).sent_by(client);
         let value = value.eval(&view).map_err(|error| error.to_string())?;

@@ -6,6 +6,7 @@
 
 mod args;
 mod backends;
+mod find;
 mod keys;
 mod metrics;
 mod ring;

@@ -168,8 +168,11 @@ impl<S: Filtered> Change<S> for Rules {
         if S::drops(self).is_empty() {
             return Ok(Some(batch));
         }
-        let outcomes: Vec<Outcome<S>> =
-            batch.requests.iter().map(|one| self.request(one, batch.client.as_deref())).collect::<Result<_, _>>()?;
+        let outcomes: Vec<Outcome<S>> = batch
+            .requests
+            .iter()
+            .map(|one| self.request(one, batch.client.as_deref()))
+            .collect::<Result<_, _>>()?;
         if outcomes.iter().all(|outcome| matches!(outcome, Outcome::Same)) {
             return Ok(Some(batch));
         }

@@ -330,7 +330,8 @@ async fn what_comes_and_goes_is_counted_unless_nothing_is_to_be_told() {
     let sum = |what: &str| {
         let text = bench.harness.services.metrics.text();
         let name = format!("otelcol_processor_{what}_items_total");
-        let line = text.lines().find(|line| line.starts_with(&name) && line.contains("otel_signal=\"traces\""));
+        let line =
+            text.lines().find(|line| line.starts_with(&name) && line.contains("otel_signal=\"traces\""));
         line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
     };
     assert_eq!((sum("incoming"), sum("outgoing")), (Some(4), Some(3)));

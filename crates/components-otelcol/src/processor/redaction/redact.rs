@@ -160,7 +160,9 @@ impl Rules {
         if !value.is_empty() && self.urls.as_ref().filter(cleans).is_some() {
             new = Some(url::clustered(new.as_deref().unwrap_or(value)));
         }
-        if !value.is_empty() && let Some(databases) = &self.databases {
+        if !value.is_empty()
+            && let Some(databases) = &self.databases
+        {
             let masked = databases.attribute(key, new.as_deref().unwrap_or(value), system);
             new = masked.or(new);
         }

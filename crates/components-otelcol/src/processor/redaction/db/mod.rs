@@ -199,7 +199,11 @@ mod tests {
             ("cassandra", "SET user:123 john", None),
             ("", "SET user:123 john", None),
         ] {
-            assert_eq!(databases.attribute("db.statement", text, system).as_deref(), expected, "{system} {text}");
+            assert_eq!(
+                databases.attribute("db.statement", text, system).as_deref(),
+                expected,
+                "{system} {text}"
+            );
         }
         assert_eq!(databases.attribute("other", "SELECT 1", "mysql"), None);
         assert_eq!(databases.span_name("SELECT 1", "mysql").as_deref(), Some("SELECT ?"));

@@ -28,7 +28,10 @@ enum Values {
 
 const COMMANDS: &[(&[&str], Values)] = &[
     (&["AUTH", "EVAL", "EVAL_RO", "EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO"], Values::All),
-    (&["GEOHASH", "GEOPOS", "GEODIST", "LPUSH", "RPUSH", "SREM", "ZREM", "SADD", "PFADD", "ACL"], Values::From(1)),
+    (
+        &["GEOHASH", "GEOPOS", "GEODIST", "LPUSH", "RPUSH", "SREM", "ZREM", "SADD", "PFADD", "ACL"],
+        Values::From(1),
+    ),
     (
         &[
             "APPEND",
@@ -50,9 +53,7 @@ const COMMANDS: &[(&[&str], Values)] = &[
         Values::One(1),
     ),
     (
-        &[
-            "HSETNX", "LREM", "LSET", "SETBIT", "SETEX", "PSETEX", "SETRANGE", "ZINCRBY", "SMOVE", "RESTORE",
-        ],
+        &["HSETNX", "LREM", "LSET", "SETBIT", "SETEX", "PSETEX", "SETRANGE", "ZINCRBY", "SMOVE", "RESTORE"],
         Values::One(2),
     ),
     (&["LINSERT"], Values::One(3)),

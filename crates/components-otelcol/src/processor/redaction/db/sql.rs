@@ -9,7 +9,8 @@ use super::PLACEHOLDER;
 /// Without values. `double_quoted_values`: text in double quotes is a value, as in MySQL, and no name.
 pub(super) fn masked(text: &str, double_quoted_values: bool) -> String {
     let run = |escapes: bool| {
-        let mut masking = Masking { rest: text, out: String::with_capacity(text.len()), escapes, open: false };
+        let mut masking =
+            Masking { rest: text, out: String::with_capacity(text.len()), escapes, open: false };
         masking.run(double_quoted_values);
         masking
     };
