@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::args::Args;
-use super::find::{Finder, Surroundings};
+use super::find::Finder;
 use super::keys::RoutingKey;
 use super::metrics::Balance;
 use super::ring::Ring;
@@ -60,11 +60,12 @@ impl Backends {
         balance: Arc<Balance>,
         rpc: Arc<Rpc>,
         shared: Arc<Shared>,
+        finder: Finder,
     ) -> Self {
         let (wanted, wants) = watch::channel(args);
         let stop = CancellationToken::new();
         let keeper = Keeper {
-            finder: Finder::new(cx.services().user_agent(), Surroundings::default()),
+            finder,
             changed: None,
             stop: stop.clone(),
             endpoints: Endpoints::new(metrics.clone()),

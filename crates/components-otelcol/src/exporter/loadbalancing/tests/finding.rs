@@ -7,8 +7,12 @@ use component::testkit::Names;
 use net::testkit::{Backend, Reply, status};
 
 use super::super::args::{AwsCloudMap, Kubernetes, Resolver};
+use super::super::backends::{Backends, Shared};
 use super::super::find::{Finder, Found, Surroundings};
+use super::super::metrics::Balance;
 use super::*;
+use crate::exporter::sending::Metrics;
+use crate::rpc::Rpc;
 
 fn resolver() -> Resolver {
     Resolver { fixed: None, dns: None, kubernetes: None, aws_cloud_map: None }
@@ -102,6 +106,61 @@ async fn pods_are_watched_from_where_they_were_listed() {
         _ = api.until(|all| all.iter().filter(|posted| posted.path.contains("watch=true")).count() == 2) => {}
     }
     assert!(api.all().iter().any(|posted| posted.path.contains("resourceVersion=7")));
+}
+
+#[tokio::test]
+async fn back_ends_follow_the_pods_without_being_asked_for() {
+    let watches = Arc::new(AtomicUsize::new(0));
+    let seen = watches.clone();
+    let api = Backend::start(move |posted| {
+        let list = |address: &str| {
+            answer(format!(
+                r#"{{"metadata":{{"resourceVersion":"1"}},"items":[{{"endpoints":[{{"addresses":["{address}"]}}]}}]}}"#
+            ))
+        };
+        match (posted.path.contains("watch=true"), seen.load(Ordering::Relaxed)) {
+            (true, 0) => {
+                seen.store(1, Ordering::Relaxed);
+                Reply::Raw("HTTP/1.1 200 OK\r\n\r\n{\"type\":\"ADDED\",\"object\":{}}\n")
+            }
+            (true, _) => Reply::Hang,
+            (false, 0) => list("127.0.0.1"),
+            (false, _) => list("127.0.0.2"),
+        }
+    })
+    .await;
+    let (surroundings, _root) = pod(&api.base());
+    let text = "resolver {\nkubernetes {\nservice = \"a\"\n}\n}\nprotocol {\notlp {\nclient { }\n}\n}\n";
+    let source = component::eval::syntax::Source::new("t.alloy", text);
+    let (file, _) = component::eval::syntax::parse(&source);
+    let names = Names::default();
+    let scope = component::eval::Scope::new(&names);
+    let (args, problems) = component::eval::decode::<Args>(&source, &file.body, None, &scope);
+    assert!(problems.is_empty(), "{problems:?}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let cx =
+        component::BuildCx::detached("otelcol.exporter.loadbalancing.t", Services::for_tests(folder.path()));
+    let shared = Arc::<Shared>::default();
+    let backends = Backends::start(
+        Arc::new(args.expect("sound")),
+        cx.clone(),
+        Metrics::new(&cx.metrics(), "loadbalancing/t".into()),
+        Balance::new(&cx.metrics()),
+        Arc::new(Rpc::new(&cx.metrics(), "client")),
+        shared.clone(),
+        Finder::new("test/1".into(), surroundings),
+    );
+    for expected in ["127.0.0.1:4317", "127.0.0.2:4317"] {
+        let found = async {
+            while shared.tables.load().backends().iter().map(AsRef::as_ref).ne([expected]) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), found).await.expect(expected);
+    }
+    assert_eq!(backends.trouble(), None);
+    // A watch that goes on does not keep it from ending.
+    backends.stop().await;
 }
 
 #[tokio::test]
