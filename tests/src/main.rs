@@ -11,4 +11,5 @@ mod lifecycle;
 mod logs;
 mod otlp;
 mod peers;
+mod profiles;
 mod reload;

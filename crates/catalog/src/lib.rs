@@ -16,5 +16,7 @@ pub fn all() -> Registry {
         components_loki::COMPONENTS,
         components_otelcol::COMPONENTS,
         components_prometheus::COMPONENTS,
+        components_pyroscope::COMPONENTS,
     ])
+    .without(components_pyroscope::ABSENT)
 }

@@ -49,6 +49,9 @@ pub trait Pure: 'static {
 }
 
 /// A component as the runtime, the reference and `validate` see it.
+///
+/// Lists of them are `static`s. A `const` is made anew where it is named, and with it all generic code behind these
+/// pointers: the crate that joins the families would compile every component once more, one after the other.
 #[derive(Clone, Copy)]
 pub struct ComponentDef {
     /// Name in the configuration language.
@@ -95,9 +98,22 @@ impl ComponentDef {
     }
 }
 
+/// A component of Alloy that this program does not have, and what to do instead: who asks for it is told more than
+/// that the name is unknown.
+#[derive(Clone, Copy, Debug)]
+pub struct Absent {
+    /// `pyroscope.java`
+    pub name: &'static str,
+    /// What is not there, and what to use instead.
+    pub instead: &'static str,
+}
+
 /// All components of a program, sorted by name.
 #[derive(Clone, Default)]
-pub struct Registry(Arc<Vec<ComponentDef>>);
+pub struct Registry {
+    all: Arc<Vec<ComponentDef>>,
+    absent: Arc<Vec<Absent>>,
+}
 
 impl Registry {
     /// Collects the lists of the families.
@@ -108,16 +124,29 @@ impl Registry {
         let mut all: Vec<_> = families.concat();
         all.sort_by_key(|d| d.name);
         assert!(all.windows(2).all(|w| w[0].name != w[1].name), "two components share a name");
-        Self(Arc::new(all))
+        Self { all: Arc::new(all), absent: Arc::default() }
+    }
+
+    /// Adds what is known not to be there.
+    #[must_use]
+    pub fn without(mut self, absent: &[Absent]) -> Self {
+        assert!(absent.iter().all(|a| self.get(a.name).is_none()), "a component is there and is not");
+        Arc::make_mut(&mut self.absent).extend_from_slice(absent);
+        self
+    }
+
+    /// What to use instead of a component that is known not to be there.
+    pub fn instead_of(&self, name: &str) -> Option<&'static str> {
+        self.absent.iter().find(|a| a.name == name).map(|a| a.instead)
     }
 
     /// The component of a name.
     pub fn get(&self, name: &str) -> Option<&ComponentDef> {
-        self.0.binary_search_by(|d| d.name.cmp(name)).ok().map(|i| &self.0[i])
+        self.all.binary_search_by(|d| d.name.cmp(name)).ok().map(|i| &self.all[i])
     }
 
     /// All of them, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = &ComponentDef> {
-        self.0.iter()
+        self.all.iter()
     }
 }

@@ -56,6 +56,10 @@ impl Signal for signal::Logs {
     const RECEIVER: &'static str = "LogsReceiver";
 }
 
+impl Signal for signal::Profiles {
+    const RECEIVER: &'static str = "ProfilesReceiver";
+}
+
 /// Receivers of OTLP travel inside of an [`crate::otel::OtelInput`], never alone.
 impl<S: signal::otlp::OtlpSignal> Signal for signal::otlp::Otlp<S> {
     const RECEIVER: &'static str = "otelcol.Consumer";
@@ -459,5 +463,15 @@ mod tests {
         let value = receiver.to_value();
         assert_eq!(Receiver::<Samples>::from_value(&value).expect("same kind"), receiver);
         assert!(Receiver::<Samples>::from_value(&Value::Null).is_err());
+    }
+
+    #[test]
+    fn receivers_of_profiles_and_of_samples_do_not_stand_for_each_other() {
+        let (_port, samples) = answering(Ok(()));
+        let refused = Receiver::<signal::Profiles>::from_value(&samples.to_value());
+        assert!(refused.is_err_and(|e| e.to_string().contains("ProfilesReceiver")));
+        let profiles = Port::<signal::Profiles>::detached("p").receiver();
+        assert!(Receiver::<Samples>::from_value(&profiles.to_value()).is_err());
+        assert_eq!(Receiver::<signal::Profiles>::code_type(), "capsule(ProfilesReceiver)");
     }
 }

@@ -12,5 +12,5 @@ pub use local::{File as LocalFile, FileMatch};
 pub use remote::Http as RemoteHttp;
 
 /// The family.
-pub const COMPONENTS: &[ComponentDef] =
+pub static COMPONENTS: &[ComponentDef] =
     &[ComponentDef::of::<LocalFile>(), ComponentDef::of::<FileMatch>(), ComponentDef::of::<RemoteHttp>()];

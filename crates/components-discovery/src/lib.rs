@@ -21,7 +21,7 @@ pub use process::Process;
 pub use relabel::Relabel;
 
 /// The family.
-pub const COMPONENTS: &[ComponentDef] = &[
+pub static COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<Dns>(),
     ComponentDef::of::<Docker>(),
     ComponentDef::of::<File>(),

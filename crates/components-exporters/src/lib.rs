@@ -14,7 +14,7 @@ pub mod unix;
 pub use page::ExporterExports;
 
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[
+pub static COMPONENTS: &[ComponentDef] = &[
     ComponentDef::pure::<self_::SelfExporter>(),
     ComponentDef::pure::<static_::Static>(),
     ComponentDef::pure::<unix::Unix>(),

@@ -13,7 +13,7 @@ pub mod streams;
 pub mod write;
 
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[
+pub static COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<echo::Echo>(),
     ComponentDef::of::<enrich::Enrich>(),
     ComponentDef::of::<process::Process>(),

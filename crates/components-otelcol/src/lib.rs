@@ -22,7 +22,7 @@ pub mod streams;
 pub mod value;
 
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[
+pub static COMPONENTS: &[ComponentDef] = &[
     ComponentDef::pure::<auth::basic::Basic>(),
     ComponentDef::pure::<auth::bearer::Bearer>(),
     ComponentDef::pure::<auth::headers::Headers>(),

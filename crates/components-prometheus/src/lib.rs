@@ -3,14 +3,13 @@
 use component::ComponentDef;
 
 pub mod echo;
-mod heavy;
 pub mod receive_http;
 pub mod relabel;
 pub mod remote_write;
 pub mod scrape;
 
 /// The components of this family.
-pub const COMPONENTS: &[ComponentDef] = &[
+pub static COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<echo::Echo>(),
     ComponentDef::of::<receive_http::ReceiveHttp>(),
     ComponentDef::of::<relabel::Relabel>(),

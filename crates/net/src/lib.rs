@@ -19,6 +19,7 @@ pub mod kubernetes;
 pub mod names;
 pub mod oauth2;
 pub mod proxy;
+pub mod scrape;
 pub mod server;
 pub mod sign;
 pub mod socket;
@@ -26,7 +27,7 @@ pub mod testkit;
 mod tls;
 mod token;
 
-pub use client::{Client, ClientOptions, Poster, Request, Response, describe};
+pub use client::{Client, ClientOptions, Poster, Request, Response, TraceHeaders, describe};
 pub use credential::Credential;
 pub use error::{Error, Kind, post_url, shown_url};
 pub use server::{Server, ServerOptions};

@@ -44,6 +44,8 @@ pub enum Reply {
     },
     /// Writes this and closes.
     Raw(&'static str),
+    /// Writes these bytes and closes.
+    Bytes(Vec<u8>),
     /// Never answers.
     Hang,
     /// Closes with a reset.
@@ -185,6 +187,10 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
             Reply::Raw(text) => {
                 // The peer may have gone already.
                 let _ = stream.write_all(text.as_bytes()).await;
+                return;
+            }
+            Reply::Bytes(bytes) => {
+                let _ = stream.write_all(&bytes).await;
                 return;
             }
             Reply::Hang => std::future::pending().await,

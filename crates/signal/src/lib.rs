@@ -1,4 +1,4 @@
-//! What flows through the graph: label sets, metric samples, log entries, OTLP requests and the rules
+//! What flows through the graph: label sets, metric samples, log entries, OTLP requests, profiles and the rules
 //! that rewrite them. Pure.
 
 mod builder;
@@ -11,6 +11,7 @@ pub mod names;
 pub mod otlp;
 pub mod otlp_names;
 pub mod points;
+pub mod profiles;
 pub mod re2;
 pub mod relabel;
 pub mod samples;
@@ -26,6 +27,7 @@ pub use logs::{LogBatch, LogBuilder, Logs};
 pub use names::{Escaping, NameScheme};
 pub use otlp::{OtlpLogs, OtlpMetrics, Traces};
 pub use points::{FamilyList, PointRef, Points, Row, SeriesList};
+pub use profiles::{Profile, ProfileBatch, ProfileBody, Profiles};
 pub use re2::Regex;
 pub use relabel::{RelabelCache, Rule, Rules};
 pub use samples::{FamilyMetadata, MetricKind, SampleBatch, Samples};

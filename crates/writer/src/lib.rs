@@ -7,12 +7,14 @@
 //! way into it, or its sender is told to repeat it.
 
 mod args;
+mod gauges;
 mod life;
 
 use component::Rejected;
 use xxhash_rust::xxh64::xxh64;
 
 pub use args::{Fsync, OnFull};
+pub use gauges::Gauges;
 pub use life::{Backend, Role, run};
 
 /// A name that stays the same while an endpoint is the same back end: of its name, or of its URL where it has none.

@@ -9,6 +9,7 @@ mod load;
 mod logs;
 mod otlp;
 mod peers;
+mod profiles;
 
 use std::path::Path as FilePath;
 use std::process::{Child, Command, Stdio};
@@ -29,6 +30,8 @@ pub enum Path {
     Logs(logs::Logs),
     /// OTLP in, OTLP out.
     Otlp(otlp::Otlp),
+    /// Scraped pprof profiles to Pyroscope.
+    Profiles(profiles::Profiles),
     /// Start to ready, idle memory, size of the binary.
     Idle,
 }
@@ -83,13 +86,15 @@ struct Figures {
 pub fn run(root: &FilePath, path: &Path) -> anyhow::Result<()> {
     let binary = match path {
         Path::Logs(logs::Logs { program: Some(program), .. })
-        | Path::Otlp(otlp::Otlp { program: Some(program), .. }) => program.clone(),
+        | Path::Otlp(otlp::Otlp { program: Some(program), .. })
+        | Path::Profiles(profiles::Profiles { program: Some(program), .. }) => program.clone(),
         _ => build(root)?,
     };
     match path {
         Path::Metrics(work) => metrics(&binary, work),
         Path::Logs(work) => logs::run(&binary, work),
         Path::Otlp(work) => otlp::run(&binary, work),
+        Path::Profiles(work) => profiles::run(&binary, work),
         Path::Idle => idle(&binary),
     }
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// A request as the server hands it over.
 pub struct Request {
+    /// Path and query.
+    pub target: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
@@ -121,12 +123,13 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     if reader.read_line(&mut line).ok()? == 0 {
         return None;
     }
+    let target = line.split(' ').nth(1).unwrap_or_default().to_owned();
     let headers = read_headers(reader)?;
     let length = headers.iter().find(|(n, _)| n.eq_ignore_ascii_case("content-length"));
     let length = length.and_then(|(_, v)| v.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { headers, body })
+    Some(Request { target, headers, body })
 }
 
 fn read_headers(reader: &mut BufReader<TcpStream>) -> Option<Vec<(String, String)>> {
@@ -155,22 +158,34 @@ fn render(answer: &Answer) -> Vec<u8> {
 
 /// `GET`; the error says what went wrong.
 pub fn get(address: SocketAddr, path: &str) -> Result<Answer, String> {
-    exchange(address, "GET", path)
+    exchange(address, "GET", path, "", &[])
 }
 
 /// `POST` without a body.
 pub fn post(address: SocketAddr, path: &str) -> Result<Answer, String> {
-    exchange(address, "POST", path)
+    exchange(address, "POST", path, "", &[])
 }
 
-fn exchange(address: SocketAddr, method: &str, path: &str) -> Result<Answer, String> {
+/// `POST`; each of `headers` ends its line.
+pub fn post_body(address: SocketAddr, path: &str, headers: &str, body: &[u8]) -> Result<Answer, String> {
+    exchange(address, "POST", path, headers, body)
+}
+
+fn exchange(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &[u8],
+) -> Result<Answer, String> {
     let told = |e: std::io::Error| format!("{method} {path}: {e}");
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).map_err(told)?;
     stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(told)?;
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
     );
-    stream.write_all(request.as_bytes()).map_err(told)?;
+    stream.write_all(&[head.as_bytes(), body].concat()).map_err(told)?;
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).map_err(told)?;

@@ -6,13 +6,14 @@ mod journal;
 mod loki;
 pub mod otlp;
 mod process;
+pub mod pyroscope;
 mod sink;
 mod target;
 
 use std::time::{Duration, Instant};
 
 pub use files::{Small, files};
-pub use http::{Answer, get, post};
+pub use http::{Answer, get, post, post_body};
 pub use journal::{Journal, Open, number_of};
 pub use loki::Loki;
 pub use process::{Peer, Program, binary, free_address};

@@ -1,10 +1,11 @@
 //! The program under test and peers, as child processes that never outlive their test.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,9 +13,18 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::http::{Answer, get, post};
 use super::{PATIENCE, eventually};
 
-/// A port that was free a moment ago.
+/// An address of loopback that nobody listens at, each call another. Its port lies below those that the system gives to
+/// connections and to listeners that leave the choice to it, so that no other test takes it before it is used.
 pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port")
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (std::process::id().wrapping_mul(97).wrapping_add(next) % 20_000) as u16;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// The program with a configuration and a storage folder of its own.

@@ -13,7 +13,6 @@ use signal::{ByOrigin, Row, SampleBatch, Series};
 use wire::remote_write::{Counts, Message, Template};
 
 use super::record::put_head;
-use crate::heavy::heavy;
 
 /// Rows of one list before templates are made of it.
 const WORTH: u32 = 3;
@@ -87,7 +86,7 @@ impl Prepared {
                 return None;
             }
         }
-        let requests = heavy(row.values().len() > MANY, make);
+        let requests = component::heavy(row.values().len() > MANY, make);
         let cost = 64 + requests.as_ref().map_or(0, Requests::bytes);
         let ready = requests.is_some();
         let state = Arc::new(State::Ready(message, requests));

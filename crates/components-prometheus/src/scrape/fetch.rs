@@ -1,25 +1,16 @@
-//! Gets a page: over the network, or from a component of this process; decompressed, within its limit.
+//! Gets a page, and the component's own metrics.
 
-use std::panic::AssertUnwindSafe;
-
-use bytes::Bytes;
 use component::Services;
 use component::metrics::{Histogram, IntCounter, IntCounterVec, IntGauge, NodeMetrics};
-use futures_util::FutureExt;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use net::{Client, Url};
-use parking_lot::Mutex;
-use wire::compress::{Encoding, decompress};
+use net::scrape::{Failed, Fetch, Page};
 
 use super::page::Scratch;
 use super::worker::Job;
 
 /// Largest page where the user sets no limit.
 pub(super) const DEFAULT_BODY: usize = 256 << 20;
-/// Buffers kept for the next scrape, and the most bytes that each may keep.
-const SPARE_BUFFERS: usize = 4;
-const SPARE_BYTES: usize = 8 << 20;
 
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 
@@ -27,83 +18,22 @@ const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-
 #[derive(Default)]
 pub(super) struct Buffers {
     /// The page as text or protobuf.
-    pub(super) body: Vec<u8>,
-    /// The page as it came.
-    packed: Vec<u8>,
+    pub(super) page: Page,
     pub(super) scratch: Scratch,
 }
 
-/// Buffers of scrapes that are done.
-#[derive(Default)]
-pub(super) struct Pool(Mutex<Vec<Buffers>>);
-
-impl Pool {
-    pub(super) fn take(&self) -> Buffers {
-        self.0.lock().pop().unwrap_or_default()
-    }
-
-    pub(super) fn put(&self, mut buffers: Buffers) {
-        for buffer in [&mut buffers.body, &mut buffers.packed] {
-            buffer.clear();
-            if buffer.capacity() > SPARE_BYTES {
-                *buffer = Vec::new();
-            }
-        }
-        let mut spare = self.0.lock();
-        if spare.len() < SPARE_BUFFERS {
-            spare.push(buffers);
-        }
-    }
-}
-
-/// Why there is no page.
-pub(super) struct Failed {
-    pub(super) message: String,
-    /// It is larger than it may be.
-    pub(super) too_large: bool,
-}
-
-impl From<String> for Failed {
-    fn from(message: String) -> Self {
-        Self { message, too_large: false }
-    }
-}
-
-impl From<net::Error> for Failed {
-    fn from(error: net::Error) -> Self {
-        Self { too_large: error.kind() == net::Kind::BodyTooLarge, message: error.to_string() }
-    }
-}
-
-/// Puts the page into `buffers.body` and gives its content type.
-pub(super) async fn fetch(job: &Job, services: &Services, buffers: &mut Buffers) -> Result<String, Failed> {
-    let (encoding, content_type) = if in_memory(&job.spec.url, services) {
-        let call = call(job, services, &mut buffers.packed);
-        let timeout = job.spec.timeout;
-        tokio::time::timeout(timeout, call).await.map_err(|_| format!("no answer within {timeout:?}"))??
-    } else {
-        get(&job.settings.client, job, &mut buffers.packed).await?
+/// Puts the page into `page.body` and gives its content type.
+pub(super) async fn fetch(job: &Job, services: &Services, page: &mut Page) -> Result<String, Failed> {
+    let fetch = Fetch {
+        client: &job.settings.client,
+        services,
+        url: &job.spec.url,
+        headers: headers(job),
+        timeout: job.spec.timeout,
+        limit: job.settings.body_limit,
+        lenient: false,
     };
-    let limit = job.settings.body_limit;
-    let encoding = Encoding::from_content_encoding(&encoding)
-        .ok_or_else(|| format!("the page has the unknown Content-Encoding {encoding:?}"))?;
-    if encoding == Encoding::Identity {
-        std::mem::swap(&mut buffers.body, &mut buffers.packed);
-    } else {
-        buffers.body.clear();
-        decompress(encoding, &buffers.packed, limit, &mut buffers.body).map_err(|error| Failed {
-            too_large: matches!(error, wire::compress::Error::TooLarge { .. }),
-            message: error.to_string(),
-        })?;
-    }
-    Ok(content_type)
-}
-
-fn in_memory(url: &Url, services: &Services) -> bool {
-    let Some((host, port)) = services.memory_address.rsplit_once(':') else { return false };
-    url.scheme() == "http"
-        && url.host_str() == Some(host)
-        && url.port_or_known_default().is_some_and(|p| port.parse() == Ok(p))
+    fetch.into(page).await
 }
 
 fn headers(job: &Job) -> HeaderMap {
@@ -116,59 +46,6 @@ fn headers(job: &Job) -> HeaderMap {
         headers.insert(SCRAPE_TIMEOUT, seconds);
     }
     headers
-}
-
-fn check_status(status: http::StatusCode) -> Result<(), Failed> {
-    match status {
-        http::StatusCode::OK => Ok(()),
-        other => Err(Failed::from(format!("server returned HTTP status {other}"))),
-    }
-}
-
-/// Over the network; the request's deadline covers the body.
-async fn get(client: &Client, job: &Job, into: &mut Vec<u8>) -> Result<(String, String), Failed> {
-    let mut request = net::Request::get(job.spec.url.clone()).timeout(job.spec.timeout);
-    request.headers = headers(job);
-    let response = client.send(request).await?;
-    check_status(response.status())?;
-    let encoding = response.content_encoding().unwrap_or_default().to_owned();
-    let content_type = response.content_type().unwrap_or_default().to_owned();
-    into.clear();
-    response.read_into(into, job.settings.body_limit).await?;
-    Ok((encoding, content_type))
-}
-
-/// From this process.
-async fn call(job: &Job, services: &Services, into: &mut Vec<u8>) -> Result<(String, String), Failed> {
-    let url = &job.spec.url;
-    let path = match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
-    };
-    let mut request = http::Request::get(path).body(Bytes::new()).map_err(|e| e.to_string())?;
-    *request.headers_mut() = headers(job);
-    if let Ok(agent) = HeaderValue::try_from(services.user_agent()) {
-        request.headers_mut().insert(USER_AGENT, agent);
-    }
-    let response = AssertUnwindSafe(services.handlers.call(request)).catch_unwind().await;
-    let response = response.map_err(|_| "the component that answers there panicked".to_owned())?;
-    check_status(response.status())?;
-    let header = |name| {
-        response
-            .headers()
-            .get(name)
-            .and_then(|v: &HeaderValue| v.to_str().ok())
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let limit = job.settings.body_limit;
-    if response.body().len() > limit {
-        let message = format!("the page is larger than the limit of {limit} bytes");
-        return Err(Failed { message, too_large: true });
-    }
-    into.clear();
-    into.extend_from_slice(response.body());
-    Ok((header(CONTENT_ENCODING), header(CONTENT_TYPE)))
 }
 
 /// Own metrics of the component.

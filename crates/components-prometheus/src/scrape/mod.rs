@@ -22,9 +22,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use component::eval::{Item, Value};
+use component::eval::Item;
 use component::{BuildCx, Component, Error, Event, Exports, Fanout, RunCx, Spawner, Stability};
 use http::HeaderValue;
+use net::scrape::{Pool, Status, first_within};
 use net::{Client, ClientOptions};
 use parking_lot::Mutex;
 use signal::{Labels, LabelsBuilder};
@@ -33,11 +34,11 @@ use wire::exposition::{NativeHistograms, accept_header};
 
 pub use args::Args;
 use failures::FailureLog;
-use fetch::{DEFAULT_BODY, Metrics, Pool};
+use fetch::{DEFAULT_BODY, Metrics};
 pub(crate) use rules::kind_word;
 use rules::{Limits, Rules};
 use target::Spec;
-use worker::{Job, Settings, Shared, Status, Worker, first_within};
+use worker::{Job, Settings, Shared, Worker};
 
 /// Nothing: samples go to `forward_to`.
 #[derive(Clone, Debug, Default, PartialEq, Exports)]
@@ -307,31 +308,6 @@ fn max_schema(factor: f64) -> i32 {
 }
 
 fn debug_info(shown: &Shown) -> Vec<Item> {
-    let attribute = |name: &'static str, value: Value| Item::Attribute { name: name.into(), value };
     let targets = shown.lock();
-    let target = |(spec, status): &(Spec, Arc<Status>)| {
-        let last = status.0.lock().clone();
-        let health = match last.up {
-            None => "unknown",
-            Some(true) => "up",
-            Some(false) => "down",
-        };
-        let labels = spec.labels.iter().map(|(n, v)| (n.to_owned(), Value::from(v))).collect();
-        let mut body = vec![
-            attribute("job", Value::from(spec.job.as_str())),
-            attribute("url", Value::from(spec.url.as_str())),
-            attribute("health", Value::from(health)),
-            attribute("labels", Value::object(labels)),
-        ];
-        if !last.error.is_empty() {
-            body.push(attribute("last_error", Value::from(last.error.as_str())));
-        }
-        if last.up.is_some() {
-            let time = jiff::Timestamp::from_millisecond(last.at_ms).unwrap_or_default().to_string();
-            body.push(attribute("last_scrape", Value::from(time.as_str())));
-            body.push(attribute("last_scrape_duration", Value::from(format!("{:?}", last.took).as_str())));
-        }
-        Item::Block { name: "target".into(), label: None, body }
-    };
-    targets.iter().map(target).collect()
+    targets.iter().map(|(spec, status)| status.item(&spec.job, &spec.url, spec.labels.iter())).collect()
 }

@@ -1,22 +1,20 @@
 //! From a discovered target to what is scraped: labels filled in, URL, times.
 //!
-//! As prometheus/scrape: `PopulateLabels`, `Target.URL`.
+//! As prometheus/scrape: `PopulateLabels`.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use net::Url;
+use net::scrape::{PARAM_PREFIX, SCHEME, check_address, target_url};
 use signal::labels::META_PREFIX;
 use signal::target::ADDRESS;
 use signal::{Labels, LabelsBuilder};
 
 use super::args::Args;
 
-const SCHEME: &str = "__scheme__";
 const METRICS_PATH: &str = "__metrics_path__";
 const SCRAPE_INTERVAL: &str = "__scrape_interval__";
 const SCRAPE_TIMEOUT: &str = "__scrape_timeout__";
-const PARAM_PREFIX: &str = "__param_";
 
 /// One target of one configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,11 +63,7 @@ impl Spec {
             }
         }
         let address = builder.get(ADDRESS).ok_or("the target has no __address__")?.to_owned();
-        if address.contains('/') {
-            return Err(format!(
-                "{address:?} is not a valid host:port: remove scheme and path from __address__"
-            ));
-        }
+        check_address(&address)?;
         let interval = read_duration(builder, SCRAPE_INTERVAL)?;
         let timeout = read_duration(builder, SCRAPE_TIMEOUT)?;
         if timeout > interval {
@@ -81,7 +75,9 @@ impl Spec {
         if builder.get("instance").is_none() {
             builder.set("instance", &address);
         }
-        let url = url(builder, &address, &args.params)?;
+        let scheme = builder.get(SCHEME).unwrap_or("http");
+        let path = builder.get(METRICS_PATH).unwrap_or_default();
+        let url = target_url(scheme, &address, path, &args.params, builder.iter())?;
         let key = builder.build().target_hash();
         builder.retain(|name, _| !name.starts_with("__"));
         let labels = builder.build();
@@ -92,36 +88,6 @@ impl Spec {
         let job = labels.get("job").unwrap_or_default().to_owned();
         Ok(Self { key, job, labels, url, interval, timeout })
     }
-}
-
-fn url(labels: &LabelsBuilder, address: &str, params: &BTreeMap<String, Vec<String>>) -> Result<Url, String> {
-    let scheme = labels.get(SCHEME).unwrap_or("http");
-    if scheme != "http" && scheme != "https" {
-        return Err(format!("__scheme__ {scheme:?} is neither http nor https"));
-    }
-    let mut url = Url::parse(&format!("{scheme}://{address}"))
-        .map_err(|e| format!("{address:?} is not a valid host:port: {e}"))?;
-    url.set_path(labels.get(METRICS_PATH).unwrap_or_default());
-    let mut params: BTreeMap<&str, Vec<&str>> =
-        params.iter().map(|(k, v)| (k.as_str(), v.iter().map(String::as_str).collect())).collect();
-    for (name, value) in labels.iter() {
-        if let Some(name) = name.strip_prefix(PARAM_PREFIX) {
-            let values = params.entry(name).or_default();
-            match values.first_mut() {
-                Some(first) => *first = value,
-                None => values.push(value),
-            }
-        }
-    }
-    if params.values().any(|values| !values.is_empty()) {
-        let mut query = url.query_pairs_mut();
-        for (name, values) in &params {
-            for value in values {
-                query.append_pair(name, value);
-            }
-        }
-    }
-    Ok(url)
 }
 
 const UNITS: [(&str, u64); 7] = [

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use component::{BuildCx, Fanout, Rejected};
+use component::{BuildCx, Fanout, Offered, heavy, offer};
 use http::HeaderValue;
 use net::Client;
-use parking_lot::Mutex;
+use net::scrape::{Failed, Last, Pool, Status, first_within, wait_for_place};
 use signal::samples::{NO_FAMILY, Point, STALE_NAN};
 use signal::{LabelsBuilder, METRIC_NAME, SampleBatch, Samples, Series};
 use tokio::sync::{mpsc, watch};
@@ -22,14 +22,11 @@ use wire::exposition::{Format, ScrapeProtocol, format_of};
 
 use super::args::Args;
 use super::failures::FailureLog;
-use super::fetch::{Buffers, Failed, Metrics, Pool, fetch};
+use super::fetch::{Buffers, Metrics, fetch};
 use super::page::{self, Memory, Tally};
 use super::rules::Rules;
 use super::target::Spec;
-use crate::heavy::heavy;
 
-/// How long a stopping component goes on handing over what it has scraped.
-const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Pages above this size are read where they hold up no other task.
 const LARGE_PAGE: usize = 2 << 20;
 /// How late a scrape may be and still carry the time that was planned for it. As prometheus/scrape:
@@ -70,22 +67,9 @@ pub(super) struct Job {
 /// What all workers of a component share for as long as it lives.
 pub(super) struct Shared {
     pub(super) forward: ArcSwap<Fanout<Samples>>,
-    pub(super) pool: Pool,
+    pub(super) pool: Pool<Buffers>,
     pub(super) metrics: Metrics,
     pub(super) cx: BuildCx,
-}
-
-/// The last scrape, for UI and API.
-#[derive(Default)]
-pub(super) struct Status(pub(super) Mutex<Last>);
-
-#[derive(Clone, Debug, Default)]
-pub(super) struct Last {
-    /// `None` before the first scrape.
-    pub(super) up: Option<bool>,
-    pub(super) error: String,
-    pub(super) at_ms: i64,
-    pub(super) took: Duration,
 }
 
 /// Unix time in milliseconds.
@@ -195,7 +179,7 @@ impl Worker {
         let page = async {
             match &job.settings.refused {
                 Some(refused) => Err(Failed::from(refused.clone())),
-                None => fetch(&job, self.shared.cx.services(), &mut buffers).await,
+                None => fetch(&job, self.shared.cx.services(), &mut buffers.page).await,
             }
         };
         let page = tokio::select! {
@@ -203,7 +187,7 @@ impl Worker {
             () = self.stop.cancelled() => return None,
             page = page => page,
         };
-        let read = heavy(buffers.body.len() > LARGE_PAGE, || {
+        let read = heavy(buffers.page.body.len() > LARGE_PAGE, || {
             let read = || target.take_page(page, &mut buffers, time_ms, started, &self.shared.metrics);
             catch_unwind(AssertUnwindSafe(read))
         });
@@ -213,6 +197,7 @@ impl Worker {
             let failed = Err(Failed::from("reading the page panicked: please report it".to_owned()));
             target.take_page(failed, &mut buffers, time_ms, started, &self.shared.metrics)
         });
+        buffers.page.clear();
         self.shared.pool.put(buffers);
         self.tell(&job, error, time_ms, started.elapsed()).await;
         let until = match &next {
@@ -232,7 +217,7 @@ impl Worker {
             }
         }
         let up = Some(error.is_none());
-        *self.status.0.lock() = Last { up, error: error.unwrap_or_default(), at_ms, took };
+        self.status.set(Last { up, error: error.unwrap_or_default(), at_ms, took });
     }
 
     /// Hands a batch to the sinks; again while they say that it may work later, until it is too late.
@@ -240,44 +225,20 @@ impl Worker {
         let batch = Samples::from(batch);
         let count = batch.len();
         self.shared.cx.live_debug(|| live_text(&batch));
-        let late = async {
-            tokio::select! {
-                () = tokio::time::sleep_until(until) => {}
-                () = async {
-                    self.stop.cancelled().await;
-                    tokio::time::sleep(STOP_GRACE).await;
-                } => {}
-            }
-        };
         let metrics = &self.shared.metrics;
-        tokio::select! {
-            biased;
-            answer = self.send(batch) => match answer {
-                Ok(()) => metrics.forwarded.inc_by(count as u64),
-                Err(error) => {
-                    let reason = if error == Rejected::Stopped { "stopped" } else { "permanent" };
-                    metrics.drop(reason, count);
-                    tracing::warn!(%error, samples = count, "samples of a scrape were refused and are lost");
-                }
-            },
-            () = late => {
-                metrics.drop("timeout", count);
+        let offered = offer(&self.shared.forward, batch, &metrics.latency, until, &self.stop).await;
+        match offered.reason() {
+            None => metrics.forwarded.inc_by(count as u64),
+            Some(reason) => metrics.drop(reason, count),
+        }
+        match offered {
+            Offered::Taken => {}
+            Offered::Refused(error) => {
+                tracing::warn!(%error, samples = count, "samples of a scrape were refused and are lost");
+            }
+            Offered::Late => {
                 tracing::warn!(samples = count, "samples of a scrape were not taken in time and are lost");
             }
-        }
-    }
-
-    async fn send(&self, batch: Samples) -> Result<(), Rejected> {
-        let mut pause = Duration::from_millis(50);
-        loop {
-            let fanout = self.shared.forward.load_full();
-            let started = Instant::now();
-            let answer = fanout.send(batch.clone()).await;
-            self.shared.metrics.latency.observe(started.elapsed().as_secs_f64());
-            let Err(Rejected::Retryable(reason)) = answer else { return answer };
-            tracing::debug!(reason, ?pause, "samples of a scrape are offered again");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(2));
         }
     }
 
@@ -339,14 +300,14 @@ impl Target {
             Ok(negotiated.format)
         });
         if let Ok(format) = page
-            && let Some(batch) = self.repeat(format, &buffers.body, time_ms, started)
+            && let Some(batch) = self.repeat(format, &buffers.page.body, time_ms, started)
         {
             self.scraped = true;
             return (batch, None);
         }
         let (tally, size, error) = match page {
             Ok(format) => {
-                let source = (format, buffers.body.as_slice());
+                let source = (format, buffers.page.body.as_slice());
                 let (tally, result) = page::read(
                     &mut self.memory,
                     &mut buffers.scratch,
@@ -355,7 +316,7 @@ impl Target {
                     time_ms,
                     &mut batch,
                 );
-                (tally, buffers.body.len() as f64, result.err())
+                (tally, buffers.page.body.len() as f64, result.err())
             }
             Err(failed) => {
                 self.memory.fail(&job.rules, time_ms, &mut batch);
@@ -371,7 +332,7 @@ impl Target {
             .points
             .extend(self.reports.iter().zip(values).map(|(series, value)| point(series, time_ms, value)));
         if error.is_none() && !job.rules.convert_classic {
-            self.memory.learn(&buffers.body, self.reports.len(), &mut batch);
+            self.memory.learn(&buffers.page.body, self.reports.len(), &mut batch);
         }
         (batch, error)
     }
@@ -418,11 +379,6 @@ fn reports(job: &Job) -> Vec<Series> {
     REPORTS.iter().chain(extra).map(named).collect()
 }
 
-/// A wait below `limit` that is always the same for a target.
-pub(super) fn first_within(key: u64, limit: Duration) -> Duration {
-    Duration::from_nanos(key % u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX).max(1))
-}
-
 /// Each target has its own place within the interval, by its key and the clock, so that scrapes are spread and
 /// stay where they are across restarts. The scrape after the first one comes half an interval later or more.
 fn next_due(target: &Target, at: Instant, time_ms: i64) -> Phase {
@@ -430,8 +386,7 @@ fn next_due(target: &Target, at: Instant, time_ms: i64) -> Phase {
     let interval_ms = (interval.as_millis() as i64).max(1);
     let now = Instant::now();
     if !target.scraped || at + interval < now {
-        let offset = (target.job.spec.key % interval_ms as u64) as i64;
-        let mut wait = interval_ms - (time_ms - offset).rem_euclid(interval_ms);
+        let mut wait = wait_for_place(target.job.spec.key, interval, time_ms).as_millis() as i64;
         if wait < interval_ms / 2 {
             wait += interval_ms;
         }

@@ -11,6 +11,7 @@ mod plain;
 mod pool;
 mod poster;
 mod send;
+mod trace_headers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::tls::{ClientTls, TlsExtras};
 pub use message::{Request, Response};
 use pool::Pool;
 pub use poster::{Poster, describe};
+pub use trace_headers::TraceHeaders;
 
 /// What a component decides about its client besides the user's arguments.
 #[derive(Clone)]
@@ -49,6 +51,8 @@ pub struct ClientOptions {
     /// An HTTP/2 connection that has been silent for the first time is asked for a sign of life, and closed when
     /// none comes within the second.
     pub http2_ping: Option<(Duration, Duration)>,
+    /// How requests tell of the program's own trace, where it has one.
+    pub trace: TraceHeaders,
 }
 
 impl ClientOptions {
@@ -64,6 +68,7 @@ impl ClientOptions {
             unix_socket: None,
             tls: TlsExtras::default(),
             http2_ping: None,
+            trace: TraceHeaders::default(),
         }
     }
 
@@ -98,6 +103,7 @@ struct Inner {
     auth: Auth,
     signer: Option<Arc<dyn Sign>>,
     follow_redirects: bool,
+    trace: TraceHeaders,
     pool: Pool,
 }
 
@@ -135,6 +141,7 @@ impl Client {
             headers,
             auth: Auth::new(args, &options)?,
             signer: options.signer.clone(),
+            trace: options.trace,
             follow_redirects: args.follow_redirects,
             pool: Pool::new(
                 ClientTls::new(&args.tls_config, args.enable_http2)?.with(&options.tls)?,

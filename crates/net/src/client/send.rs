@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, LOCATION};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 use tracing::field::Empty;
@@ -17,8 +17,6 @@ use crate::auth;
 use crate::error::{Error, Kind, causes, find, shown_url};
 use crate::sign::Outgoing;
 
-/// W3C Trace Context.
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// As Go's client.
 const MAX_REDIRECTS: usize = 10;
 
@@ -36,9 +34,8 @@ impl Inner {
             http.response.status_code = Empty,
             error = Empty,
         );
-        if let Some(parent) = component::trace::traceparent(&span).and_then(|p| HeaderValue::try_from(p).ok())
-        {
-            request.headers.insert(TRACEPARENT, parent);
+        if let Some(parent) = component::trace::traceparent(&span) {
+            self.trace.put(&parent, &mut request.headers);
         }
         let sending = self.follow(request, deadline).instrument(span.clone());
         let result = match tokio::time::timeout_at(deadline, sending).await {

@@ -268,7 +268,11 @@ fn unknown(
     let custom = scope.custom_names();
     let candidates: Vec<&str> =
         definitions.names().into_iter().chain(custom.iter().map(String::as_str)).collect();
-    diagnostics.push(unknown_component(block, &candidates));
+    let diagnostic = match definitions.registry.instead_of(&block.name) {
+        Some(instead) => unknown_component(block, &[]).with_help(instead),
+        None => unknown_component(block, &candidates),
+    };
+    diagnostics.push(diagnostic);
     Definition::Unknown
 }
 

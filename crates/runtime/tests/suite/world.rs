@@ -466,7 +466,8 @@ pub fn options(services: Arc<Services>) -> (Options, Arc<Mutex<Vec<String>>>) {
         seen.lock().unwrap().push(args.level.clone());
         Ok(())
     });
-    let registry = Registry::new(&[COMPONENTS]);
+    let absent = component::Absent { name: "test.gone", instead: "use test.value instead" };
+    let registry = Registry::new(&[COMPONENTS]).without(&[absent]);
     (Options { registry, blocks: vec![settings], imports: Vec::new(), services }, levels)
 }
 

@@ -7,6 +7,7 @@ mod loki;
 mod otlp;
 mod otlp_edit;
 mod proto_exposition;
+mod pyroscope;
 mod schema;
 mod text_exposition;
 mod write;

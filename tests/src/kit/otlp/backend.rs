@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -58,7 +58,8 @@ type Numbers = BTreeMap<u64, usize>;
 
 struct State {
     behaviour: Behaviour,
-    requests: usize,
+    /// When each request came.
+    asked: Vec<Instant>,
     /// How often each number came, by signal and client.
     numbers: BTreeMap<(Kind, String), Numbers>,
     received: Vec<Content>,
@@ -70,7 +71,7 @@ impl Backend {
     pub fn start() -> Self {
         let state = State {
             behaviour: Behaviour::Accept,
-            requests: 0,
+            asked: Vec::new(),
             numbers: BTreeMap::new(),
             received: Vec::new(),
             broken: Vec::new(),
@@ -93,7 +94,12 @@ impl Backend {
 
     /// Requests so far, whatever they were answered.
     pub fn requests(&self) -> usize {
-        self.state.lock().requests
+        self.state.lock().asked.len()
+    }
+
+    /// When each request came, before it was answered.
+    pub fn asked(&self) -> Vec<Instant> {
+        self.state.lock().asked.clone()
     }
 
     /// Stops listening: connections end and are refused.
@@ -176,7 +182,7 @@ async fn misbehave(stream: TcpStream, behaviour: &Behaviour, state: &Mutex<State
     if read == 0 {
         return;
     }
-    state.lock().requests += 1;
+    state.lock().asked.push(Instant::now());
     if *behaviour == Behaviour::Garbage {
         let _ = stream.try_write(b"\x00\x01 no protocol at all\r\n\r\n");
     } else {
@@ -201,7 +207,7 @@ async fn answer(request: Request<Incoming>, state: &Mutex<State>) -> Result<Repl
     let Ok(body) = body.collect().await.map(|b| b.to_bytes()) else { return Err("no body") };
     let behaviour = {
         let mut state = state.lock();
-        state.requests += 1;
+        state.asked.push(Instant::now());
         state.behaviour.clone()
     };
     let grpc =

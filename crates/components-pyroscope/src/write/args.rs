@@ -1,0 +1,191 @@
+//! What a `pyroscope.write` block may say.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use component::Arguments;
+use component::eval::{Invalid, Size};
+use http::{HeaderName, HeaderValue};
+use net::args::HttpClientArgs;
+use wire::pyroscope::is_label_name;
+use writer::Fsync;
+
+/// `pyroscope.write`
+#[derive(Clone, Debug, PartialEq, Arguments)]
+#[arguments(validate = Args::validate)]
+pub struct Args {
+    /// Labels given to every profile; they replace those that it has.
+    #[arg(default)]
+    pub external_labels: BTreeMap<String, String>,
+    /// Where to send; every endpoint gets everything and has a queue of its own.
+    #[arg(block)]
+    pub endpoint: Vec<Endpoint>,
+    /// How requests tell of the program's own trace.
+    #[arg(block, default = Tracing { jaeger_propagator: true, trace_context_propagator: true })]
+    pub tracing: Tracing,
+    /// What is kept on disk until it has been delivered.
+    #[arg(block)]
+    pub wal: Wal,
+}
+
+/// One Pyroscope.
+#[derive(Clone, Debug, PartialEq, Arguments)]
+#[arguments(validate = Endpoint::validate)]
+pub struct Endpoint {
+    /// Name on disk and in messages; made from the URL where it is absent.
+    #[arg(default)]
+    pub name: String,
+    /// The address of the Pyroscope, as `http://host:4040`; the paths of its APIs are put behind it.
+    pub url: String,
+    /// How long one attempt may take.
+    #[arg(default = Duration::from_secs(10))]
+    pub remote_timeout: Duration,
+    /// Checked for compatibility: nothing here makes debug information that could be uploaded.
+    #[arg(default = Duration::from_secs(120))]
+    pub debug_info_upload_timeout: Duration,
+    /// Additional request headers; those that the protocol itself sets stay as they are.
+    #[arg(default)]
+    pub headers: BTreeMap<String, String>,
+    /// First wait after a failure; it doubles up to `max_backoff_period`.
+    #[arg(default = Duration::from_millis(500))]
+    pub min_backoff_period: Duration,
+    /// Longest wait after a failure.
+    #[arg(default = Duration::from_secs(300))]
+    pub max_backoff_period: Duration,
+    /// After so many attempts a profile is dropped and counted; 0 keeps it for as long as the queue may.
+    #[arg(default = 10)]
+    pub max_backoff_retries: i64,
+    /// Keep profiles that were refused with 429; otherwise they are dropped and counted.
+    #[arg(default = true)]
+    pub retry_on_http_429: bool,
+    /// How to connect and authenticate.
+    #[arg(squash, default = HttpClientArgs::default())]
+    pub client: HttpClientArgs,
+    /// Bounds of the queue.
+    #[arg(block)]
+    pub queue_config: QueueConfig,
+}
+
+/// The headers of tracing; a block without an argument turns it off.
+#[derive(Clone, Copy, Debug, PartialEq, Arguments)]
+pub struct Tracing {
+    /// Send `uber-trace-id`, which Pyroscope reads.
+    #[arg(default)]
+    pub jaeger_propagator: bool,
+    /// Send `traceparent`.
+    #[arg(default)]
+    pub trace_context_propagator: bool,
+}
+
+/// Bounds of an endpoint's queue. Alloy has none: its senders wait for the back end.
+#[derive(Clone, Debug, PartialEq, Arguments)]
+#[arguments(validate = QueueConfig::validate)]
+pub struct QueueConfig {
+    /// Bytes of profiles that are kept in memory. Without the disk queue this is all there is; with it, what
+    /// exceeds it waits on disk.
+    #[arg(default = Size(64 << 20))]
+    pub capacity: Size,
+    /// Most requests in flight at once; one is enough as long as it keeps up.
+    #[arg(default = 16, code_type = "int")]
+    pub max_shards: usize,
+    /// How long a stopping or removed endpoint may go on sending.
+    #[arg(default = Duration::from_secs(15))]
+    pub drain_timeout: Duration,
+    /// Let senders wait while the queue is full; otherwise new profiles are dropped and counted as
+    /// `queue_is_full`.
+    #[arg(default = true)]
+    pub block_on_overflow: bool,
+}
+
+/// The queue on disk, which Alloy does not have.
+#[derive(Clone, Debug, PartialEq, Arguments)]
+#[arguments(validate = Wal::validate)]
+pub struct Wal {
+    /// Keep the queue on disk, so that it survives a restart.
+    #[arg(default)]
+    pub enabled: bool,
+    /// What has waited for longer is dropped and counted. Pyroscope refuses profiles older than an hour unless it
+    /// is told otherwise.
+    #[arg(default = Duration::from_secs(3600))]
+    pub max_age: Duration,
+    /// Bytes on disk per endpoint.
+    #[arg(default = Size(2 << 30))]
+    pub max_size: Size,
+    /// When data is forced to the device. Without it, it still survives the end of the process.
+    #[arg(default)]
+    pub fsync: Fsync,
+}
+
+fn invalid(field: &'static str, message: &str) -> Result<(), Invalid> {
+    Err(Invalid::field(field, message))
+}
+
+impl Args {
+    fn validate(&self) -> Result<(), Invalid> {
+        let mut names: Vec<_> = self.endpoint.iter().map(|e| &e.name).filter(|n| !n.is_empty()).collect();
+        names.sort();
+        if names.windows(2).any(|w| w[0] == w[1]) {
+            return invalid("endpoint", "two endpoints have the same name: names must differ");
+        }
+        if let Some(name) = self.external_labels.keys().find(|name| !is_label_name(name)) {
+            let message = format!(
+                "Pyroscope takes no label {name:?}: letters, digits, `_` and `.` are what its name may be made of"
+            );
+            return invalid("external_labels", &message);
+        }
+        Ok(())
+    }
+}
+
+impl Endpoint {
+    fn validate(&self) -> Result<(), Invalid> {
+        self.client.validate()?;
+        net::post_url(&self.url).map_err(|message| Invalid::field("url", message))?;
+        if self.remote_timeout.is_zero() {
+            return invalid("remote_timeout", "must be above 0");
+        }
+        if self.min_backoff_period.is_zero() || self.min_backoff_period > self.max_backoff_period {
+            return invalid("min_backoff_period", "must be above 0 and at most max_backoff_period");
+        }
+        if !(0..=i64::from(u32::MAX)).contains(&self.max_backoff_retries) {
+            return invalid("max_backoff_retries", "must be 0 or more");
+        }
+        for (name, value) in &self.headers {
+            header(name, value).map_err(|m| Invalid::field("headers", m))?;
+        }
+        Ok(())
+    }
+}
+
+/// A header of the user.
+pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let parsed =
+        HeaderName::try_from(name).map_err(|_| format!("{name:?} cannot be the name of a header"))?;
+    let value = HeaderValue::try_from(value)
+        .map_err(|_| format!("header {name:?} has a value that a header cannot have"))?;
+    Ok((parsed, value))
+}
+
+impl QueueConfig {
+    fn validate(&self) -> Result<(), Invalid> {
+        if self.capacity.0 == 0 {
+            return invalid("capacity", "must be at least 1");
+        }
+        if self.max_shards == 0 || self.max_shards > 1024 {
+            return invalid("max_shards", "must be between 1 and 1024");
+        }
+        Ok(())
+    }
+}
+
+impl Wal {
+    fn validate(&self) -> Result<(), Invalid> {
+        if self.max_age.is_zero() {
+            return invalid("max_age", "must be above 0");
+        }
+        if self.enabled && self.max_size.0 < 1 << 20 {
+            return invalid("max_size", "must be at least 1MiB");
+        }
+        Ok(())
+    }
+}
