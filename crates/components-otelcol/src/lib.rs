@@ -19,6 +19,7 @@ pub mod server;
 pub mod signals;
 pub mod storage;
 pub mod streams;
+pub mod tls;
 pub mod value;
 
 /// The components of this family.

@@ -12,6 +12,22 @@ use signal::otlp::{
 
 use crate::processor::relay::{self, Change};
 
+/// Hands a batch over for a client that waits; where all consumers have gone meanwhile, to those of now. A reload stops a
+/// component only after those that sent to it know of others, so that what is under way then need not be refused.
+pub(crate) async fn hand_over<T: Signal + Clone>(
+    batch: T,
+    consumers: &Fanout<T>,
+    now: impl Fn() -> Fanout<T>,
+) -> Result<(), Rejected> {
+    match consumers.send(batch.clone()).await {
+        Err(Rejected::Stopped) => {
+            let now = now();
+            if now.is_empty() { Err(Rejected::Stopped) } else { now.send(batch).await }
+        }
+        answer => answer,
+    }
+}
+
 /// The ports of a component that takes all signals.
 #[derive(Clone)]
 pub struct Ports {
@@ -121,5 +137,31 @@ impl<S: OtlpSignal> Consumer<Otlp<S>> for Nowhere {
     fn consume(&self, _batch: Otlp<S>) -> BoxFuture<'_, Result<(), Rejected>> {
         let message = format!("{} has no consumer for {} in its output", self.owner, S::NAME);
         Box::pin(std::future::ready(Err(Rejected::Permanent(message))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use component::testkit::Sink;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_finds_its_consumers_gone_goes_to_those_of_now() {
+        let (gone, there) = (Sink::<Traces>::new(), Sink::<Traces>::new());
+        let fanout = |sink: &Sink<Traces>| Fanout::new([sink.receiver()]);
+        gone.answer(Err(Rejected::Stopped));
+        let old = fanout(&gone);
+        assert_eq!(hand_over(Traces::default(), &old, || fanout(&there)).await, Ok(()));
+        assert_eq!(there.take().len(), 1);
+        // Nobody is there any more: that is no success.
+        for now in [old.clone(), Fanout::new([])] {
+            assert_eq!(hand_over(Traces::default(), &old, || now.clone()).await, Err(Rejected::Stopped));
+        }
+        // What was refused for another reason is not offered to anybody else.
+        gone.answer(Err(Rejected::Retryable("full".into())));
+        let answer = hand_over(Traces::default(), &old, || fanout(&there)).await;
+        assert_eq!(answer, Err(Rejected::Retryable("full".into())));
+        assert!(there.take().is_empty());
     }
 }

@@ -15,6 +15,7 @@ pub mod digest;
 pub mod docker;
 mod error;
 pub mod grpc;
+pub mod kubernetes;
 pub mod names;
 pub mod oauth2;
 pub mod proxy;

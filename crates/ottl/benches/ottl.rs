@@ -46,6 +46,7 @@ fn statements(c: &mut Criterion) {
                         scope_schema,
                         record: RecordMut::Span(span),
                         cache,
+                        client: None,
                     };
                     statements.run(&mut item, ErrorMode::Propagate, &mut |_| {}).expect("no error")
                 },

@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::enums;
 use crate::error::Mistake;
 use crate::expr::{Call, Expr, Lambda, Test};
-use crate::functions::{self, Arg, Args, Body, Function, Group, Param, Pattern, Takes};
+use crate::functions::{self, Arg, Args, Function, Group, Param, Pattern, Takes};
 use crate::path::{Key, Path};
 use crate::value::Value;
 
@@ -132,9 +132,6 @@ impl Compiler<'_> {
             let names = functions::all(self.groups).filter(|f| f.is_editor() == editor).map(|f| f.name);
             return Err(Mistake::new(span, format!("there is no {what} `{name}`")).did_you_mean(name, names));
         };
-        if let Body::Unsupported(why) = function.body {
-            return Err(Mistake::new(span, format!("`{name}` is not supported")).with_help(why));
-        }
         if !function.contexts.is_empty() && !function.contexts.contains(&self.context) {
             let contexts: Vec<&str> = function.contexts.iter().map(|c| c.name()).collect();
             let message = format!("`{name}` cannot be used in the context {}", self.context.name());
@@ -205,7 +202,16 @@ impl Compiler<'_> {
         };
         Ok(match param.takes {
             Takes::Target => match &node.kind {
-                Kind::Path(path) if self.local(path).is_none() => Arg::Target(self.path(node, path)?),
+                Kind::Path(path) if self.local(path).is_none() => {
+                    let path = self.path(node, path)?;
+                    if path.is_of_client() {
+                        return Err(Mistake::new(
+                            node.span.clone(),
+                            format!("`{}` can only be read", path.text),
+                        ));
+                    }
+                    Arg::Target(path)
+                }
                 _ => return Err(wrong("a path that can be set")),
             },
             Takes::Lambda(arity) => match &node.kind {

@@ -1,5 +1,6 @@
 //! What a statement is about: an item with what surrounds it, to read or to change.
 
+use signal::otlp::ClientMetadata;
 use signal::otlp::proto::common::v1::{InstrumentationScope, KeyValue};
 use signal::otlp::proto::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use signal::otlp::proto::metrics::v1::metric::Data;
@@ -85,6 +86,7 @@ pub struct View<'a> {
     pub(crate) scope_schema: &'a str,
     pub(crate) record: Record<'a>,
     pub(crate) cache: &'a [KeyValue],
+    pub(crate) client: Option<&'a ClientMetadata>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +150,13 @@ impl<'a> View<'a> {
         record: Record<'a>,
     ) -> Self {
         let (scope, scope_schema) = scope.unwrap_or_default();
-        Self { resource, resource_schema, scope, scope_schema, record, cache: &[] }
+        Self { resource, resource_schema, scope, scope_schema, record, cache: &[], client: None }
+    }
+
+    /// With what is known of the client that has sent it.
+    #[must_use]
+    pub fn sent_by(self, client: Option<&'a ClientMetadata>) -> Self {
+        Self { client, ..self }
     }
 
     /// A resource.
@@ -235,6 +243,8 @@ pub struct Item<'a> {
     pub record: RecordMut<'a>,
     /// What statements keep for later ones.
     pub cache: &'a mut Vec<KeyValue>,
+    /// What is known of the client that has sent it.
+    pub client: Option<&'a ClientMetadata>,
 }
 
 /// The item itself, below resource and scope.
@@ -272,6 +282,7 @@ impl Item<'_> {
             scope_schema: self.scope_schema,
             record,
             cache: self.cache,
+            client: self.client,
         }
     }
 }

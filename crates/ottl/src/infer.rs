@@ -11,6 +11,7 @@ use crate::enums;
 use crate::error::{Mistake, ParseError};
 use crate::functions::{self, Group};
 use crate::parser;
+use crate::path::PREFIX;
 
 /// What the texts are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +136,7 @@ impl Hints {
             Note::Enum(symbol) if functions::find(&symbol, &[Group::Standard]).is_some() => {}
             Note::Enum(symbol) => drop(self.enums.insert(symbol)),
             Note::Parameters(names) => self.functions.extend(names.into_iter().map(|n| format!("({n}"))),
+            Note::Path { first, more: true, .. } if first == PREFIX => {}
             Note::Path { first, more, span } => match Context::from_name(&first).filter(|_| more) {
                 Some(context) if candidates.contains(&context) => drop(self.contexts.insert(context)),
                 _ if self.functions.contains(&format!("({first}")) => {}
@@ -185,6 +187,12 @@ mod tests {
             ),
             (&[r#"set(resource.attributes["k"], STATUS_CODE_ERROR)"#], Context::TRACES, Context::Span),
             (&[r#"set(log.body, log.attributes[resource.attributes["k"]])"#], Context::LOGS, Context::Log),
+            // What is known of the client is the same in every context.
+            (
+                &[r#"set(resource.attributes["a"], 1) where otelcol.client.addr != nil"#],
+                Context::LOGS,
+                Context::Resource,
+            ),
         ];
         for (texts, candidates, expected) in cases {
             assert_eq!(infer(texts, Source::Statements, candidates, all), Ok(*expected), "{texts:?}");

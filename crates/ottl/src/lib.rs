@@ -50,7 +50,7 @@
 //! # };
 //! let parser = Parser::new(Context::Log).with(Group::Transform);
 //! let statements = parser.statements(&[r#"set(severity_text, "INFO") where severity_text == """#])?;
-//! walk::logs(&mut request, Context::Log, None, &mut |item| {
+//! walk::logs(&mut request, Context::Log, None, None, &mut |item| {
 //!     statements.run(item, ErrorMode::Propagate, &mut |_| {}).map(drop)
 //! })?;
 //! assert_eq!(request.resource_logs[0].scope_logs[0].log_records[0].severity_text, "INFO");

@@ -157,6 +157,22 @@ impl Part<'_> {
         }
     }
 
+    /// Nothing of the same kind.
+    pub(crate) fn emptied(&self) -> Part<'static> {
+        match self {
+            Self::Events(_) => Part::Events(Cow::Borrowed(&[])),
+            Self::Links(_) => Part::Links(Cow::Borrowed(&[])),
+            Self::Status(_) => Part::Status(Cow::Owned(Status::default())),
+            Self::NumberPoints(_) => Part::NumberPoints(Cow::Borrowed(&[])),
+            Self::HistogramPoints(_) => Part::HistogramPoints(Cow::Borrowed(&[])),
+            Self::ExponentialPoints(_) => Part::ExponentialPoints(Cow::Borrowed(&[])),
+            Self::SummaryPoints(_) => Part::SummaryPoints(Cow::Borrowed(&[])),
+            Self::Exemplars(_) => Part::Exemplars(Cow::Borrowed(&[])),
+            Self::Buckets(_) => Part::Buckets(Cow::Owned(Buckets::default())),
+            Self::Quantiles(_) => Part::Quantiles(Cow::Borrowed(&[])),
+        }
+    }
+
     /// Elements, where it is a list.
     pub(crate) fn len(&self) -> Option<usize> {
         Some(match self {

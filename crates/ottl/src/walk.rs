@@ -1,7 +1,8 @@
 //! Every item of a context in a decoded request, one after the other.
 //!
-//! A cache is the item's own, or, where the caller hands one in, that of all items.
+//! A cache is the item's own, or, where the caller hands one in, that of all items. All items are of one client.
 
+use signal::otlp::ClientMetadata;
 use signal::otlp::proto::collector::logs::v1::ExportLogsServiceRequest;
 use signal::otlp::proto::collector::metrics::v1::ExportMetricsServiceRequest;
 use signal::otlp::proto::collector::trace::v1::ExportTraceServiceRequest;
@@ -26,6 +27,7 @@ struct Around<'a> {
     scope: &'a mut Option<InstrumentationScope>,
     scope_schema: &'a mut String,
     cache: Option<&'a mut Vec<KeyValue>>,
+    client: Option<&'a ClientMetadata>,
 }
 
 impl Around<'_> {
@@ -38,13 +40,14 @@ impl Around<'_> {
             scope_schema: self.scope_schema,
             record,
             cache: self.cache.as_deref_mut().unwrap_or(&mut own),
+            client: self.client,
         })
     }
 }
 
 /// Visits a resource, or its scopes, or calls `inner` for each scope.
 macro_rules! scopes {
-    ($resource:expr, $scopes:expr, $context:expr, $cache:expr, $visit:expr, |$around:ident, $scope:ident| $inner:block) => {{
+    ($resource:expr, $scopes:expr, $context:expr, $cache:expr, $client:expr, $visit:expr, |$around:ident, $scope:ident| $inner:block) => {{
         if $context == Context::Resource {
             let (mut scope, mut schema) = (None, String::new());
             let mut around = Around {
@@ -53,6 +56,7 @@ macro_rules! scopes {
                 scope: &mut scope,
                 scope_schema: &mut schema,
                 cache: $cache.as_deref_mut(),
+                client: $client,
             };
             around.visit(RecordMut::None, $visit)?;
             continue;
@@ -64,6 +68,7 @@ macro_rules! scopes {
                 scope: &mut $scope.scope,
                 scope_schema: &mut $scope.schema_url,
                 cache: $cache.as_deref_mut(),
+                client: $client,
             };
             if $context == Context::Scope {
                 $around.visit(RecordMut::None, $visit)?;
@@ -82,10 +87,11 @@ pub fn traces(
     request: &mut ExportTraceServiceRequest,
     context: Context,
     mut cache: Option<&mut Vec<KeyValue>>,
+    client: Option<&ClientMetadata>,
     visit: Visit<'_>,
 ) -> Result<(), EvalError> {
     for resource in &mut request.resource_spans {
-        scopes!(resource, resource.scope_spans, context, cache, visit, |around, scope| {
+        scopes!(resource, resource.scope_spans, context, cache, client, visit, |around, scope| {
             for span in &mut scope.spans {
                 if context == Context::Span {
                     around.visit(RecordMut::Span(span), visit)?;
@@ -110,10 +116,11 @@ pub fn metrics(
     request: &mut ExportMetricsServiceRequest,
     context: Context,
     mut cache: Option<&mut Vec<KeyValue>>,
+    client: Option<&ClientMetadata>,
     visit: Visit<'_>,
 ) -> Result<(), EvalError> {
     for resource in &mut request.resource_metrics {
-        scopes!(resource, resource.scope_metrics, context, cache, visit, |around, scope| {
+        scopes!(resource, resource.scope_metrics, context, cache, client, visit, |around, scope| {
             let (mut at, most) = (0, scope.metrics.len() + MAX_ADDED);
             let mut added: Vec<Metric> = Vec::new();
             while at < scope.metrics.len() {
@@ -148,10 +155,11 @@ pub fn logs(
     request: &mut ExportLogsServiceRequest,
     context: Context,
     mut cache: Option<&mut Vec<KeyValue>>,
+    client: Option<&ClientMetadata>,
     visit: Visit<'_>,
 ) -> Result<(), EvalError> {
     for resource in &mut request.resource_logs {
-        scopes!(resource, resource.scope_logs, context, cache, visit, |around, scope| {
+        scopes!(resource, resource.scope_logs, context, cache, client, visit, |around, scope| {
             for record in &mut scope.log_records {
                 around.visit(RecordMut::Log(record), visit)?;
             }

@@ -7,7 +7,7 @@ use signal::otlp::proto::common::v1::{AnyValue, ArrayValue, InstrumentationScope
 use signal::otlp::proto::metrics::v1::Metric;
 use signal::otlp::proto::metrics::v1::metric::Data;
 use signal::otlp::proto::resource::v1::Resource;
-use signal::otlp::{LogsSignal, MetricsSignal, OtlpSignal, TracesSignal};
+use signal::otlp::{ClientMetadata, LogsSignal, MetricsSignal, OtlpSignal, TracesSignal};
 
 /// Kinds of items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,16 +71,19 @@ pub enum Step<'a> {
     Item(Seen<'a>),
 }
 
+/// What is known of a client.
+type Client<'c> = Option<&'c ClientMetadata>;
+
 /// Called at each step; its error ends the walk.
 pub type Visit<'v> = &'v mut dyn FnMut(Step<'_>) -> Result<(), String>;
 
 /// A signal whose requests can be walked through.
 pub trait Walked: OtlpSignal {
-    /// Walks through a request.
+    /// Walks through a request that a client has sent.
     ///
     /// # Errors
     /// That of `visit`.
-    fn walk(request: &Self::Request, visit: Visit<'_>) -> Result<(), String>;
+    fn walk(request: &Self::Request, client: Client<'_>, visit: Visit<'_>) -> Result<(), String>;
 }
 
 fn of_resource(resource: Option<&Resource>) -> &[KeyValue] {
@@ -92,7 +95,7 @@ fn of_scope(scope: Option<&InstrumentationScope>) -> &[KeyValue] {
 }
 
 impl Walked for TracesSignal {
-    fn walk(request: &Self::Request, visit: Visit<'_>) -> Result<(), String> {
+    fn walk(request: &Self::Request, client: Client<'_>, visit: Visit<'_>) -> Result<(), String> {
         for resource in &request.resource_spans {
             visit(Step::Resource(of_resource(resource.resource.as_ref())))?;
             for scope in &resource.scope_spans {
@@ -100,7 +103,7 @@ impl Walked for TracesSignal {
                 for span in &scope.spans {
                     visit(Step::Item(Seen {
                         kind: Kind::Spans,
-                        view: View::span(resource, scope, span),
+                        view: View::span(resource, scope, span).sent_by(client),
                         attributes: &span.attributes,
                         scope: of_scope,
                         times: [span.start_time_unix_nano, span.end_time_unix_nano],
@@ -108,7 +111,7 @@ impl Walked for TracesSignal {
                     for (at, event) in span.events.iter().enumerate() {
                         visit(Step::Item(Seen {
                             kind: Kind::SpanEvents,
-                            view: View::span_event(resource, scope, span, at),
+                            view: View::span_event(resource, scope, span, at).sent_by(client),
                             attributes: &event.attributes,
                             scope: of_scope,
                             times: [event.time_unix_nano; 2],
@@ -122,7 +125,7 @@ impl Walked for TracesSignal {
 }
 
 impl Walked for MetricsSignal {
-    fn walk(request: &Self::Request, visit: Visit<'_>) -> Result<(), String> {
+    fn walk(request: &Self::Request, client: Client<'_>, visit: Visit<'_>) -> Result<(), String> {
         for resource in &request.resource_metrics {
             visit(Step::Resource(of_resource(resource.resource.as_ref())))?;
             for scope in &resource.scope_metrics {
@@ -130,7 +133,7 @@ impl Walked for MetricsSignal {
                 for metric in &scope.metrics {
                     visit(Step::Item(Seen {
                         kind: Kind::Metrics,
-                        view: View::metric(resource, scope, metric),
+                        view: View::metric(resource, scope, metric).sent_by(client),
                         attributes: &[],
                         scope: of_scope,
                         times: [0; 2],
@@ -139,7 +142,7 @@ impl Walked for MetricsSignal {
                         let (attributes, time) = point(metric, at);
                         visit(Step::Item(Seen {
                             kind: Kind::DataPoints,
-                            view: View::data_point(resource, scope, metric, at),
+                            view: View::data_point(resource, scope, metric, at).sent_by(client),
                             attributes,
                             scope: of_scope,
                             times: [time; 2],
@@ -153,7 +156,7 @@ impl Walked for MetricsSignal {
 }
 
 impl Walked for LogsSignal {
-    fn walk(request: &Self::Request, visit: Visit<'_>) -> Result<(), String> {
+    fn walk(request: &Self::Request, client: Client<'_>, visit: Visit<'_>) -> Result<(), String> {
         for resource in &request.resource_logs {
             visit(Step::Resource(of_resource(resource.resource.as_ref())))?;
             for scope in &resource.scope_logs {
@@ -161,7 +164,7 @@ impl Walked for LogsSignal {
                 for record in &scope.log_records {
                     visit(Step::Item(Seen {
                         kind: Kind::Logs,
-                        view: View::log(resource, scope, record),
+                        view: View::log(resource, scope, record).sent_by(client),
                         attributes: &record.attributes,
                         scope: of_scope,
                         times: [record.time_unix_nano; 2],

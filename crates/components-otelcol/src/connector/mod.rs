@@ -1,6 +1,7 @@
 //! `otelcol.connector.*`: what makes one signal out of another.
 
 pub mod count;
+mod generation;
 pub mod host_info;
 mod items;
 pub mod servicegraph;

@@ -7,9 +7,10 @@ use std::time::Duration;
 use component::Arguments;
 use component::eval::{Invalid, Secret};
 use net::TlsExtras;
-use net::args::{TlsConfigArgs, TlsVersion};
+use net::args::TlsConfigArgs;
 
 use crate::auth::Handler;
+use crate::tls::{Tpm, version};
 
 /// Most requests at once; more would be a mistake of the configuration.
 const MOST_CONSUMERS: i64 = 1024;
@@ -274,33 +275,14 @@ pub struct ClientTls {
     pub tpm: Option<Tpm>,
 }
 
-/// A key inside a trusted platform module.
-#[derive(Clone, Debug, Default, PartialEq, Arguments)]
-pub struct Tpm {
-    /// Use it.
-    #[arg(default)]
-    pub enabled: bool,
-    /// The device.
-    #[arg(default)]
-    pub path: String,
-    /// The owner's password.
-    #[arg(default)]
-    pub owner_auth: String,
-    /// The key's password.
-    #[arg(default)]
-    pub auth: String,
-}
-
 impl ClientTls {
     fn validate(&self) -> Result<(), Invalid> {
-        if self.tpm.as_ref().is_some_and(|tpm| tpm.enabled) {
-            return refuse("tpm", "keys inside a trusted platform module are not supported: use key_file");
-        }
+        Tpm::check(self.tpm.as_ref())?;
         if self.include_insecure_cipher_suites {
             return refuse("include_insecure_cipher_suites", "unsafe cipher suites are not supported");
         }
         for (field, text) in [("min_version", &self.min_version), ("max_version", &self.max_version)] {
-            version(text).map_err(|message| Invalid::field(field, message))?;
+            version(field, text)?;
         }
         self.config().validate()
     }
@@ -339,29 +321,17 @@ impl ClientTls {
             key_file: self.key_file.clone(),
             server_name: self.server_name.clone(),
             insecure_skip_verify: self.insecure_skip_verify,
-            min_version: version(&self.min_version).expect("validated"),
+            min_version: version("min_version", &self.min_version).expect("validated"),
         }
     }
 
     /// The rest.
     pub fn extras(&self) -> TlsExtras {
         TlsExtras {
-            max_version: version(&self.max_version).expect("validated"),
+            max_version: version("max_version", &self.max_version).expect("validated"),
             cipher_suites: self.cipher_suites.clone(),
             curves: self.curve_preferences.clone(),
             system_authorities_too: self.include_system_ca_certs_pool,
         }
     }
-}
-
-/// `TLS 1.2`, or `1.2` as the OpenTelemetry Collector writes it.
-fn version(text: &str) -> Result<Option<TlsVersion>, String> {
-    Ok(match text.strip_prefix("TLS ").unwrap_or(text) {
-        "" => None,
-        "1.0" => Some(TlsVersion::Tls10),
-        "1.1" => Some(TlsVersion::Tls11),
-        "1.2" => Some(TlsVersion::Tls12),
-        "1.3" => Some(TlsVersion::Tls13),
-        _ => return Err(format!("{text:?} is not a TLS version: use \"TLS 1.2\" or \"TLS 1.3\"")),
-    })
 }

@@ -9,7 +9,7 @@ pub mod filter;
 pub mod groupbyattrs;
 pub mod interval;
 mod items;
-mod lru;
+pub(crate) mod lru;
 pub mod memory_limiter;
 pub mod metric_start_time;
 pub mod probabilistic_sampler;

@@ -15,6 +15,7 @@ use wire::spans::Converted;
 
 use super::metrics::Metrics;
 use crate::dropped::Dropped;
+use crate::ports::hand_over;
 use crate::signals::Kind;
 
 /// Bytes that the requests of one receiver may hold together; more wait.
@@ -98,7 +99,8 @@ impl Spans {
             return Err(Refusal::busy("traces are not taken any more"));
         }
         let items = batch.items();
-        let answer = taken(target.traces.send(batch)).await;
+        let now = || self.target.load().traces.clone();
+        let answer = taken(hand_over(batch, &target.traces, now)).await;
         self.count(transport, items, answer.is_ok());
         if let Err(refusal) = &answer
             && refusal.status == http::StatusCode::BAD_REQUEST

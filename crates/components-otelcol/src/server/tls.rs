@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use component::Arguments;
 use component::eval::{Invalid, Secret};
-use net::args::{ServiceTlsArgs, TlsVersion};
+use net::args::ServiceTlsArgs;
 use net::{ClientAuth, ServerTls};
+
+use crate::tls::{Tpm, version};
 
 /// `tls` of a receiver.
 #[derive(Clone, Debug, PartialEq, Arguments)]
@@ -55,45 +57,13 @@ pub struct TlsServerArgs {
     pub client_ca_file: String,
     /// A key in a TPM. Refused where it is enabled.
     #[arg(block)]
-    pub tpm: Option<TpmArgs>,
-}
-
-/// `tls > tpm`
-#[derive(Clone, Debug, Default, PartialEq, Arguments)]
-pub struct TpmArgs {
-    /// Whether the key is in a TPM.
-    #[arg(default)]
-    pub enabled: bool,
-    /// Path of the device.
-    #[arg(default)]
-    pub path: String,
-    /// Authorisation of the owner.
-    #[arg(default)]
-    pub owner_auth: String,
-    /// Authorisation.
-    #[arg(default)]
-    pub auth: String,
+    pub tpm: Option<Tpm>,
 }
 
 impl Default for TlsServerArgs {
     fn default() -> Self {
         component::eval::Arguments::defaults()
     }
-}
-
-/// As configtls: a number alone; and as the documentation writes it.
-fn version(field: &'static str, text: &str) -> Result<Option<TlsVersion>, Invalid> {
-    Ok(match text.trim_start_matches("TLS").trim() {
-        "" => None,
-        "1.0" => Some(TlsVersion::Tls10),
-        "1.1" => Some(TlsVersion::Tls11),
-        "1.2" => Some(TlsVersion::Tls12),
-        "1.3" => Some(TlsVersion::Tls13),
-        _ => {
-            let message = format!("{text:?} is not a TLS version: use \"1.2\" or \"1.3\"");
-            return Err(Invalid::field(field, message));
-        }
-    })
 }
 
 /// Go's names are `CurveP256` and `P256` by turns.
@@ -103,10 +73,7 @@ fn curve(name: &str) -> String {
 
 impl TlsServerArgs {
     fn validate(&self) -> Result<(), Invalid> {
-        if self.tpm.as_ref().is_some_and(|tpm| tpm.enabled) {
-            return Err(Invalid::field("tpm", "keys in a TPM are not supported")
-                .with_help("use key_file, or remove the block"));
-        }
+        Tpm::check(self.tpm.as_ref())?;
         for (field, given) in [
             ("ca_pem", !self.ca_pem.is_empty()),
             ("ca_file", !self.ca_file.is_empty()),
@@ -172,7 +139,7 @@ mod tests {
         assert_eq!(with(|a| a.min_version = "1.3".into()), Ok(()));
         assert_eq!(with(|a| a.min_version = "SSL3".into()), Err(Some("min_version")));
         assert_eq!(with(|a| a.max_version = "1.1".into()), Err(Some("max_version")));
-        assert_eq!(with(|a| a.tpm = Some(TpmArgs { enabled: true, ..TpmArgs::default() })), Err(Some("tpm")));
+        assert_eq!(with(|a| a.tpm = Some(Tpm { enabled: true, ..Tpm::default() })), Err(Some("tpm")));
         assert!(with(|a| a.cert_file = String::new()).is_err());
         assert_eq!(with(|a| a.ca_file = "ca".into()), Err(Some("ca_file")));
         assert_eq!(with(|a| a.ca_pem = "ca".into()), Err(Some("ca_pem")));

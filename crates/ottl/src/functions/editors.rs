@@ -11,7 +11,7 @@ use super::{Args, Function, optional, param, wrong};
 use crate::context::Item;
 use crate::error::EvalError;
 use crate::expr::Env;
-use crate::value::{MapBuilder, Value, any_str, as_string, find, put};
+use crate::value::{Id, MapBuilder, Time, Value, any_str, as_string, find, put};
 
 pub(super) const TABLE: &[Function] = &[
     Function::edit(
@@ -23,6 +23,7 @@ pub(super) const TABLE: &[Function] = &[
         true => Err("at least one of the arguments `value` and `values` is needed".into()),
         false => Ok(()),
     }),
+    Function::edit("clear", &[param("target", Target)], clear),
     Function::edit(
         "delete_index",
         &[param("target", Target), param("start_index", Int), optional("end_index", Int)],
@@ -117,6 +118,26 @@ pub(super) fn env<'i>(item: &'i Item<'_>) -> Env<'i> {
 fn set(args: &Args, item: &mut Item<'_>) -> Result<(), EvalError> {
     let value = args.value(1, &env(item))?.into_owned();
     if value.is_nil() { Ok(()) } else { args.target(0).set(item, value) }
+}
+
+/// The value becomes what is nothing of its type; what is not there is not made.
+fn clear(args: &Args, item: &mut Item<'_>) -> Result<(), EvalError> {
+    let empty = match args.value(0, &env(item))? {
+        Value::Nil => return Ok(()),
+        Value::Str(_) => Value::str(""),
+        Value::Bool(_) => Value::Bool(false),
+        Value::Int(_) => Value::Int(0),
+        Value::Double(_) => Value::Double(0.0),
+        Value::Bytes(_) => Value::Bytes(Cow::Borrowed(&[])),
+        Value::List(_) => Value::List(Cow::Borrowed(&[])),
+        Value::Map(_) => Value::Map(Cow::Borrowed(&[])),
+        Value::Time(_) => Value::Time(Time::from_nanos(0)),
+        Value::Duration(_) => Value::Duration(0),
+        Value::Id(id) if id.bytes().len() == 8 => Value::Id(Id::span(&[])),
+        Value::Id(_) => Value::Id(Id::trace(&[])),
+        Value::Part(part) => Value::Part(part.emptied()),
+    };
+    args.target(0).set(item, empty)
 }
 
 fn append(args: &Args, item: &mut Item<'_>) -> Result<(), EvalError> {

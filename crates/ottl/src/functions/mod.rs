@@ -34,6 +34,7 @@ mod span_name;
 mod text;
 mod time;
 mod types;
+mod user_agent;
 mod xml;
 
 /// Which functions there are beside those that are everywhere.
@@ -68,8 +69,6 @@ pub(crate) type Edit = fn(&Args, &mut Item<'_>) -> Result<(), EvalError>;
 pub(crate) enum Body {
     Convert(Convert),
     Edit(Edit),
-    /// Known, and why it is left out.
-    Unsupported(&'static str),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -131,10 +130,6 @@ impl Function {
         Self { name, params, body: Body::Edit(body), contexts: &[], prepare: None }
     }
 
-    pub(crate) const fn unsupported(name: &'static str, why: &'static str) -> Self {
-        Self { name, params: &[], body: Body::Unsupported(why), contexts: &[], prepare: None }
-    }
-
     pub(crate) const fn only(mut self, contexts: &'static [Context]) -> Self {
         self.contexts = contexts;
         self
@@ -189,15 +184,10 @@ const STANDARD: &[&[Function]] = &[
     parse::TABLE,
     grok::TABLE,
     xml::TABLE,
-    UNSUPPORTED,
+    user_agent::TABLE,
 ];
 const TRANSFORM: &[&[Function]] =
     &[metrics::TABLE, aggregate::TABLE, distribution::TABLE, logs::TABLE, span_name::TABLE];
-/// Known functions that are left out.
-const UNSUPPORTED: &[Function] = &[Function::unsupported(
-    "UserAgent",
-    "it needs a list of browsers that this program does not carry; use ExtractPatterns",
-)];
 const FILTER: &[&[Function]] = &[filter::TABLE];
 const SIGNAL_TO_METRICS: &[&[Function]] = &[signaltometrics::TABLE];
 

@@ -163,6 +163,7 @@ mod tests {
             scope_schema: &mut String::new(),
             record: RecordMut::Span(&mut span),
             cache: &mut Vec::new(),
+            client: None,
         };
         statement.run(&mut item).expect("no error");
         span

@@ -98,6 +98,7 @@ fn edited(text: &str, attributes: Vec<KeyValue>) -> Result<String, EvalError> {
         scope_schema: &mut String::new(),
         record: RecordMut::Log(&mut record),
         cache: &mut Vec::new(),
+        client: None,
     })?;
     Ok(map_json(&record.attributes).to_string())
 }
@@ -155,6 +156,34 @@ const TYPES: &[(&str, &str)] = &[
     ("SpanID(\"0102030405060708\")", "id 0102030405060708"),
     ("SpanID(\"01\")", "!not 16 hexadecimal digits"),
     ("ProfileID(0x00112233445566778899aabbccddeeff)", "id 00112233445566778899aabbccddeeff"),
+];
+
+const USER_AGENTS: &[(&str, &str)] = &[
+    (
+        "UserAgent(\"Mozilla/5.0 (X11; Linux x86_64; rv:126.0) Gecko/20100101 Firefox/126.0\")",
+        r#"{"os.name":"Linux","user_agent.name":"Firefox","user_agent.original":"Mozilla/5.0 (X11; Linux x86_64; rv:126.0) Gecko/20100101 Firefox/126.0","user_agent.version":"126.0"}"#,
+    ),
+    ("UserAgent(\"curl/7.81.0\")[\"user_agent.version\"]", "\"7.81.0\""),
+    ("UserAgent(\"curl/7.81.0\")[\"os.name\"]", "\"Other\""),
+    (
+        "UserAgent(\"foobar/1.2.3 (foo; bar baz)\")",
+        r#"{"os.name":"Other","user_agent.name":"Other","user_agent.original":"foobar/1.2.3 (foo; bar baz)","user_agent.version":""}"#,
+    ),
+    (
+        "UserAgent(\"Mozilla/5.0 (iPhone; CPU iPhone OS 14_7_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/14.1.2 Mobile/15E148 Safari/604.1\")[\"os.version\"]",
+        "\"14.7.1\"",
+    ),
+    (
+        "UserAgent(\"Mozilla/5.0 (iPhone; CPU iPhone OS 14_7_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/14.1.2 Mobile/15E148 Safari/604.1\")[\"user_agent.name\"]",
+        "\"Mobile Safari\"",
+    ),
+    (
+        "UserAgent(\"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0.0.0 Safari/537.36\")[\"user_agent.name\"]",
+        "\"Chrome\"",
+    ),
+    ("UserAgent(\"\")[\"user_agent.name\"]", "\"Other\""),
+    ("UserAgent(attributes[\"none\"])", "!expected a string"),
+    ("UserAgent(1)", "!has to be a string"),
 ];
 
 const TEXT: &[(&str, &str)] = &[
@@ -487,7 +516,6 @@ fn converters_of_xml_follow_the_table() {
     check(XML);
     let deep = format!("ParseXML(\"{}{}\")", "<a>".repeat(300), "</a>".repeat(300));
     assert!(eval(&deep).is_err_and(|error| error.contains("nested more than 256 deep")));
-    assert!(eval("UserAgent(body)").is_err_and(|error| error.contains("`UserAgent` is not supported")));
 }
 
 #[test]
@@ -498,6 +526,11 @@ fn converters_between_types_follow_the_table() {
 #[test]
 fn converters_of_text_follow_the_table() {
     check(TEXT);
+}
+
+#[test]
+fn user_agents_follow_the_table() {
+    check(USER_AGENTS);
 }
 
 #[test]
@@ -557,6 +590,11 @@ const EDITORS: &[(&str, &str)] = &[
         r#"replace_all_matches(attributes, "/user/{1,2}/*", "x", SHA1, "<%s>")"#,
         r#"{"a":"<11f6ad8ec52a2984abaafd7c3b516503785c2072>"}"#,
     ),
+    (r#"clear(attributes["n"])"#, r#"{"n":0}"#),
+    (r#"clear(attributes["kube_b"])"#, r#"{"kube_b":""}"#),
+    (r#"clear(attributes["l"])"#, r#"{"l":[]}"#),
+    (r#"clear(attributes["m"])"#, r#"{"m":{}}"#),
+    (r#"clear(attributes["none"])"#, r#"{}"#),
     (r#"replace_all_patterns(attributes, "value", "\\d", "N")"#, r#"{"a":"/user/N/list/N"}"#),
     (
         r#"replace_all_patterns(attributes, "key", "^kube_(\\w+)", "k8s.$1")"#,
@@ -646,10 +684,10 @@ fn wrong_arguments_are_told_when_a_statement_is_parsed() {
 #[test]
 fn each_function_has_a_case_in_a_table() {
     let mut cases: Vec<&str> = EDITORS.iter().map(|(text, _)| *text).collect();
-    for table in [TYPES, TEXT, COLLECTIONS, HASHES, TIMES, PARSERS, GROK, XML] {
+    for table in [TYPES, TEXT, COLLECTIONS, HASHES, TIMES, PARSERS, GROK, XML, USER_AGENTS] {
         cases.extend(table.iter().map(|(text, _)| *text));
     }
-    for function in all(&[Group::Standard]).filter(|f| !matches!(f.body, Body::Unsupported(_))) {
+    for function in all(&[Group::Standard]) {
         let call = format!("{}(", function.name);
         assert!(cases.iter().any(|text| text.contains(&call)), "{} has no case", function.name);
     }

@@ -148,6 +148,7 @@ fn run(text: &str, mut metric: Metric) -> Result<Vec<String>, EvalError> {
         scope_schema: &mut String::new(),
         record: RecordMut::Metric(&mut metric, &mut added),
         cache: &mut Vec::new(),
+        client: None,
     })?;
     Ok(std::iter::once(&metric).chain(&added).map(show).collect())
 }
@@ -332,6 +333,7 @@ fn a_random_distribution_keeps_every_value() {
             scope_schema: &mut String::new(),
             record: RecordMut::Metric(&mut metric, &mut added),
             cache: &mut Vec::new(),
+            client: None,
         };
         parser.statement(text).expect("a statement").run(&mut item).expect("no error");
         let Some(Data::Histogram(histogram)) = &metric.data else { panic!("a histogram") };

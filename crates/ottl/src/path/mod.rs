@@ -4,6 +4,7 @@
 //! map or list below an empty value.
 
 mod attributes;
+mod client;
 mod log;
 mod metric;
 mod resource;
@@ -23,6 +24,7 @@ use crate::expr::{Env, Expr};
 use crate::value::Value;
 
 pub(crate) use attributes::index;
+pub(crate) use client::PREFIX;
 
 /// A field of an item or of what surrounds it, and the keys into it.
 #[derive(Debug)]
@@ -52,6 +54,7 @@ type Keys<'k> = SmallVec<[KeyAt<'k>; 2]>;
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Field {
     Cache,
+    Client(client::ClientField),
     Resource(resource::ResourceField),
     Scope(resource::ScopeField),
     Span(span::SpanField),
@@ -102,6 +105,11 @@ impl Path {
             let message = format!("`{}` is not the last field of the path and cannot have a key", field.name);
             return Err(Mistake::new(field.span.clone(), message));
         }
+        if names[0] == client::PREFIX && names.len() > 1 {
+            let field = client::field(&names[1..].join("."), !keys.is_empty())
+                .map_err(|(message, help)| Mistake::new(whole, message).with_help(help))?;
+            return Ok(Self { field: Field::Client(field), keys, text: text.to_owned() });
+        }
         let (about, rest) = match Context::from_name(names[0]) {
             Some(prefix) if names.len() > 1 => (prefix, &names[1..]),
             _ => (context, &names[..]),
@@ -129,8 +137,18 @@ impl Path {
         Ok(Self { field: *field, keys, text: text.to_owned() })
     }
 
+    /// Whether it leads to what is known of the client, which nothing can change.
+    pub(crate) fn is_of_client(&self) -> bool {
+        matches!(self.field, Field::Client(_))
+    }
+
     /// Reads.
     pub(crate) fn get<'a>(&'a self, env: &Env<'a>) -> Result<Value<'a>, EvalError> {
+        if let Field::Client(field) = self.field {
+            return field
+                .get(env, &self.keys)
+                .map_err(|error| EvalError::new(format!("{}: {error}", self.text)));
+        }
         if self.keys.is_empty() {
             return Ok(self.field.get(&env.view));
         }
@@ -205,6 +223,7 @@ impl Field {
     fn takes_keys(self) -> bool {
         match self {
             Self::Cache => true,
+            Self::Client(field) => field.takes_keys(),
             Self::Resource(field) => field == resource::ResourceField::Attributes,
             Self::Scope(field) => field == resource::ScopeField::Attributes,
             Self::Span(field) => matches!(field, span::SpanField::Attributes | span::SpanField::TraceState),
@@ -218,6 +237,7 @@ impl Field {
     fn get<'a>(self, view: &View<'a>) -> Value<'a> {
         match self {
             Self::Cache => Value::Map(Cow::Borrowed(view.cache)),
+            Self::Client(field) => field.whole(view),
             Self::Resource(field) => field.get(view),
             Self::Scope(field) => field.get(view),
             Self::Span(field) => view.span_of().map_or(Value::Nil, |span| field.get(span)),
@@ -231,6 +251,7 @@ impl Field {
     fn set(self, item: &mut Item<'_>, value: Value<'static>) -> Result<(), EvalError> {
         match self {
             Self::Cache => attributes::set_map(item.cache, value),
+            Self::Client(_) => Err(EvalError::new("what is known of the client can only be read")),
             Self::Resource(field) => field.set(item, value),
             Self::Scope(field) => field.set(item, value),
             Self::Span(field) => match &mut item.record {

@@ -153,6 +153,7 @@ fn with_item<T>(context: Context, metric: Metric, test: impl FnOnce(&mut Item<'_
             Context::Log => RecordMut::Log(&mut record),
         },
         cache: &mut Vec::new(),
+        client: None,
     })
 }
 
@@ -460,6 +461,7 @@ fn a_body_that_is_text_cannot_be_indexed() {
         scope_schema: &mut String::new(),
         record: RecordMut::Log(&mut record),
         cache: &mut Vec::new(),
+        client: None,
     };
     let parser = Parser::new(Context::Log);
     assert!(parser.statement("set(body[\"a\"], 1)").expect("parses").run(&mut item).is_err());

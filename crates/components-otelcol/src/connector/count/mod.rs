@@ -181,7 +181,7 @@ impl Relay {
         let mut tally = Tally::new(&self.plan);
         for request in &batch.requests {
             let message = request.message().map_err(|error| Rejected::Permanent(error.to_string()))?;
-            S::walk(message, &mut |step| {
+            S::walk(message, batch.client.as_deref(), &mut |step| {
                 tally.step(step);
                 Ok(())
             })

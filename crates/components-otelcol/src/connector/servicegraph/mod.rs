@@ -26,8 +26,9 @@ use signal::clock::now_unix_nano;
 use signal::otlp::{Otlp, OtlpMetrics, OtlpRequest, Traces};
 use tokio::time::Instant;
 
+use crate::connector::generation::{Counts, Generation};
 use crate::connector::spanmetrics::BUCKETS;
-use crate::flush::{Flusher, Gathers, every};
+use crate::flush::{Gathers, every};
 use crate::own_metrics::Switch;
 use series::Graph;
 use store::Store;
@@ -190,41 +191,26 @@ impl Component for ServiceGraph {
     async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {
         let connector = |args: &Args| {
             let next = args.output.fanout()?.metrics;
-            Ok::<_, Error>(Arc::new(Connector::new(args, next, self.counters.clone())))
+            Ok::<_, Error>(Connector::new(args, next, self.counters.clone()))
         };
         let mut args = self.args.clone();
-        let mut current = connector(&args)?;
-        let mut flusher = Flusher::new(current.clone(), cx.spawner());
-        let _ = self.port.attach_shared(current.clone());
+        let mut counting = Generation::start(&self.port, connector(&args)?, cx.spawner());
         let mut times = Times::new(&args);
         loop {
             let event = tokio::select! {
                 event = cx.event() => event,
-                () = times.tick(&current, &flusher) => continue,
+                () = times.tick(&counting) => continue,
             };
             match event {
                 Event::Stop => {
-                    self.port.stop().finished().await;
-                    current.expire();
-                    flusher.finish().await;
+                    counting.stop().await;
                     return Ok(());
                 }
                 Event::Update(update) => {
                     update.apply(|new| {
-                        let next = connector(&new)?;
-                        if series_are_equal(&args, &new) {
-                            current.next.store(next.next.load_full());
-                        } else {
-                            // Other series: those that there are go where they were to go, for the last time.
-                            let draining = self.port.attach_shared(next.clone());
-                            let fresh = Flusher::new(next.clone(), cx.spawner());
-                            let old = std::mem::replace(&mut flusher, fresh);
-                            let connector = std::mem::replace(&mut current, next);
-                            cx.spawn(async move {
-                                draining.finished().await;
-                                connector.expire();
-                                old.finish().await;
-                            });
+                        match series_are_equal(&args, &new) {
+                            true => counting.redirect(new.output.fanout()?.metrics),
+                            false => counting.replace(connector(&new)?),
                         }
                         times = Times::new(&new);
                         self.shown.show(new.debug_metrics.level);
@@ -268,7 +254,7 @@ impl Times {
     }
 
     /// Waits for the next thing to do, and does it.
-    async fn tick(&mut self, connector: &Connector, flusher: &Flusher<Connector>) {
+    async fn tick(&mut self, counting: &Generation<'_, Connector>) {
         let flush = async {
             match &mut self.flushes {
                 Some(flushes) => flushes.tick().await,
@@ -277,9 +263,9 @@ impl Times {
         };
         tokio::select! {
             biased;
-            _ = self.expiries.tick() => connector.expire(),
-            _ = self.sweeps.tick() => connector.state.lock().graph.forget(Instant::now()),
-            _ = flush => flusher.start(),
+            _ = self.expiries.tick() => counting.connector().expire(),
+            _ = self.sweeps.tick() => counting.connector().state.lock().graph.forget(Instant::now()),
+            _ = flush => counting.flush(),
         }
     }
 }
@@ -362,6 +348,16 @@ impl Connector {
 impl Gathers for Connector {
     fn flush(&self) -> BoxFuture<'_, Result<(), Rejected>> {
         Box::pin(self.export())
+    }
+}
+
+impl Counts for Connector {
+    fn next(&self) -> &ArcSwap<Fanout<OtlpMetrics>> {
+        &self.next
+    }
+
+    fn close(&self) {
+        self.expire();
     }
 }
 

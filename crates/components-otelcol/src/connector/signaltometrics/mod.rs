@@ -125,7 +125,8 @@ impl Relay {
         let mut aggregate = Aggregate::new(&self.plan, &mut problem);
         for request in &batch.requests {
             let message = request.message().map_err(|error| Rejected::Permanent(error.to_string()))?;
-            S::walk(message, &mut |step| aggregate.step(step)).map_err(Rejected::Permanent)?;
+            S::walk(message, batch.client.as_deref(), &mut |step| aggregate.step(step))
+                .map_err(Rejected::Permanent)?;
         }
         Ok(Otlp::of(OtlpRequest::from_message(aggregate.finish(now_unix_nano()))))
     }

@@ -23,7 +23,8 @@ use parking_lot::Mutex;
 use signal::clock::now_unix_nano;
 use signal::otlp::{Otlp, OtlpMetrics, OtlpRequest, Traces};
 
-use crate::flush::{Flusher, Gathers, every};
+use crate::connector::generation::{Counts, Generation};
+use crate::flush::{Gathers, every};
 use crate::own_metrics::Switch;
 pub use args::Args;
 pub(crate) use args::BUCKETS;
@@ -109,42 +110,29 @@ impl Component for SpanMetrics {
         let connector = |args: &Args, cx: &RunCx<Self>| {
             let plan = Plan::new(args, &cx.services().instance_id)?;
             let next = args.output.fanout()?.metrics;
-            Ok::<_, Error>(Arc::new(Connector::new(plan, next, self.counters.clone())))
+            Ok::<_, Error>(Connector::new(plan, next, self.counters.clone()))
         };
-        let mut current = connector(&self.args, &cx)?;
         let mut args = self.args.clone();
-        let mut flusher = Flusher::new(current.clone(), cx.spawner());
-        let _ = self.port.attach_shared(current.clone());
+        let mut counting = Generation::start(&self.port, connector(&args, &cx)?, cx.spawner());
         let mut ticks = every(args.metrics_flush_interval);
         loop {
             let event = tokio::select! {
                 event = cx.event() => event,
                 _ = ticks.tick() => {
-                    flusher.start();
+                    counting.flush();
                     continue;
                 }
             };
             match event {
                 Event::Stop => {
-                    self.port.stop().finished().await;
-                    flusher.finish().await;
+                    counting.stop().await;
                     return Ok(());
                 }
                 Event::Update(update) => {
                     update.apply(|new| {
-                        let next = connector(&new, &cx)?;
-                        if series_are_equal(&args, &new) {
-                            current.next.store(next.next.load_full());
-                        } else {
-                            // Other series: those that there are go where they were to go, for the last time.
-                            let draining = self.port.attach_shared(next.clone());
-                            let fresh = Flusher::new(next.clone(), cx.spawner());
-                            let old = std::mem::replace(&mut flusher, fresh);
-                            cx.spawn(async move {
-                                draining.finished().await;
-                                old.finish().await;
-                            });
-                            current = next;
+                        match series_are_equal(&args, &new) {
+                            true => counting.redirect(new.output.fanout()?.metrics),
+                            false => counting.replace(connector(&new, &cx)?),
                         }
                         ticks = every(new.metrics_flush_interval);
                         self.shown.show(new.debug_metrics.level);
@@ -274,6 +262,12 @@ impl Drop for Unsent<'_> {
 impl Gathers for Connector {
     fn flush(&self) -> BoxFuture<'_, Result<(), Rejected>> {
         Box::pin(self.export())
+    }
+}
+
+impl Counts for Connector {
+    fn next(&self) -> &ArcSwap<Fanout<OtlpMetrics>> {
+        &self.next
     }
 }
 

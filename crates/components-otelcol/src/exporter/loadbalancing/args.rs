@@ -65,7 +65,7 @@ pub struct Otlp {
     pub client: GrpcClient,
 }
 
-/// Where the back ends are found. `dns` goes before `static`.
+/// Where the back ends are found: one of these; `dns` goes before `static`.
 #[derive(Clone, Debug, PartialEq, Arguments)]
 #[arguments(validate = Resolver::validate)]
 pub struct Resolver {
@@ -75,10 +75,10 @@ pub struct Resolver {
     /// The addresses of a name.
     #[arg(block)]
     pub dns: Option<Dns>,
-    /// Not supported: the pods of a service of Kubernetes.
+    /// The pods of a service of Kubernetes.
     #[arg(block)]
     pub kubernetes: Option<Kubernetes>,
-    /// Not supported: the instances of a service of AWS Cloud Map.
+    /// The instances of a service of AWS Cloud Map.
     #[arg(block)]
     pub aws_cloud_map: Option<AwsCloudMap>,
 }
@@ -110,8 +110,9 @@ pub struct Dns {
 
 /// The pods of a service of Kubernetes.
 #[derive(Clone, Debug, PartialEq, Arguments)]
+#[arguments(validate = Kubernetes::validate)]
 pub struct Kubernetes {
-    /// The service.
+    /// The service, as `name` in the namespace of this program's pod or as `name.namespace`.
     pub service: String,
     /// Ports of each pod.
     #[arg(default = vec![4317])]
@@ -126,6 +127,7 @@ pub struct Kubernetes {
 
 /// The instances of a service of AWS Cloud Map.
 #[derive(Clone, Debug, PartialEq, Arguments)]
+#[arguments(validate = AwsCloudMap::validate)]
 pub struct AwsCloudMap {
     /// The namespace.
     pub namespace: String,
@@ -171,20 +173,62 @@ impl Otlp {
 
 impl Resolver {
     fn validate(&self) -> Result<(), Invalid> {
-        if self.kubernetes.is_some() {
-            let message = "finding pods is not supported here";
-            return Err(Invalid::field("kubernetes", message)
-                .with_help("use dns with the name of a headless service: its addresses are the pods"));
+        let all = [
+            self.fixed.is_some(),
+            self.dns.is_some(),
+            self.kubernetes.is_some(),
+            self.aws_cloud_map.is_some(),
+        ];
+        match all {
+            [_, _, false, false] if all.contains(&true) => Ok(()),
+            _ if all.iter().filter(|set| **set).count() == 1 => Ok(()),
+            [false, ..] if !all.contains(&true) => {
+                Err(Invalid::field("static", "is needed, or dns, kubernetes or aws_cloud_map"))
+            }
+            [_, _, true, _] => Err(Invalid::field("kubernetes", "cannot stand beside another resolver")),
+            _ => Err(Invalid::field("aws_cloud_map", "cannot stand beside another resolver")),
         }
-        if self.aws_cloud_map.is_some() {
-            let message = "AWS Cloud Map is not supported";
-            return Err(Invalid::field("aws_cloud_map", message)
-                .with_help("use dns with the name that Cloud Map gives the service"));
+    }
+}
+
+impl Kubernetes {
+    fn validate(&self) -> Result<(), Invalid> {
+        let is_name = |name: &str| {
+            !name.is_empty()
+                && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        };
+        let (service, namespace) = self.service.split_once('.').unwrap_or((&self.service, "default"));
+        if !is_name(service) || !is_name(namespace) {
+            return Err(Invalid::field("service", "must be the name of a service, or `name.namespace`"));
         }
-        match (&self.fixed, &self.dns) {
-            (None, None) => Err(Invalid::field("static", "is needed, or dns")),
-            _ => Ok(()),
+        if self.ports.is_empty() || self.ports.iter().any(|port| !(1..=65535).contains(port)) {
+            return Err(Invalid::field("ports", "must be numbers from 1 to 65535, at least one"));
         }
+        if self.timeout.is_zero() {
+            return Err(Invalid::field("timeout", "must be above 0"));
+        }
+        Ok(())
+    }
+}
+
+impl AwsCloudMap {
+    fn validate(&self) -> Result<(), Invalid> {
+        const STATES: [&str; 4] = ["HEALTHY", "UNHEALTHY", "ALL", "HEALTHY_OR_ELSE_ALL"];
+        for (field, name) in [("namespace", &self.namespace), ("service_name", &self.service_name)] {
+            if name.is_empty() {
+                return Err(Invalid::field(field, "must not be empty"));
+            }
+        }
+        if !STATES.contains(&self.health_status.as_str()) {
+            return Err(Invalid::field("health_status", format!("must be one of {}", STATES.join(", "))));
+        }
+        if self.port.is_some_and(|port| !(1..=65535).contains(&port)) {
+            return Err(Invalid::field("port", "must be from 1 to 65535"));
+        }
+        if self.timeout.is_zero() {
+            return Err(Invalid::field("timeout", "must be above 0"));
+        }
+        Ok(())
     }
 }
 

@@ -5,20 +5,20 @@
 //! while it did not; a name that cannot be resolved leaves the back ends as they are.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use component::BuildCx;
 use component::otel::MetricsLevel;
+use component::{BoxFuture, BuildCx};
 use delivery::{Endpoint as _, Endpoints};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::args::{Args, with_port};
+use super::args::Args;
+use super::find::Finder;
 use super::keys::RoutingKey;
 use super::metrics::Balance;
 use super::ring::Ring;
@@ -36,8 +36,6 @@ const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
 const SHARING_OUT: Duration = Duration::from_secs(300);
 /// Most back ends; more is a mistake.
 const MOST_BACKENDS: usize = 4096;
-/// Upstream's, where the interval is 0.
-const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The task that has the back ends.
 pub(super) struct Backends {
@@ -62,10 +60,14 @@ impl Backends {
         balance: Arc<Balance>,
         rpc: Arc<Rpc>,
         shared: Arc<Shared>,
+        finder: Finder,
     ) -> Self {
         let (wanted, wants) = watch::channel(args);
         let stop = CancellationToken::new();
         let keeper = Keeper {
+            finder,
+            changed: None,
+            stop: stop.clone(),
             endpoints: Endpoints::new(metrics.clone()),
             found: Vec::new(),
             callers: HashMap::new(),
@@ -79,7 +81,7 @@ impl Backends {
             rpc,
             shared: shared.clone(),
         };
-        let task = tokio::spawn(keeper.run(wants, stop.clone()));
+        let task = tokio::spawn(keeper.run(wants));
         Self { wanted, shared, stop, task }
     }
 
@@ -106,6 +108,10 @@ impl Drop for Backends {
 }
 
 struct Keeper {
+    finder: Finder,
+    /// Ends when there may be other back ends.
+    changed: Option<BoxFuture<'static, ()>>,
+    stop: CancellationToken,
     endpoints: Endpoints<Endpoint>,
     /// The back ends of now, sorted.
     found: Vec<Arc<str>>,
@@ -126,7 +132,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn run(mut self, mut wants: watch::Receiver<Arc<Args>>, stop: CancellationToken) {
+    async fn run(mut self, mut wants: watch::Receiver<Arc<Args>>) {
         let mut args = wants.borrow_and_update().clone();
         let mut again = self.resolve(&args).await;
         let mut health = tokio::time::interval(HEALTH_INTERVAL);
@@ -134,7 +140,7 @@ impl Keeper {
         loop {
             let (resolve_at, reopen_at) = (again, self.endpoints.reopen_at());
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = self.stop.cancelled() => break,
                 changed = wants.changed() => {
                     if changed.is_err() {
                         break;
@@ -145,6 +151,7 @@ impl Keeper {
                     again = self.resolve(&args).await;
                 }
                 () = at(resolve_at) => again = self.resolve(&args).await,
+                () = ended(&mut self.changed) => again = self.resolve(&args).await,
                 () = at(reopen_at) => {
                     let errors = self.endpoints.reopen().await;
                     self.publish(errors);
@@ -160,21 +167,17 @@ impl Keeper {
 
     /// Looks for the back ends; the answer is when to look again.
     async fn resolve(&mut self, args: &Arc<Args>) -> Option<Instant> {
-        let (resolver, result) = match (&args.resolver.dns, &args.resolver.fixed) {
-            (Some(dns), _) => ("dns", look_up(&dns.hostname, &dns.port, dns.timeout).await),
-            (None, Some(list)) => {
-                ("static", Ok(list.hostnames.iter().map(|name| with_port(name, "4317")).collect()))
-            }
-            (None, None) => ("static", Ok(Vec::new())),
-        };
+        let finding = self.finder.find(&args.resolver);
+        let result = self.stop.run_until_cancelled(finding).await?;
+        let resolver = args.resolver.name();
         self.balance.resolved(resolver, result.is_ok());
-        let interval = args.resolver.dns.as_ref().map(|dns| match dns.interval.is_zero() {
-            true => INTERVAL,
-            false => dns.interval,
-        });
-        let again = interval.map(|interval| Instant::now() + interval);
+        let again = args.resolver.interval(result.is_ok()).map(|interval| Instant::now() + interval);
+        self.changed = None;
         let names = match result {
-            Ok(names) => names,
+            Ok(found) => {
+                self.changed = found.changed;
+                found.names
+            }
             Err(error) => {
                 tracing::warn!(error, "the back ends cannot be looked up; those from before stay");
                 if self.found.is_empty() {
@@ -330,16 +333,11 @@ pub(super) fn router(args: &Args, kind: Kind, tables: &Tables, balance: &Arc<Bal
     }
 }
 
-/// The addresses of a name, as back ends.
-async fn look_up(name: &str, port: &str, limit: Duration) -> Result<Vec<String>, String> {
-    let found = timeout(limit, tokio::net::lookup_host((name, 0))).await;
-    let found = found.map_err(|_| format!("{name} was not resolved within {limit:?}"))?;
-    let found = found.map_err(|e| format!("{name} cannot be resolved: {e}"))?;
-    let backend = |address: std::net::SocketAddr| match address.ip() {
-        IpAddr::V4(ip) => format!("{ip}:{port}"),
-        IpAddr::V6(ip) => format!("[{ip}]:{port}"),
-    };
-    Ok(found.map(backend).collect())
+async fn ended(changed: &mut Option<BoxFuture<'static, ()>>) {
+    match changed {
+        Some(changed) => changed.await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn at(moment: Option<Instant>) {

@@ -6,6 +6,7 @@
 
 mod args;
 mod backends;
+mod find;
 mod keys;
 mod metrics;
 mod ring;
@@ -22,6 +23,7 @@ use delivery::Endpoints;
 
 pub use args::Args;
 use backends::{Backends, Shared, router};
+use find::{Finder, Surroundings};
 use metrics::Balance;
 use router::Table;
 
@@ -77,6 +79,7 @@ impl Component for LoadBalancing {
             balance.clone(),
             rpc.clone(),
             shared.clone(),
+            Finder::new(cx.services().user_agent(), Surroundings::default()),
         );
         let backends = Arc::new(backends);
         let role = Role { ports, metrics: metrics.clone(), balance, rpc, shared, backends: backends.clone() };

@@ -7,6 +7,7 @@ use component::otel::{DebugMetrics, Output};
 use component::{Arguments, Error};
 use ottl::{Context, Group, Parser, Source, infer};
 
+use super::super::items::ItemCounts;
 use super::super::rules::{Mode, context};
 use super::{Counters, Drops, Rules};
 
@@ -109,10 +110,10 @@ impl Args {
         ])
     }
 
-    pub(super) fn rules(&self, counters: Arc<Counters>) -> Result<Rules, Error> {
+    pub(super) fn rules(&self, counters: Arc<Counters>, counts: ItemCounts) -> Result<Rules, Error> {
         let [traces, metrics, logs] =
             self.signals().map_err(|(field, message)| Error::argument(field, message))?;
-        Ok(Rules { traces, metrics, logs, mode: self.error_mode.to_ottl(), counters })
+        Ok(Rules { traces, metrics, logs, mode: self.error_mode.to_ottl(), counters, counts })
     }
 }
 

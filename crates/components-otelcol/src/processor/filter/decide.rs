@@ -3,15 +3,13 @@
 //! Both walks go the same way: the first, over the shared message, writes down a verdict wherever there are
 //! conditions to ask; the second, over a copy that is only made if something goes, reads them in that order.
 
-use ottl::{Context, ErrorMode, EvalError, View, points};
-use signal::otlp::proto::collector::logs::v1::ExportLogsServiceRequest;
-use signal::otlp::proto::collector::metrics::v1::ExportMetricsServiceRequest;
-use signal::otlp::proto::collector::trace::v1::ExportTraceServiceRequest;
-use signal::otlp::proto::metrics::v1::Metric;
+use ottl::{Context, EvalError, Failure, View, points};
+use signal::otlp::proto::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use signal::otlp::proto::metrics::v1::metric::Data;
-use signal::otlp::{LogsSignal, MetricsSignal, OtlpSignal, TracesSignal};
+use signal::otlp::proto::metrics::v1::{Metric, ResourceMetrics, ScopeMetrics};
+use signal::otlp::proto::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use signal::otlp::{ClientMetadata, LogsSignal, MetricsSignal, OtlpSignal, TracesSignal};
 
-use super::super::rules::Failures;
 use super::{Drops, Rules};
 
 /// A signal whose items can be dropped.
@@ -30,9 +28,9 @@ pub(super) trait Filtered: OtlpSignal {
 
 /// What is written down.
 pub(super) struct Decisions<'r> {
+    rules: &'r Rules,
     drops: &'r Drops,
-    mode: ErrorMode,
-    failures: &'r Failures,
+    client: Option<&'r ClientMetadata>,
     signal: &'static str,
     verdicts: Vec<bool>,
     something: bool,
@@ -46,12 +44,12 @@ pub(super) struct Verdicts {
 
 impl<'r> Decisions<'r> {
     pub(super) fn new(
+        rules: &'r Rules,
         drops: &'r Drops,
-        mode: ErrorMode,
-        failures: &'r Failures,
+        client: Option<&'r ClientMetadata>,
         signal: &'static str,
     ) -> Self {
-        Self { drops, mode, failures, signal, verdicts: Vec::new(), something: false }
+        Self { rules, drops, client, signal, verdicts: Vec::new(), something: false }
     }
 
     /// Whether the item goes.
@@ -60,8 +58,8 @@ impl<'r> Decisions<'r> {
         if conditions.is_empty() {
             return Ok(false);
         }
-        let (failures, signal) = (self.failures, self.signal);
-        let goes = conditions.any(&view(), self.mode, &mut |failure| failures.report(signal, &failure))?;
+        let mut report = |failure: Failure<'_>| self.rules.counters.failures.report(self.signal, &failure);
+        let goes = conditions.any(&view().sent_by(self.client), self.rules.mode, &mut report)?;
         self.verdicts.push(goes);
         self.something |= goes;
         Ok(goes)
@@ -88,117 +86,115 @@ impl Verdicts {
     }
 }
 
-impl Filtered for TracesSignal {
-    fn drops(rules: &Rules) -> &Drops {
-        &rules.traces
-    }
-
-    fn decide(message: &ExportTraceServiceRequest, to: &mut Decisions<'_>) -> Result<(), EvalError> {
-        decide_traces(message, to)
-    }
-
-    fn apply(message: &mut ExportTraceServiceRequest, verdicts: &mut Verdicts) -> usize {
-        let mut events = 0;
-        message.resource_spans.retain_mut(|resource| {
-            if verdicts.goes(Context::Resource) {
-                return false;
+/// Both walks through the requests of a signal. `decide` writes down the verdicts about an item and what is below
+/// it; `keep` reads them, takes out what is below it, and says whether the item stays.
+macro_rules! filtered {
+    ($signal:ty, $rules:ident, $resources:ident . $scopes:ident . $items:ident, $decide:ident, $keep:ident) => {
+        impl Filtered for $signal {
+            fn drops(rules: &Rules) -> &Drops {
+                &rules.$rules
             }
-            resource.scope_spans.retain_mut(|scope| {
-                if verdicts.goes(Context::Scope) {
-                    return false;
+
+            fn decide(message: &Self::Request, to: &mut Decisions<'_>) -> Result<(), EvalError> {
+                for resource in &message.$resources {
+                    let around = (resource.resource.as_ref(), resource.schema_url.as_str());
+                    if to.drop(Context::Resource, || View::resource(around.0, around.1))? {
+                        continue;
+                    }
+                    for scope in &resource.$scopes {
+                        let own = (scope.scope.as_ref(), scope.schema_url.as_str());
+                        if to.drop(Context::Scope, || View::scope(around, own))? {
+                            continue;
+                        }
+                        for item in &scope.$items {
+                            $decide(resource, scope, item, to)?;
+                        }
+                    }
                 }
-                scope.spans.retain_mut(|span| {
-                    if verdicts.goes(Context::Span) {
+                Ok(())
+            }
+
+            fn apply(message: &mut Self::Request, verdicts: &mut Verdicts) -> usize {
+                let mut events = 0;
+                message.$resources.retain_mut(|resource| {
+                    if verdicts.goes(Context::Resource) {
                         return false;
                     }
-                    if verdicts.asks(Context::SpanEvent) {
-                        let before = span.events.len();
-                        span.events.retain(|_| !verdicts.goes(Context::SpanEvent));
-                        events += before - span.events.len();
-                    }
-                    true
+                    resource.$scopes.retain_mut(|scope| {
+                        if verdicts.goes(Context::Scope) {
+                            return false;
+                        }
+                        scope.$items.retain_mut(|item| $keep(item, verdicts, &mut events));
+                        !scope.$items.is_empty()
+                    });
+                    !resource.$scopes.is_empty()
                 });
-                !scope.spans.is_empty()
-            });
-            !resource.scope_spans.is_empty()
-        });
-        events
-    }
+                events
+            }
 
-    fn is_empty(message: &ExportTraceServiceRequest) -> bool {
-        message.resource_spans.is_empty()
-    }
+            fn is_empty(message: &Self::Request) -> bool {
+                message.$resources.is_empty()
+            }
+        }
+    };
 }
 
-fn decide_traces(message: &ExportTraceServiceRequest, to: &mut Decisions<'_>) -> Result<(), EvalError> {
-    for resource in &message.resource_spans {
-        if to.drop(Context::Resource, || View::resource(resource.resource.as_ref(), &resource.schema_url))? {
-            continue;
-        }
-        for scope in &resource.scope_spans {
-            let around = || {
-                View::scope(
-                    (resource.resource.as_ref(), &resource.schema_url),
-                    (scope.scope.as_ref(), &scope.schema_url),
-                )
-            };
-            if to.drop(Context::Scope, around)? {
-                continue;
-            }
-            for span in &scope.spans {
-                if to.drop(Context::Span, || View::span(resource, scope, span))?
-                    || !to.asks(Context::SpanEvent)
-                {
-                    continue;
-                }
-                for at in 0..span.events.len() {
-                    to.drop(Context::SpanEvent, || View::span_event(resource, scope, span, at))?;
-                }
-            }
-        }
+filtered!(TracesSignal, traces, resource_spans.scope_spans.spans, decide_span, keep_span);
+filtered!(MetricsSignal, metrics, resource_metrics.scope_metrics.metrics, decide_metric, keep_metric);
+filtered!(LogsSignal, logs, resource_logs.scope_logs.log_records, decide_record, keep_record);
+
+fn decide_span(
+    resource: &ResourceSpans,
+    scope: &ScopeSpans,
+    span: &Span,
+    to: &mut Decisions<'_>,
+) -> Result<(), EvalError> {
+    if to.drop(Context::Span, || View::span(resource, scope, span))? || !to.asks(Context::SpanEvent) {
+        return Ok(());
+    }
+    for at in 0..span.events.len() {
+        to.drop(Context::SpanEvent, || View::span_event(resource, scope, span, at))?;
     }
     Ok(())
 }
 
-impl Filtered for MetricsSignal {
-    fn drops(rules: &Rules) -> &Drops {
-        &rules.metrics
+fn keep_span(span: &mut Span, verdicts: &mut Verdicts, events: &mut usize) -> bool {
+    if verdicts.goes(Context::Span) {
+        return false;
     }
+    if verdicts.asks(Context::SpanEvent) {
+        let before = span.events.len();
+        span.events.retain(|_| !verdicts.goes(Context::SpanEvent));
+        *events += before - span.events.len();
+    }
+    true
+}
 
-    fn decide(message: &ExportMetricsServiceRequest, to: &mut Decisions<'_>) -> Result<(), EvalError> {
-        decide_metrics(message, to)
+fn decide_metric(
+    resource: &ResourceMetrics,
+    scope: &ScopeMetrics,
+    metric: &Metric,
+    to: &mut Decisions<'_>,
+) -> Result<(), EvalError> {
+    if to.drop(Context::Metric, || View::metric(resource, scope, metric))? || !to.asks(Context::DataPoint) {
+        return Ok(());
     }
+    for at in 0..points(metric) {
+        to.drop(Context::DataPoint, || View::data_point(resource, scope, metric, at))?;
+    }
+    Ok(())
+}
 
-    fn apply(message: &mut ExportMetricsServiceRequest, verdicts: &mut Verdicts) -> usize {
-        message.resource_metrics.retain_mut(|resource| {
-            if verdicts.goes(Context::Resource) {
-                return false;
-            }
-            resource.scope_metrics.retain_mut(|scope| {
-                if verdicts.goes(Context::Scope) {
-                    return false;
-                }
-                scope.metrics.retain_mut(|metric| {
-                    if verdicts.goes(Context::Metric) {
-                        return false;
-                    }
-                    // A metric that came without data is not one that lost it.
-                    if !verdicts.asks(Context::DataPoint) || points(metric) == 0 {
-                        return true;
-                    }
-                    retain_points(metric, || !verdicts.goes(Context::DataPoint));
-                    points(metric) > 0
-                });
-                !scope.metrics.is_empty()
-            });
-            !resource.scope_metrics.is_empty()
-        });
-        0
+fn keep_metric(metric: &mut Metric, verdicts: &mut Verdicts, _: &mut usize) -> bool {
+    if verdicts.goes(Context::Metric) {
+        return false;
     }
-
-    fn is_empty(message: &ExportMetricsServiceRequest) -> bool {
-        message.resource_metrics.is_empty()
+    // A metric that came without data is not one that lost it.
+    if !verdicts.asks(Context::DataPoint) || points(metric) == 0 {
+        return true;
     }
+    retain_points(metric, || !verdicts.goes(Context::DataPoint));
+    points(metric) > 0
 }
 
 fn retain_points(metric: &mut Metric, mut keep: impl FnMut() -> bool) {
@@ -212,86 +208,15 @@ fn retain_points(metric: &mut Metric, mut keep: impl FnMut() -> bool) {
     }
 }
 
-fn decide_metrics(message: &ExportMetricsServiceRequest, to: &mut Decisions<'_>) -> Result<(), EvalError> {
-    for resource in &message.resource_metrics {
-        if to.drop(Context::Resource, || View::resource(resource.resource.as_ref(), &resource.schema_url))? {
-            continue;
-        }
-        for scope in &resource.scope_metrics {
-            let around = || {
-                View::scope(
-                    (resource.resource.as_ref(), &resource.schema_url),
-                    (scope.scope.as_ref(), &scope.schema_url),
-                )
-            };
-            if to.drop(Context::Scope, around)? {
-                continue;
-            }
-            for metric in &scope.metrics {
-                if to.drop(Context::Metric, || View::metric(resource, scope, metric))?
-                    || !to.asks(Context::DataPoint)
-                {
-                    continue;
-                }
-                for at in 0..points(metric) {
-                    to.drop(Context::DataPoint, || View::data_point(resource, scope, metric, at))?;
-                }
-            }
-        }
-    }
-    Ok(())
+fn decide_record(
+    resource: &ResourceLogs,
+    scope: &ScopeLogs,
+    record: &LogRecord,
+    to: &mut Decisions<'_>,
+) -> Result<(), EvalError> {
+    to.drop(Context::Log, || View::log(resource, scope, record)).map(drop)
 }
 
-impl Filtered for LogsSignal {
-    fn drops(rules: &Rules) -> &Drops {
-        &rules.logs
-    }
-
-    fn decide(message: &ExportLogsServiceRequest, to: &mut Decisions<'_>) -> Result<(), EvalError> {
-        decide_logs(message, to)
-    }
-
-    fn apply(message: &mut ExportLogsServiceRequest, verdicts: &mut Verdicts) -> usize {
-        message.resource_logs.retain_mut(|resource| {
-            if verdicts.goes(Context::Resource) {
-                return false;
-            }
-            resource.scope_logs.retain_mut(|scope| {
-                if verdicts.goes(Context::Scope) {
-                    return false;
-                }
-                scope.log_records.retain(|_| !verdicts.goes(Context::Log));
-                !scope.log_records.is_empty()
-            });
-            !resource.scope_logs.is_empty()
-        });
-        0
-    }
-
-    fn is_empty(message: &ExportLogsServiceRequest) -> bool {
-        message.resource_logs.is_empty()
-    }
-}
-
-fn decide_logs(message: &ExportLogsServiceRequest, to: &mut Decisions<'_>) -> Result<(), EvalError> {
-    for resource in &message.resource_logs {
-        if to.drop(Context::Resource, || View::resource(resource.resource.as_ref(), &resource.schema_url))? {
-            continue;
-        }
-        for scope in &resource.scope_logs {
-            let around = || {
-                View::scope(
-                    (resource.resource.as_ref(), &resource.schema_url),
-                    (scope.scope.as_ref(), &scope.schema_url),
-                )
-            };
-            if to.drop(Context::Scope, around)? {
-                continue;
-            }
-            for record in &scope.log_records {
-                to.drop(Context::Log, || View::log(resource, scope, record))?;
-            }
-        }
-    }
-    Ok(())
+fn keep_record(_: &mut LogRecord, verdicts: &mut Verdicts, _: &mut usize) -> bool {
+    !verdicts.goes(Context::Log)
 }

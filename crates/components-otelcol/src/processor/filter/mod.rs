@@ -14,11 +14,12 @@ use std::sync::Arc;
 
 use component::metrics::{Collector, IntCounter, Opts};
 use component::otel::{OtelFanout, OtelInput};
-use component::{BuildCx, Component, Error, Event, Exports, Rejected, RunCx, Stability};
+use component::{BuildCx, Component, Error, Exports, Rejected, RunCx, Stability};
 use ottl::{Conditions, Context, ErrorMode};
-use signal::otlp::{Otlp, OtlpRequest};
+use signal::otlp::{ClientMetadata, Otlp, OtlpRequest};
 
-use super::relay::{Change, Shown};
+use super::items::{ItemCounts, ItemMetrics};
+use super::relay::{self, Change, Shown};
 use super::rules::Failures;
 use crate::ports::Ports;
 use crate::signals::Kind;
@@ -54,6 +55,7 @@ struct Rules {
     logs: Drops,
     mode: ErrorMode,
     counters: Arc<Counters>,
+    counts: ItemCounts,
 }
 
 /// What is dropped, and what could not be decided.
@@ -110,10 +112,26 @@ pub struct FilterExports {
 
 /// The component.
 pub struct Filter {
-    rules: Rules,
-    next: OtelFanout,
+    args: Args,
     ports: Ports,
+    own: Own,
+}
+
+/// Its own metrics.
+struct Own {
+    counters: Arc<Counters>,
+    items: Arc<ItemMetrics>,
     shown: Shown,
+}
+
+impl Own {
+    /// A generation, which counts as far as its arguments ask for it.
+    fn rules(&self, args: &Args) -> Result<(Arc<Rules>, OtelFanout), Error> {
+        let next = args.output.fanout()?;
+        let rules = args.rules(self.counters.clone(), self.items.at(args.debug_metrics.level))?;
+        self.shown.show(args.debug_metrics.level);
+        Ok((Arc::new(rules), next))
+    }
 }
 
 /// What becomes of a request.
@@ -124,10 +142,14 @@ enum Outcome<S: Filtered> {
 }
 
 impl Rules {
-    fn request<S: Filtered>(&self, request: &OtlpRequest<S>) -> Result<Outcome<S>, Rejected> {
+    fn request<S: Filtered>(
+        &self,
+        request: &OtlpRequest<S>,
+        client: Option<&ClientMetadata>,
+    ) -> Result<Outcome<S>, Rejected> {
         let malformed = |error: signal::otlp::Malformed| Rejected::Permanent(error.to_string());
         let shared = request.message().map_err(malformed)?;
-        let mut decisions = Decisions::new(S::drops(self), self.mode, &self.counters.failures, S::NAME);
+        let mut decisions = Decisions::new(self, S::drops(self), client, S::NAME);
         S::decide(shared, &mut decisions).map_err(|error| Rejected::Permanent(error.to_string()))?;
         let Some(mut verdicts) = decisions.verdicts() else { return Ok(Outcome::Same) };
         let mut message = shared.clone();
@@ -146,8 +168,11 @@ impl<S: Filtered> Change<S> for Rules {
         if S::drops(self).is_empty() {
             return Ok(Some(batch));
         }
-        let outcomes: Vec<Outcome<S>> =
-            batch.requests.iter().map(|request| self.request(request)).collect::<Result<_, _>>()?;
+        let outcomes: Vec<Outcome<S>> = batch
+            .requests
+            .iter()
+            .map(|one| self.request(one, batch.client.as_deref()))
+            .collect::<Result<_, _>>()?;
         if outcomes.iter().all(|outcome| matches!(outcome, Outcome::Same)) {
             return Ok(Some(batch));
         }
@@ -161,6 +186,10 @@ impl<S: Filtered> Change<S> for Rules {
         let nothing = requests.is_empty();
         Ok((!nothing).then_some(batch))
     }
+
+    fn counts(&self) -> Option<&ItemCounts> {
+        Some(&self.counts)
+    }
 }
 
 impl Component for Filter {
@@ -171,32 +200,17 @@ impl Component for Filter {
     type Exports = FilterExports;
 
     fn build(args: Args, cx: &BuildCx) -> Result<(Self, FilterExports), Error> {
-        let next = args.output.fanout()?;
-        let counters = Counters::new(cx.id());
+        let counters = Arc::new(Counters::new(cx.id()));
         let level = args.debug_metrics.level;
         let shown = Shown::new(&cx.metrics(), "otelcol_processor_filter", level, counters.collectors());
-        let rules = args.rules(Arc::new(counters))?;
+        let own = Own { counters, items: ItemMetrics::new("filter", cx), shown };
+        own.rules(&args)?;
         let ports = Ports::new(cx);
         let exports = FilterExports { input: ports.input() };
-        Ok((Self { rules, next, ports, shown }, exports))
+        Ok((Self { args, ports, own }, exports))
     }
 
-    async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {
-        let counters = self.rules.counters.clone();
-        let _ = self.ports.relay(&self.next, &Arc::new(self.rules));
-        loop {
-            match cx.event().await {
-                Event::Stop => return Ok(()),
-                Event::Update(update) => {
-                    update.apply(|args| {
-                        let next = args.output.fanout()?;
-                        let rules = args.rules(counters.clone())?;
-                        self.shown.show(args.debug_metrics.level);
-                        let _ = self.ports.relay(&next, &Arc::new(rules));
-                        Ok(())
-                    });
-                }
-            }
-        }
+    async fn run(self, cx: RunCx<Self>) -> Result<(), Error> {
+        relay::run(cx, &self.ports, self.args.clone(), |args| self.own.rules(args)).await
     }
 }

@@ -308,3 +308,34 @@ async fn mistakes_are_errors_of_the_configuration() {
         assert!(error.contains(part), "{blocks}: {error}");
     }
 }
+
+#[tokio::test]
+async fn what_is_known_of_the_client_can_be_asked_about() {
+    let bench = Bench::new("traces { span = [`otelcol.client.metadata[\"x-probe\"][0] == \"yes\"`] }").await;
+    let input = bench.input.traces.as_ref().expect("taken");
+    for (value, expected) in [("yes", 0), ("no", 1)] {
+        let mut batch = traces();
+        let headers = vec![("x-probe".into(), value.into())];
+        batch.make_mut().client = Some(Arc::new(ClientMetadata { headers, ..ClientMetadata::default() }));
+        input.send(batch).await.expect("taken");
+        assert_eq!(bench.traces.take().len(), expected, "{value}");
+    }
+    assert_eq!(bench.traces().await, ALL, "a client that nothing is known of");
+}
+
+#[tokio::test]
+async fn what_comes_and_goes_is_counted_unless_nothing_is_to_be_told() {
+    let bench = Bench::new("traces { span = [`name == \"a\"`] }").await;
+    bench.traces().await;
+    let sum = |what: &str| {
+        let text = bench.harness.services.metrics.text();
+        let name = format!("otelcol_processor_{what}_items_total");
+        let line =
+            text.lines().find(|line| line.starts_with(&name) && line.contains("otel_signal=\"traces\""));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+    };
+    assert_eq!((sum("incoming"), sum("outgoing")), (Some(4), Some(3)));
+    bench.update("debug_metrics { level = \"none\" }").await;
+    bench.traces().await;
+    assert_eq!((sum("incoming"), sum("outgoing")), (None, None));
+}

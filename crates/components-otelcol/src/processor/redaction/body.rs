@@ -21,7 +21,10 @@ impl Rules {
         if self.is_allowed(&text) {
             return Ok(None);
         }
-        let new = self.cleaned(&text);
+        let new = match view::any(body)? {
+            Any::Text(_) => self.cleaned_text(&text),
+            _ => self.cleaned(&text),
+        };
         if new.is_some() {
             done.masked.push("body".into());
         }
@@ -65,9 +68,13 @@ impl Rules {
             }
             _ => {
                 let text = value::text(Some(value));
+                let cleaned = || match &value.value {
+                    Some(Value::StringValue(text)) => self.cleaned_text(text),
+                    _ => self.cleaned(&text),
+                };
                 if self.is_allowed(&text) {
                     done.allowed.push(path.to_string());
-                } else if let Some(new) = self.cleaned(&text) {
+                } else if let Some(new) = cleaned() {
                     value.value = Some(Value::StringValue(new));
                     done.masked.push(path.to_string());
                     changed = true;

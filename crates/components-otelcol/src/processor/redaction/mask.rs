@@ -4,6 +4,7 @@ use component::eval::Secret;
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
+use sha3::Sha3_256;
 use signal::Regex;
 
 /// How texts are masked.
@@ -12,6 +13,7 @@ pub(super) enum Mask {
     Stars,
     Md5,
     Sha1,
+    Sha3,
     HmacSha256(Secret),
     HmacSha512(Secret),
 }
@@ -21,6 +23,7 @@ impl Mask {
         match function {
             "md5" => Self::Md5,
             "sha1" => Self::Sha1,
+            "sha3" => Self::Sha3,
             "hmac-sha256" => Self::HmacSha256(key.clone()),
             "hmac-sha512" => Self::HmacSha512(key.clone()),
             _ => Self::Stars,
@@ -33,6 +36,7 @@ impl Mask {
             Self::Stars => "****".to_string(),
             Self::Md5 => const_hex::encode(Md5::digest(text.as_bytes())),
             Self::Sha1 => const_hex::encode(Sha1::digest(text.as_bytes())),
+            Self::Sha3 => const_hex::encode(Sha3_256::digest(text.as_bytes())),
             Self::HmacSha256(key) => hmac::<Sha256>(64, key.reveal().as_bytes(), text.as_bytes()),
             Self::HmacSha512(key) => hmac::<Sha512>(128, key.reveal().as_bytes(), text.as_bytes()),
         }
@@ -108,6 +112,11 @@ mod tests {
         let long = Secret::from("k".repeat(200));
         assert_ne!(Mask::new("hmac-sha256", &long).of(text), Mask::new("hmac-sha256", &key).of(text));
         assert_eq!(Mask::new("md5", &key).of("abc"), "900150983cd24fb0d6963f7d28e17f72");
+        // FIPS 202.
+        assert_eq!(
+            Mask::new("sha3", &key).of("abc"),
+            "3a985da74fe225b2045c172d6bd390bd855f086e3e9d525b46bfe24511431532"
+        );
         assert_eq!(Mask::new("sha1", &key).of("abc"), "a9993e364706816aba3e25717850c26c9cd0d89d");
     }
 }

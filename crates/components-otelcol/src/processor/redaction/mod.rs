@@ -2,13 +2,15 @@
 //! seen.
 //!
 //! Data path: batch → for each resource, scope, item and event of a span, splices of its attributes (`redact`);
-//! for log records also of the body (`body`) → `output`, all in the sender's task.
+//! for log records also of the body (`body`), for spans also of the name → `output`, all in the sender's task.
 
 mod body;
+mod db;
 mod mask;
 mod redact;
 #[cfg(test)]
 mod tests;
+mod url;
 
 use std::sync::Arc;
 
@@ -49,7 +51,8 @@ pub struct Args {
     /// RE2 expressions: what they match in values is masked.
     #[arg(default)]
     pub blocked_values: Vec<String>,
-    /// Put a hash in the place of what is masked instead of `****`: `md5`, `sha1`, `hmac-sha256` or `hmac-sha512`.
+    /// Put a hash in the place of what is masked instead of `****`: `md5`, `sha1`, `sha3`,
+    /// `hmac-sha256` or `hmac-sha512`.
     #[arg(default)]
     pub hash_function: String,
     /// The key of the HMAC functions.
@@ -61,10 +64,10 @@ pub struct Args {
     /// What is noted of it in attributes: `silent`, `info` for numbers, `debug` for keys, too.
     #[arg(default)]
     pub summary: String,
-    /// Cleaning of URLs, which is not supported.
+    /// Cleaning of URLs: what is particular to one call goes.
     #[arg(block)]
     pub url_sanitizer: Option<UrlArgs>,
-    /// Cleaning of database queries, which is not supported.
+    /// Cleaning of database queries: values go.
     #[arg(block)]
     pub db_sanitizer: Option<DbArgs>,
     /// Where data goes.
@@ -78,7 +81,7 @@ pub struct Args {
 /// Cleaning of URLs.
 #[derive(Clone, Debug, PartialEq, Arguments)]
 pub struct UrlArgs {
-    /// Has to be false.
+    /// Clean them.
     #[arg(default)]
     pub enabled: bool,
     /// Attributes with URLs.
@@ -121,7 +124,7 @@ pub struct DbArgs {
 /// Cleaning of the queries of a kind of database.
 #[derive(Clone, Debug, PartialEq, Arguments)]
 pub struct SanitizerArgs {
-    /// Has to be false.
+    /// Clean them.
     #[arg(default)]
     pub enabled: bool,
     /// Attributes with queries.
@@ -131,28 +134,16 @@ pub struct SanitizerArgs {
 
 impl Args {
     fn validate(&self) -> Result<(), Invalid> {
-        if self.url_sanitizer.as_ref().is_some_and(|url| url.enabled) {
-            return Err(Invalid::field("url_sanitizer.enabled", "URLs are not cleaned: use blocked_values"));
-        }
-        let databases = |db: &DbArgs| {
-            [&db.sql, &db.redis, &db.valkey, &db.memcached, &db.mongo, &db.opensearch, &db.es]
-                .iter()
-                .any(|database| database.enabled)
-        };
-        if self.db_sanitizer.as_ref().is_some_and(databases) {
-            return Err(Invalid::field("db_sanitizer", "queries are not cleaned: use blocked_values"));
-        }
         if !["", "silent", "info", "debug"].contains(&self.summary.as_str()) {
             return Err(Invalid::field("summary", "must be silent, info or debug"));
         }
         match self.hash_function.as_str() {
-            "" | "md5" | "sha1" => Ok(()),
+            "" | "md5" | "sha1" | "sha3" => Ok(()),
             "hmac-sha256" | "hmac-sha512" if self.hmac_key.is_empty() => {
                 Err(Invalid::field("hmac_key", "is needed for this hash_function"))
             }
             "hmac-sha256" | "hmac-sha512" => Ok(()),
-            "sha3" => Err(Invalid::field("hash_function", "sha3 is not supported")),
-            _ => Err(Invalid::field("hash_function", "must be md5, sha1, hmac-sha256 or hmac-sha512")),
+            _ => Err(Invalid::field("hash_function", "must be md5, sha1, sha3, hmac-sha256 or hmac-sha512")),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What is done to attributes.
 //!
 //! As the collector's `redactionprocessor`: ignored keys are left alone, keys that are not allowed go, allowed
-//! values are left alone, values of blocked keys are masked, then what blocked patterns match.
+//! values are left alone, values of blocked keys are masked, then what blocked patterns match; then URLs and queries
+//! are cleaned.
 
 use std::borrow::Cow;
 
@@ -12,10 +13,12 @@ use signal::otlp::proto::common::v1::AnyValue;
 use signal::otlp::proto::common::v1::any_value::Value;
 use wire::otlp::view::{self, Any, Unclear, fields, once, payload};
 use wire::otlp::{Around, AttributeList, Editor, Fate, Splices, text_value};
+use wire::proto::Value::Varint;
 use wire::proto::push_bytes_field;
 
-use super::Args;
+use super::db::{self, Databases};
 use super::mask::Mask;
+use super::{Args, UrlArgs, url};
 use crate::signals::Kind;
 use crate::value;
 
@@ -30,6 +33,8 @@ pub(super) struct Rules {
     allowed_values: Vec<Regex>,
     blocked_values: Vec<Regex>,
     mask: Mask,
+    urls: Option<UrlArgs>,
+    databases: Option<Databases>,
     all_types: bool,
     summary: Summary,
 }
@@ -103,6 +108,8 @@ impl Rules {
             allowed_values: regexes("allowed_values", &args.allowed_values)?,
             blocked_values: regexes("blocked_values", &args.blocked_values)?,
             mask: Mask::new(&args.hash_function, &args.hmac_key),
+            urls: args.url_sanitizer.clone().filter(|urls| urls.enabled),
+            databases: args.db_sanitizer.as_ref().and_then(Databases::new),
             all_types: args.redact_all_types,
             summary: match args.summary.as_str() {
                 "debug" => Summary::Debug,
@@ -146,8 +153,71 @@ impl Rules {
         new.filter(|new| new != value)
     }
 
+    /// The value of an attribute without what is not to be seen in it, beside the system that a database is of.
+    fn cleaned_attribute(&self, key: &str, value: &str, system: &str) -> Option<String> {
+        let mut new = self.cleaned(value);
+        let cleans = |urls: &&UrlArgs| urls.attributes.iter().any(|known| known == key);
+        if !value.is_empty() && self.urls.as_ref().filter(cleans).is_some() {
+            new = Some(url::clustered(new.as_deref().unwrap_or(value)));
+        }
+        if !value.is_empty()
+            && let Some(databases) = &self.databases
+        {
+            let masked = databases.attribute(key, new.as_deref().unwrap_or(value), system);
+            new = masked.or(new);
+        }
+        new.filter(|new| new != value)
+    }
+
+    /// A text of a body without what is not to be seen in it.
+    pub(super) fn cleaned_text(&self, value: &str) -> Option<String> {
+        let mut new = self.cleaned(value);
+        if self.urls.is_some() && url::is_url(value) {
+            new = Some(url::clustered(new.as_deref().unwrap_or(value)));
+        }
+        if let Some(databases) = &self.databases {
+            new = Some(databases.guessed(new.as_deref().unwrap_or(value)));
+        }
+        new.filter(|new| new != value)
+    }
+
+    /// The name of a span, where it is to be another.
+    fn cleaned_name(&self, name: &str, kind: u64, is_http: bool, system: &str) -> Option<String> {
+        if self.is_allowed(name) {
+            return None;
+        }
+        if self.urls.as_ref().is_some_and(|urls| urls.sanitize_span_name)
+            && [SERVER, CLIENT].contains(&kind)
+            && (is_http || name.contains('/'))
+        {
+            let new = url::clustered(name);
+            if new != name && !new.is_empty() && !url::is_nothing_but_placeholders(&new) {
+                return Some(new);
+            }
+        }
+        let databases = self.databases.as_ref().filter(|databases| databases.span_names)?;
+        let concerned = [INTERNAL, SERVER, CLIENT].contains(&kind);
+        databases.span_name(name, system).filter(|new| concerned && new != name)
+    }
+
+    /// The system of a database that the attributes name.
+    fn system(&self, list: &AttributeList<'_>) -> Result<String, Unclear> {
+        if self.databases.is_none() {
+            return Ok(String::new());
+        }
+        for key in db::SYSTEM_KEYS {
+            if let Some(at) = list.find(key.as_bytes())
+                && let Any::Text(system) = view::any_or_empty(list.value(at))?
+            {
+                return Ok(view::text(system)?.to_lowercase());
+            }
+        }
+        Ok(String::new())
+    }
+
     fn attributes(&self, list: &mut AttributeList<'_>) -> Result<(), Unclear> {
         let mut done = Done::default();
+        let system = self.system(list)?;
         for at in list.places() {
             let Some(key) = list.key(at) else { continue };
             let key = view::text(key)?.to_string();
@@ -172,7 +242,10 @@ impl Rules {
                 done.allowed.push(key);
                 continue;
             }
-            let new = if self.is_blocked(&key) { Some(self.masked(&text)) } else { self.cleaned(&text) };
+            let new = match self.is_blocked(&key) {
+                true => Some(self.masked(&text)),
+                false => self.cleaned_attribute(&key, &text, &system),
+            };
             if let Some(new) = new {
                 list.set(at, Cow::Owned(text_value(new.as_bytes())));
                 done.masked.push(key);
@@ -220,6 +293,7 @@ impl Rules {
 
     fn span(&self, span: &[u8], splices: &mut Splices) -> Result<(), Unclear> {
         let mut list = AttributeList::new(span, 9)?;
+        self.name(span, &list, splices)?;
         self.attributes(&mut list)?;
         list.write(splices);
         let mut all = fields(span);
@@ -236,6 +310,28 @@ impl Rules {
                     splices.replace(place, |out| push_bytes_field(out, EVENT, &new));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Cleans the name of a span by the attributes that it has come with.
+    fn name(&self, span: &[u8], list: &AttributeList<'_>, splices: &mut Splices) -> Result<(), Unclear> {
+        if self.urls.is_none() && self.databases.is_none() {
+            return Ok(());
+        }
+        let (mut name, mut kind) = (None, 0);
+        let mut all = fields(span);
+        while let Some((place, field)) = all.next_field()? {
+            match (field.number, field.value) {
+                (NAME, _) => once(&mut name, (place, payload(&field)?))?,
+                (KIND, Varint(value)) => kind = value,
+                _ => {}
+            }
+        }
+        let Some((place, old)) = name else { return Ok(()) };
+        let is_http = HTTP_KEYS.iter().any(|key| list.find(key.as_bytes()).is_some());
+        if let Some(new) = self.cleaned_name(view::text(old)?, kind, is_http, &self.system(list)?) {
+            splices.replace(place, |out| push_bytes_field(out, NAME, new.as_bytes()));
         }
         Ok(())
     }
@@ -262,9 +358,29 @@ impl Rules {
     }
 }
 
-/// Numbers of fields: a span's events, a log record's body.
+/// Numbers of fields: a span's name, kind and events, a log record's body.
+const NAME: u32 = 5;
+const KIND: u32 = 6;
 const EVENT: u32 = 11;
 const BODY: u32 = 5;
+
+/// Kinds of spans.
+const INTERNAL: u64 = 1;
+const SERVER: u64 = 2;
+const CLIENT: u64 = 3;
+
+/// A span with one of these is about HTTP.
+const HTTP_KEYS: [&str; 9] = [
+    "http.route",
+    "http.request.method",
+    "http.request.method_original",
+    "http.response.status_code",
+    "url.full",
+    "http.scheme",
+    "http.target",
+    "http.method",
+    "http.url",
+];
 
 fn any(patterns: &[Regex], text: &str) -> bool {
     patterns.iter().any(|pattern| pattern.is_match(text))

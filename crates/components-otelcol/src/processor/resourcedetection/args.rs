@@ -3,6 +3,9 @@
 use component::Arguments;
 use component::eval::Secret;
 
+use super::detect::Switches;
+use crate::exporter::args::ClientTls;
+
 /// Whether an attribute is set.
 #[derive(Clone, Debug, PartialEq, Arguments)]
 pub struct Switch {
@@ -31,9 +34,8 @@ macro_rules! attributes {
             )*
         }
 
-        impl $name {
-            /// Whether an attribute is set; those that no switch is for always are.
-            pub(super) fn wants(&self, key: &str) -> bool {
+        impl Switches for $name {
+            fn wants(&self, key: &str) -> bool {
                 match key {
                     $($key => self.$field.enabled,)*
                     _ => true,
@@ -143,6 +145,58 @@ attributes! {
         host_id = "host.id" on,
         host_name = "host.name" on,
     }
+    EksAttributes {
+        account = "cloud.account.id" off,
+        platform = "cloud.platform" on,
+        provider = "cloud.provider" on,
+        cluster = "k8s.cluster.name" off,
+    }
+    OpenShiftAttributes {
+        platform = "cloud.platform" on,
+        provider = "cloud.provider" on,
+        region = "cloud.region" on,
+        cluster = "k8s.cluster.name" on,
+    }
+    KubernetesNodeAttributes {
+        name = "k8s.node.name" on,
+        uid = "k8s.node.uid" on,
+    }
+    KubeadmAttributes {
+        name = "k8s.cluster.name" on,
+        uid = "k8s.cluster.uid" off,
+    }
+    NovaAttributes {
+        platform = "cloud.platform" on,
+        provider = "cloud.provider" on,
+        region = "cloud.region" on,
+        zone = "cloud.availability_zone" on,
+        host_id = "host.id" on,
+        host_name = "host.name" on,
+        host_type = "host.type" on,
+    }
+    OracleAttributes {
+        platform = "cloud.platform" on,
+        provider = "cloud.provider" on,
+        region = "cloud.region" on,
+        zone = "cloud.availability_zone" on,
+        host_id = "host.id" on,
+        host_name = "host.name" on,
+        host_type = "host.type" on,
+        cluster = "k8s.cluster.name" on,
+        realm = "oracle_cloud.realm" on,
+    }
+    ScalewayAttributes {
+        account = "cloud.account.id" on,
+        zone = "cloud.availability_zone" on,
+        platform = "cloud.platform" on,
+        provider = "cloud.provider" on,
+        region = "cloud.region" on,
+        host_id = "host.id" on,
+        image = "host.image.id" on,
+        image_name = "host.image.name" on,
+        host_name = "host.name" on,
+        host_type = "host.type" on,
+    }
     GcpAttributes {
         account = "cloud.account.id" on,
         zone = "cloud.availability_zone" on,
@@ -197,7 +251,10 @@ attributes! {
 }
 
 plain! {
+    AkamaiArgs: HostAttributes,
     EcsArgs: EcsAttributes,
+    OracleArgs: OracleAttributes,
+    ScalewayArgs: ScalewayAttributes,
     BeanstalkArgs: BeanstalkAttributes,
     LambdaArgs: LambdaAttributes,
     AksArgs: AksAttributes,
@@ -290,3 +347,87 @@ pub struct HostArgs {
 /// Dynatrace's OneAgent.
 #[derive(Clone, Debug, PartialEq, Arguments)]
 pub struct DynatraceArgs {}
+
+/// Amazon EKS.
+#[derive(Clone, Debug, PartialEq, Arguments)]
+pub struct EksArgs {
+    /// The variable that has the name of the node, whose labels may name the cluster.
+    #[arg(default = "K8S_NODE_NAME")]
+    pub node_from_env_var: String,
+    /// Which attributes are set.
+    #[arg(block)]
+    pub resource_attributes: EksAttributes,
+}
+
+/// OpenShift.
+#[derive(Clone, Debug, PartialEq, Arguments)]
+pub struct OpenShiftArgs {
+    /// The address of the API; by default that of the pod's cluster.
+    #[arg(default)]
+    pub address: String,
+    /// A token; by default that of the pod's service account.
+    #[arg(default = Secret::from(""), code_type = "string")]
+    pub token: Secret,
+    /// TLS; by default the pod's authority is trusted.
+    #[arg(block)]
+    pub tls: ClientTls,
+    /// Which attributes are set.
+    #[arg(block)]
+    pub resource_attributes: OpenShiftAttributes,
+}
+
+/// The node of a Kubernetes cluster.
+#[derive(Clone, Debug, PartialEq, Arguments)]
+pub struct KubernetesNodeArgs {
+    /// Who asks the API: `none`, `serviceAccount` or `kubeConfig`.
+    #[arg(default = "none")]
+    pub auth_type: String,
+    /// The context of the kubeconfig; its current one otherwise.
+    #[arg(default)]
+    pub context: String,
+    /// The variable that has the name of the node.
+    #[arg(default = "K8S_NODE_NAME")]
+    pub node_from_env_var: String,
+    /// Which attributes are set.
+    #[arg(block)]
+    pub resource_attributes: KubernetesNodeAttributes,
+}
+
+/// A Kubernetes cluster that kubeadm has made.
+#[derive(Clone, Debug, PartialEq, Arguments)]
+pub struct KubeadmArgs {
+    /// Who asks the API: `none`, `serviceAccount` or `kubeConfig`.
+    #[arg(default = "none")]
+    pub auth_type: String,
+    /// The context of the kubeconfig; its current one otherwise.
+    #[arg(default)]
+    pub context: String,
+    /// Which attributes are set.
+    #[arg(block)]
+    pub resource_attributes: KubeadmAttributes,
+}
+
+/// OpenStack.
+#[derive(Clone, Debug, PartialEq, Arguments)]
+pub struct NovaArgs {
+    /// End the component where there are no metadata.
+    #[arg(default)]
+    pub fail_on_missing_metadata: bool,
+    /// RE2 expressions of metadata that become attributes.
+    #[arg(default)]
+    pub labels: Vec<String>,
+    /// Which attributes are set.
+    #[arg(block)]
+    pub resource_attributes: NovaAttributes,
+}
+
+/// A cloud that tells of an instance what EC2 does, and whose metadata may be required.
+#[derive(Clone, Debug, PartialEq, Arguments)]
+pub struct InstanceArgs {
+    /// End the component where there are no metadata.
+    #[arg(default)]
+    pub fail_on_missing_metadata: bool,
+    /// Which attributes are set.
+    #[arg(block)]
+    pub resource_attributes: Ec2Attributes,
+}

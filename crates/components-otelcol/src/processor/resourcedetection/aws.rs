@@ -6,16 +6,45 @@ use serde_json::Value;
 use super::args::{BeanstalkArgs, Ec2Args, EcsArgs, LambdaArgs};
 use super::detect::{Collected, Found, Missing, Place, patterns};
 
-/// EC2: the instance's metadata service, version 2.
+/// The instance's metadata service, version 2.
+pub(super) struct Instance<'p> {
+    place: &'p Place,
+    base: String,
+    token: String,
+}
+
+impl<'p> Instance<'p> {
+    pub(super) async fn open(place: &'p Place) -> Result<Self, Missing> {
+        let base = place.env("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+        let base = base.as_deref().unwrap_or(&place.metadata).trim_end_matches('/').to_string();
+        let ttl = [("x-aws-ec2-metadata-token-ttl-seconds", "21600")];
+        let token = place.ask(Method::PUT, &format!("{base}/latest/api/token"), &ttl).await?;
+        Ok(Self { place, base, token: token.trim().to_string() })
+    }
+
+    /// What it says below a path.
+    async fn text(&self, path: &str) -> Result<String, Missing> {
+        let token = [("x-aws-ec2-metadata-token", self.token.as_str())];
+        self.place.get(&format!("{}/latest/{path}", self.base), &token).await
+    }
+
+    pub(super) async fn identity(&self) -> Result<Value, Missing> {
+        let text = self.text("dynamic/instance-identity/document").await?;
+        serde_json::from_str(&text)
+            .map_err(|error| Missing::failed(format!("the identity document: {error}")))
+    }
+
+    /// The value of a tag, where tags are part of the metadata.
+    pub(super) async fn tag(&self, key: &str) -> Result<String, Missing> {
+        self.text(&format!("meta-data/tags/instance/{key}")).await
+    }
+}
+
+/// EC2.
 pub(super) async fn ec2(args: &Ec2Args, place: &Place) -> Result<Found, Missing> {
-    let base = place.env("AWS_EC2_METADATA_SERVICE_ENDPOINT");
-    let base = base.as_deref().unwrap_or(&place.metadata).trim_end_matches('/');
-    let ttl = [("x-aws-ec2-metadata-token-ttl-seconds", "21600")];
-    let token = place.ask(Method::PUT, &format!("{base}/latest/api/token"), &ttl).await?;
-    let token = [("x-aws-ec2-metadata-token", token.trim())];
-    let identity = place.json(&format!("{base}/latest/dynamic/instance-identity/document"), &token).await?;
-    let wants = |key: &str| args.resource_attributes.wants(key);
-    let mut out = Collected::new(&wants);
+    let instance = Instance::open(place).await?;
+    let identity = instance.identity().await?;
+    let mut out = Collected::new(&args.resource_attributes);
     out.put("cloud.provider", "aws");
     out.put("cloud.platform", "aws_ec2");
     for (key, member) in [
@@ -29,16 +58,13 @@ pub(super) async fn ec2(args: &Ec2Args, place: &Place) -> Result<Found, Missing>
         out.member(key, &identity[member]);
     }
     if out.wants("host.name") {
-        let name = place.get(&format!("{base}/latest/meta-data/hostname"), &token).await?;
-        out.put("host.name", name.trim());
+        out.put("host.name", instance.text("meta-data/hostname").await?.trim());
     }
     if !args.tags.is_empty() {
         let wanted = patterns("ec2.tags", &args.tags).map_err(Missing::failed)?;
-        let tags = format!("{base}/latest/meta-data/tags/instance");
-        for key in place.get(&tags, &token).await?.lines() {
+        for key in instance.text("meta-data/tags/instance").await?.lines() {
             if wanted.iter().any(|pattern| pattern.is_match(key)) {
-                let value = place.get(&format!("{tags}/{key}"), &token).await?;
-                out.put(&format!("ec2.tag.{key}"), value);
+                out.put(&format!("ec2.tag.{key}"), instance.tag(key).await?);
             }
         }
     }
@@ -50,8 +76,7 @@ pub(super) async fn ecs(args: &EcsArgs, place: &Place) -> Result<Found, Missing>
     let base = place.env("ECS_CONTAINER_METADATA_URI_V4").or_else(|| place.env("ECS_CONTAINER_METADATA_URI"));
     let base = base.ok_or_else(|| Missing::elsewhere("ECS_CONTAINER_METADATA_URI_V4 is not set"))?;
     let task = place.json(&format!("{base}/task"), &[]).await?;
-    let wants = |key: &str| args.resource_attributes.wants(key);
-    let mut out = Collected::new(&wants);
+    let mut out = Collected::new(&args.resource_attributes);
     out.put("cloud.provider", "aws");
     out.put("cloud.platform", "aws_ecs");
     let arn = task["TaskARN"].as_str().unwrap_or_default();
@@ -102,8 +127,7 @@ pub(super) async fn beanstalk(args: &BeanstalkArgs, place: &Place) -> Result<Fou
     let file = place.file("var/elasticbeanstalk/xray/environment.conf");
     let text = file.map_err(|error| Missing::elsewhere(format!("environment.conf: {error}")))?;
     let found: Value = serde_json::from_str(&text).map_err(Missing::failed)?;
-    let wants = |key: &str| args.resource_attributes.wants(key);
-    let mut out = Collected::new(&wants);
+    let mut out = Collected::new(&args.resource_attributes);
     out.put("cloud.provider", "aws");
     out.put("cloud.platform", "aws_elastic_beanstalk");
     out.member("service.instance.id", &found["deployment_id"]);
@@ -117,8 +141,7 @@ pub(super) async fn lambda(args: &LambdaArgs, place: &Place) -> Result<Found, Mi
     let Some(name) = place.env("AWS_LAMBDA_FUNCTION_NAME") else {
         return Err(Missing::elsewhere("AWS_LAMBDA_FUNCTION_NAME is not set"));
     };
-    let wants = |key: &str| args.resource_attributes.wants(key);
-    let mut out = Collected::new(&wants);
+    let mut out = Collected::new(&args.resource_attributes);
     out.put("cloud.provider", "aws");
     out.put("cloud.platform", "aws_lambda");
     out.put("faas.name", name);

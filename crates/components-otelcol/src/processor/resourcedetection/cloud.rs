@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::args::{
     AksArgs, AzureArgs, ConsulArgs, DigitalOceanArgs, GcpArgs, HerokuArgs, HetznerArgs, HostArgs,
 };
-use super::detect::{Collected, Found, Missing, Place, patterns};
+use super::detect::{Collected, Everything, Found, Missing, Place, patterns};
 
 /// The virtual machine as Azure's metadata service describes it.
 async fn azure_compute(place: &Place) -> Result<Value, Missing> {
@@ -15,8 +15,7 @@ async fn azure_compute(place: &Place) -> Result<Value, Missing> {
 
 pub(super) async fn azure(args: &AzureArgs, place: &Place) -> Result<Found, Missing> {
     let compute = azure_compute(place).await?;
-    let wants = |key: &str| args.resource_attributes.wants(key);
-    let mut out = Collected::new(&wants);
+    let mut out = Collected::new(&args.resource_attributes);
     out.put("cloud.provider", "azure");
     out.put("cloud.platform", "azure_vm");
     out.member("host.name", &compute["osProfile"]["computerName"]);
@@ -48,8 +47,7 @@ pub(super) async fn aks(args: &AksArgs, place: &Place) -> Result<Found, Missing>
         return Err(Missing::elsewhere("KUBERNETES_SERVICE_HOST is not set"));
     }
     let compute = azure_compute(place).await?;
-    let wants = |key: &str| args.resource_attributes.wants(key);
-    let mut out = Collected::new(&wants);
+    let mut out = Collected::new(&args.resource_attributes);
     out.put("cloud.provider", "azure");
     out.put("cloud.platform", "azure_aks");
     // The nodes' group is MC_<group>_<cluster>_<location>, unless it was given a name; then that is all there is.
@@ -71,8 +69,7 @@ pub(super) async fn gcp(args: &GcpArgs, place: &Place) -> Result<Found, Missing>
         async move { place.get(&url, &[("metadata-flavor", "Google")]).await.map(|text| text.trim().to_string()) }
     };
     let last = |path: String| path.rsplit('/').next().unwrap_or_default().to_string();
-    let wants = |key: &str| args.resource_attributes.wants(key);
-    let mut out = Collected::new(&wants);
+    let mut out = Collected::new(&args.resource_attributes);
     out.put("cloud.provider", "gcp");
     out.put("cloud.account.id", ask("project/project-id").await?);
     let run = place.env("K_SERVICE");
@@ -162,8 +159,7 @@ pub(super) async fn consul(args: &ConsulArgs, place: &Place) -> Result<Found, Mi
     let token = given(args.token.reveal()).or_else(|| place.env("CONSUL_HTTP_TOKEN"));
     let headers: Vec<_> = token.as_deref().map(|token| ("x-consul-token", token)).into_iter().collect();
     let agent = place.json(url.as_str(), &headers).await?;
-    let wants = |key: &str| args.resource_attributes.wants(key);
-    let mut out = Collected::new(&wants);
+    let mut out = Collected::new(&args.resource_attributes);
     out.member("host.name", &agent["Config"]["NodeName"]);
     out.member("cloud.region", &agent["Config"]["Datacenter"]);
     out.member("host.id", &agent["Config"]["NodeID"]);
@@ -178,8 +174,7 @@ pub(super) async fn heroku(args: &HerokuArgs, place: &Place) -> Result<Found, Mi
     let Some(dyno) = place.env("HEROKU_DYNO_ID") else {
         return Err(Missing::elsewhere("HEROKU_DYNO_ID is not set"));
     };
-    let wants = |key: &str| args.resource_attributes.wants(key);
-    let mut out = Collected::new(&wants);
+    let mut out = Collected::new(&args.resource_attributes);
     out.put("cloud.provider", "heroku");
     out.put("heroku.dyno.id", dyno.as_str());
     out.put("service.instance.id", dyno);
@@ -197,8 +192,7 @@ pub(super) async fn heroku(args: &HerokuArgs, place: &Place) -> Result<Found, Mi
 
 pub(super) async fn digitalocean(args: &DigitalOceanArgs, place: &Place) -> Result<Found, Missing> {
     let droplet = place.json(&format!("{}/metadata/v1.json", place.metadata), &[]).await?;
-    let wants = |key: &str| args.resource_attributes.wants(key);
-    let mut out = Collected::new(&wants);
+    let mut out = Collected::new(&args.resource_attributes);
     out.put("cloud.provider", "digitalocean");
     out.member("host.id", &droplet["droplet_id"]);
     out.member("host.name", &droplet["hostname"]);
@@ -207,8 +201,7 @@ pub(super) async fn digitalocean(args: &DigitalOceanArgs, place: &Place) -> Resu
 }
 
 pub(super) async fn hetzner(args: &HetznerArgs, place: &Place) -> Result<Found, Missing> {
-    let wants = |key: &str| args.resource_attributes.wants(key);
-    let mut out = Collected::new(&wants);
+    let mut out = Collected::new(&args.resource_attributes);
     out.put("cloud.provider", "hetzner");
     for (key, path) in [
         ("host.id", "instance-id"),
@@ -227,8 +220,7 @@ pub(super) async fn upcloud(args: &HostArgs, place: &Place) -> Result<Found, Mis
     if server["cloud_name"] != "upcloud" {
         return Err(Missing::elsewhere("the metadata are not UpCloud's"));
     }
-    let wants = |key: &str| args.resource_attributes.wants(key);
-    let mut out = Collected::new(&wants);
+    let mut out = Collected::new(&args.resource_attributes);
     out.put("cloud.provider", "upcloud");
     out.member("host.id", &server["instance_id"]);
     out.member("host.name", &server["hostname"]);
@@ -238,8 +230,7 @@ pub(super) async fn upcloud(args: &HostArgs, place: &Place) -> Result<Found, Mis
 
 pub(super) async fn vultr(args: &HostArgs, place: &Place) -> Result<Found, Missing> {
     let instance = place.json(&format!("{}/v1.json", place.metadata), &[]).await?;
-    let wants = |key: &str| args.resource_attributes.wants(key);
-    let mut out = Collected::new(&wants);
+    let mut out = Collected::new(&args.resource_attributes);
     out.put("cloud.provider", "vultr");
     out.member("host.id", &instance["instance-v2-id"]);
     out.member("host.name", &instance["hostname"]);
@@ -251,7 +242,7 @@ pub(super) async fn vultr(args: &HostArgs, place: &Place) -> Result<Found, Missi
 pub(super) async fn dynatrace(place: &Place) -> Result<Found, Missing> {
     let file = place.file("var/lib/dynatrace/enrichment/dt_host_metadata.properties");
     let text = file.map_err(|error| Missing::elsewhere(format!("dt_host_metadata.properties: {error}")))?;
-    let mut out = Collected::new(&|_| true);
+    let mut out = Collected::new(&Everything);
     for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
         if ["host.name", "dt.entity.host", "dt.smartscape.host"].contains(&key.trim()) {
             out.put(key.trim(), value.trim());

@@ -14,7 +14,7 @@ use signal::Regex;
 use signal::otlp::proto::common::v1::any_value::Value;
 use signal::otlp::proto::common::v1::{AnyValue, ArrayValue};
 
-use super::{Args, aws, cloud, system};
+use super::{Args, aws, cloud, kubernetes, machines, system};
 
 /// Attributes in the order in which they were found.
 pub(super) type Found = Vec<(String, AnyValue)>;
@@ -54,6 +54,8 @@ pub(super) struct Place {
     pub(super) root: PathBuf,
     /// Where clouds answer for their machines.
     pub(super) metadata: String,
+    /// Where those clouds do that have an address of their own, and the Kubernetes API.
+    pub(super) elsewhere: Option<String>,
     /// The Docker engine.
     pub(super) docker: String,
     pub(super) user_agent: String,
@@ -77,10 +79,16 @@ impl Place {
             env: Arc::new(|name| std::env::var(name).ok()),
             root: "/".into(),
             metadata: "http://169.254.169.254".into(),
+            elsewhere: None,
             docker: "unix:///var/run/docker.sock".into(),
             user_agent,
             client: client.map_err(|error| Error::other(error.to_string()))?,
         })
+    }
+
+    /// An address of a cloud's own.
+    pub(super) fn own<'p>(&'p self, address: &'p str) -> &'p str {
+        self.elsewhere.as_deref().unwrap_or(address)
     }
 
     /// A variable that is set to something.
@@ -129,19 +137,34 @@ impl Place {
     }
 }
 
-/// Collects attributes, without those that are empty or not wanted.
-pub(super) struct Collected<'w> {
-    found: Found,
-    wants: &'w (dyn Fn(&str) -> bool + Send + Sync),
+/// Which attributes are set.
+pub(super) trait Switches: Sync {
+    /// Whether an attribute is set; those that no switch is for always are.
+    fn wants(&self, key: &str) -> bool;
 }
 
-impl<'w> Collected<'w> {
-    pub(super) fn new(wants: &'w (dyn Fn(&str) -> bool + Send + Sync)) -> Self {
-        Self { found: Vec::new(), wants }
+/// There are no switches.
+pub(super) struct Everything;
+
+impl Switches for Everything {
+    fn wants(&self, _: &str) -> bool {
+        true
+    }
+}
+
+/// Collects attributes, without those that are empty or not wanted.
+pub(super) struct Collected<'s> {
+    found: Found,
+    switches: &'s dyn Switches,
+}
+
+impl<'s> Collected<'s> {
+    pub(super) fn new(switches: &'s dyn Switches) -> Self {
+        Self { found: Vec::new(), switches }
     }
 
     pub(super) fn wants(&self, key: &str) -> bool {
-        (self.wants)(key)
+        self.switches.wants(key)
     }
 
     pub(super) fn put(&mut self, key: &str, text: impl Into<String>) {
@@ -189,7 +212,7 @@ pub(super) struct Detector(for<'a> fn(&'a Args, &'a Place) -> Answer<'a>);
 
 impl Detector {
     /// By their names.
-    pub(super) const ALL: [(&'static str, Self); 17] = [
+    pub(super) const ALL: [(&'static str, Self); 27] = [
         ("env", Self(|_, place| Box::pin(async { env(place) }))),
         ("system", Self(|args, place| Box::pin(system::detect(&args.system, place)))),
         ("docker", Self(|args, place| Box::pin(system::docker(&args.docker, place)))),
@@ -206,6 +229,19 @@ impl Detector {
         ("hetzner", Self(|args, place| Box::pin(cloud::hetzner(&args.hetzner, place)))),
         ("upcloud", Self(|args, place| Box::pin(cloud::upcloud(&args.upcloud, place)))),
         ("vultr", Self(|args, place| Box::pin(cloud::vultr(&args.vultr, place)))),
+        ("eks", Self(|args, place| Box::pin(kubernetes::eks(&args.eks, place)))),
+        ("openshift", Self(|args, place| Box::pin(kubernetes::openshift(&args.openshift, place)))),
+        (
+            "kubernetes_node",
+            Self(|args, place| Box::pin(kubernetes::kubernetes_node(&args.kubernetes_node, place))),
+        ),
+        ("kubeadm", Self(|args, place| Box::pin(kubernetes::kubeadm(&args.kubeadm, place)))),
+        ("akamai", Self(|args, place| Box::pin(machines::akamai(&args.akamai, place)))),
+        ("nova", Self(|args, place| Box::pin(machines::nova(&args.nova, place)))),
+        ("oraclecloud", Self(|args, place| Box::pin(machines::oraclecloud(&args.oraclecloud, place)))),
+        ("scaleway", Self(|args, place| Box::pin(machines::scaleway(&args.scaleway, place)))),
+        ("tencent_cvm", Self(|args, place| Box::pin(machines::tencent_cvm(&args.tencent_cvm, place)))),
+        ("alibaba_ecs", Self(|args, place| Box::pin(machines::alibaba_ecs(&args.alibaba_ecs, place)))),
         ("dynatrace", Self(|_, place| Box::pin(cloud::dynatrace(place)))),
     ];
 
@@ -220,6 +256,9 @@ impl Detector {
                 "ec2" => args.ec2.fail_on_missing_metadata,
                 "upcloud" => args.upcloud.fail_on_missing_metadata,
                 "vultr" => args.vultr.fail_on_missing_metadata,
+                "nova" => args.nova.fail_on_missing_metadata,
+                "tencent_cvm" => args.tencent_cvm.fail_on_missing_metadata,
+                "alibaba_ecs" => args.alibaba_ecs.fail_on_missing_metadata,
                 _ => false,
             }
     }
@@ -308,6 +347,13 @@ fn unescaped(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Whether the expressions of all detectors compile.
+pub(super) fn check(args: &Args) -> Result<(), Error> {
+    patterns("ec2.tags", &args.ec2.tags)?;
+    patterns("azure.tags", &args.azure.tags)?;
+    patterns("nova.labels", &args.nova.labels).map(drop)
 }
 
 /// Compiles expressions for tags.

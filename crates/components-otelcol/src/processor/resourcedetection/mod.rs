@@ -9,6 +9,8 @@ mod args;
 mod aws;
 mod cloud;
 mod detect;
+mod kubernetes;
+mod machines;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -53,12 +55,18 @@ pub struct Args {
     /// Amazon ECS.
     #[arg(block)]
     pub ecs: EcsArgs,
+    /// Amazon EKS.
+    #[arg(block)]
+    pub eks: EksArgs,
     /// AWS Elastic Beanstalk.
     #[arg(block)]
     pub elasticbeanstalk: BeanstalkArgs,
     /// AWS Lambda.
     #[arg(block)]
     pub lambda: LambdaArgs,
+    /// Akamai, formerly Linode.
+    #[arg(block)]
+    pub akamai: AkamaiArgs,
     /// Microsoft Azure.
     #[arg(block)]
     pub azure: AzureArgs,
@@ -86,15 +94,39 @@ pub struct Args {
     /// The machine itself.
     #[arg(block)]
     pub system: SystemArgs,
+    /// OpenShift.
+    #[arg(block)]
+    pub openshift: OpenShiftArgs,
+    /// The node of a Kubernetes cluster.
+    #[arg(block)]
+    pub kubernetes_node: KubernetesNodeArgs,
+    /// A Kubernetes cluster that kubeadm has made.
+    #[arg(block)]
+    pub kubeadm: KubeadmArgs,
     /// Dynatrace's OneAgent.
     #[arg(block)]
     pub dynatrace: DynatraceArgs,
+    /// OpenStack.
+    #[arg(block)]
+    pub nova: NovaArgs,
+    /// Oracle Cloud.
+    #[arg(block)]
+    pub oraclecloud: OracleArgs,
+    /// Scaleway.
+    #[arg(block)]
+    pub scaleway: ScalewayArgs,
     /// UpCloud.
     #[arg(block)]
     pub upcloud: HostArgs,
     /// Vultr.
     #[arg(block)]
     pub vultr: HostArgs,
+    /// Tencent Cloud.
+    #[arg(block)]
+    pub tencent_cvm: InstanceArgs,
+    /// Alibaba Cloud.
+    #[arg(block)]
+    pub alibaba_ecs: InstanceArgs,
     /// Where data goes.
     #[arg(block, required)]
     pub output: Output,
@@ -103,27 +135,9 @@ pub struct Args {
     pub debug_metrics: DebugMetrics,
 }
 
-/// Detectors of Alloy that are not here.
-const ABSENT: [&str; 10] = [
-    "eks",
-    "akamai",
-    "openshift",
-    "kubernetes_node",
-    "kubeadm",
-    "nova",
-    "oraclecloud",
-    "scaleway",
-    "tencent_cvm",
-    "alibaba_ecs",
-];
-
 impl Args {
     fn validate(&self) -> Result<(), Invalid> {
         for name in &self.detectors {
-            if ABSENT.contains(&name.as_str()) {
-                let message = format!("the detector {name:?} is not supported");
-                return Err(Invalid::field("detectors", message));
-            }
             if Detector::named(name).is_none() {
                 let known: Vec<_> = Detector::ALL.iter().map(|(name, _)| *name).collect();
                 let message = format!("{name:?} is none of {}", known.join(", "));
@@ -136,6 +150,15 @@ impl Args {
         if !self.ec2.tags.is_empty() && !self.ec2.tags_from_imds {
             let message = "needs tags_from_imds = true: tags are not asked of the EC2 API";
             return Err(Invalid::field("ec2.tags", message));
+        }
+        for (field, auth) in [
+            ("kubernetes_node.auth_type", &self.kubernetes_node.auth_type),
+            ("kubeadm.auth_type", &self.kubeadm.auth_type),
+        ] {
+            if !kubernetes::AUTH_TYPES.contains(&auth.as_str()) {
+                let message = format!("{auth:?} is none of {}", kubernetes::AUTH_TYPES.join(", "));
+                return Err(Invalid::field(field, message));
+            }
         }
         for source in &self.system.hostname_sources {
             if !["dns", "os", "cname", "lookup"].contains(&source.as_str()) {
@@ -235,8 +258,7 @@ impl Component for ResourceDetection {
 
     fn build(args: Args, cx: &BuildCx) -> Result<(Self, DetectionExports), Error> {
         args.output.fanout()?;
-        detect::patterns("ec2.tags", &args.ec2.tags)?;
-        detect::patterns("azure.tags", &args.azure.tags)?;
+        detect::check(&args)?;
         let ports = Ports::new(cx);
         let exports = DetectionExports { input: ports.input() };
         let metrics = ItemMetrics::new("resourcedetection", cx);
@@ -260,9 +282,7 @@ impl Component for ResourceDetection {
                             continue;
                         }
                     };
-                    let patterns = detect::patterns("ec2.tags", &args.ec2.tags)
-                        .and_then(|_| detect::patterns("azure.tags", &args.azure.tags));
-                    if let Err(error) = patterns {
+                    if let Err(error) = detect::check(&args) {
                         update.answer(Err(error));
                         continue;
                     }

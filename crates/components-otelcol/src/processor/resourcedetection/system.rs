@@ -13,8 +13,7 @@ use super::detect::{Collected, Found, Missing, Place};
 
 /// The machine itself.
 pub(super) async fn detect(args: &SystemArgs, place: &Place) -> Result<Found, Missing> {
-    let wants = |key: &str| args.resource_attributes.wants(key);
-    let mut out = Collected::new(&wants);
+    let mut out = Collected::new(&args.resource_attributes);
     let uname = rustix::system::uname();
     let nodename = uname.nodename().to_string_lossy().into_owned();
     if out.wants("host.name") {
@@ -185,8 +184,7 @@ pub(super) async fn docker(args: &DockerArgs, place: &Place) -> Result<Found, Mi
     let engine = Engine::new(&place.docker, &HttpClientArgs::default(), &place.user_agent);
     let info: serde_json::Value =
         engine.map_err(Missing::failed)?.json("/info", &[]).await.map_err(Missing::failed)?;
-    let wants = |key: &str| args.resource_attributes.wants(key);
-    let mut out = Collected::new(&wants);
+    let mut out = Collected::new(&args.resource_attributes);
     out.member("host.name", &info["Name"]);
     out.put("os.type", info["OSType"].as_str().unwrap_or_default().to_lowercase());
     out.done()

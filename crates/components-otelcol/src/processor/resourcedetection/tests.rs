@@ -66,6 +66,7 @@ impl Fake {
         place.env = Arc::new(move |name| env.get(name).cloned());
         place.root = root.path().into();
         place.docker = base.replace("http", "tcp");
+        place.elsewhere = Some(base.clone());
         place.metadata = base;
         Self { place, backend, _root: root }
     }
@@ -389,6 +390,240 @@ async fn the_metadata_of_other_clouds_are_asked() {
     }
 }
 
+/// Where a pod finds its service account.
+const ACCOUNT: &str = "var/run/secrets/kubernetes.io/serviceaccount/token";
+/// What every pod is told.
+const POD: [(&str, &str); 3] =
+    [("KUBERNETES_SERVICE_HOST", "10.0.0.1"), ("KUBERNETES_SERVICE_PORT", "443"), ("K8S_NODE_NAME", "n1")];
+
+#[tokio::test]
+async fn clusters_are_asked_through_their_api() {
+    let node = r#"{"metadata":{"uid":"u-1","labels":{"alpha.eksctl.io/cluster-name":"shop"}}}"#;
+    let openshift =
+        r#"{"status":{"infrastructureName":"os-1","platformStatus":{"type":"AWS","aws":{"region":"EU-1"}}}}"#;
+    let kubeadm = r#"{"data":{"ClusterConfiguration":"apiVersion: v1\nclusterName: \"lab\"\n"}}"#;
+    let pages = [
+        ("/version", r#"{"gitVersion":"v1.33.1-eks-abc"}"#),
+        ("/api/v1/nodes/n1", node),
+        ("/apis/config.openshift.io/v1/infrastructures/cluster/status", openshift),
+        ("/api/v1/namespaces/kube-system/configmaps/kubeadm-config", kubeadm),
+        ("/api/v1/namespaces/kube-system", r#"{"metadata":{"uid":"c-1"}}"#),
+        ("/latest/api/token", "tok"),
+        ("/latest/dynamic/instance-identity/document", r#"{"accountId":"77"}"#),
+    ];
+    let eks_all = "detectors = [\"eks\"]\neks { resource_attributes {\ncloud.account.id { enabled = true }\nk8s.cluster.name { enabled = true }\n} }";
+    let kubeadm_all = "detectors = [\"kubeadm\"]\nkubeadm {\nauth_type = \"serviceAccount\"\nresource_attributes { k8s.cluster.uid { enabled = true } }\n}";
+    let cases: [(&str, &[&str]); 7] = [
+        ("detectors = [\"eks\"]", &["cloud.platform=aws_eks", "cloud.provider=aws"]),
+        (
+            eks_all,
+            &["cloud.account.id=77", "cloud.platform=aws_eks", "cloud.provider=aws", "k8s.cluster.name=shop"],
+        ),
+        (
+            "detectors = [\"openshift\"]",
+            &[
+                "cloud.platform=aws_openshift",
+                "cloud.provider=aws",
+                "cloud.region=eu-1",
+                "k8s.cluster.name=os-1",
+            ],
+        ),
+        ("detectors = [\"kubernetes_node\"]", &["k8s.node.name=n1", "k8s.node.uid=u-1"]),
+        (
+            "detectors = [\"kubernetes_node\"]\nkubernetes_node { resource_attributes { k8s.node.uid { enabled = false } } }",
+            &["k8s.node.name=n1"],
+        ),
+        ("detectors = [\"kubeadm\"]", &["k8s.cluster.name=lab"]),
+        (kubeadm_all, &["k8s.cluster.name=lab", "k8s.cluster.uid=c-1"]),
+    ];
+    let fake = Fake::new(&POD, &[(ACCOUNT, "sesame")], &pages).await;
+    for (lines, expected) in cases {
+        assert_eq!(fake.found(lines).await.expect("found"), expected, "{lines}");
+    }
+    // The service account asks, but for those whose auth_type is none.
+    let with = |path: &str, token: Option<&str>| {
+        let asked = fake.backend.all().into_iter().filter(|posted| posted.path == path);
+        asked.filter(|posted| posted.headers.get("authorization").map(String::as_str) == token).count()
+    };
+    assert_eq!(with("/version", Some("Bearer sesame")), 2);
+    assert_eq!(with("/api/v1/namespaces/kube-system", Some("Bearer sesame")), 1);
+    assert_eq!(with("/api/v1/namespaces/kube-system/configmaps/kubeadm-config", None), 1);
+    let own = "detectors = [\"openshift\"]\nopenshift {\naddress = \"https://api:6443\"\ntoken = \"mine\"\n}";
+    assert_eq!(fake.found(own).await.expect("found").len(), 4);
+    assert_eq!(with("/apis/config.openshift.io/v1/infrastructures/cluster/status", Some("Bearer mine")), 1);
+}
+
+#[tokio::test]
+async fn a_cluster_is_told_from_others_and_a_kubeconfig_leads_to_it() {
+    let plain = [("/version", r#"{"gitVersion":"v1.33.1"}"#)];
+    let fake = Fake::new(&POD, &[(ACCOUNT, "t")], &plain).await;
+    let required = "fail_on_missing_metadata = true\n";
+    for (lines, why) in [
+        ("detectors = [\"eks\"]", "is not one of EKS"),
+        ("detectors = [\"openshift\"]", "404"),
+        (
+            "detectors = [\"kubernetes_node\"]\nkubernetes_node { node_from_env_var = \"NONE\" }",
+            "NONE is not set",
+        ),
+    ] {
+        let refused = fake.found(&format!("{required}{lines}")).await.expect_err(lines);
+        assert!(refused.contains(why), "{lines}: {refused}");
+    }
+    let fake = Fake::new(&[], &[], &[]).await;
+    for detector in ["eks", "openshift", "kubeadm"] {
+        let lines = format!("{required}detectors = [{detector:?}]");
+        let refused = fake.found(&lines).await.expect_err("no pod");
+        assert!(
+            refused.contains("service account") || refused.contains("does not run in a pod"),
+            "{refused}"
+        );
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("config");
+    let config = "current-context: a\nclusters: [{name: c, cluster: {server: 'https://c'}}]\ncontexts: [{name: a, context: {cluster: c, user: u}}, {name: b, context: {cluster: c, user: v}}]\nusers: [{name: u, user: {token: one}}, {name: v, user: {token: two}}]\n";
+    std::fs::write(&path, config).expect("written");
+    let path = path.to_string_lossy().into_owned();
+    let pages = [("/api/v1/nodes/n1", r#"{"metadata":{"uid":"u-1"}}"#)];
+    let fake = Fake::new(&[("KUBECONFIG", &path), ("K8S_NODE_NAME", "n1")], &[], &pages).await;
+    for (context, token) in [("", "Bearer one"), ("b", "Bearer two")] {
+        let lines = format!(
+            "detectors = [\"kubernetes_node\"]\nkubernetes_node {{\nauth_type = \"kubeConfig\"\ncontext = {context:?}\n}}"
+        );
+        assert_eq!(fake.found(&lines).await.expect("found"), ["k8s.node.name=n1", "k8s.node.uid=u-1"]);
+        assert_eq!(
+            fake.backend.all().last().map(|posted| posted.headers["authorization"].clone()),
+            Some(token.into())
+        );
+    }
+}
+
+#[tokio::test]
+async fn clouds_tell_of_their_machines() {
+    let akamai = r#"{"id":77,"label":"l1","region":"eu-west","type":"g6"}"#;
+    let nova = r#"{"uuid":"u","hostname":"h1","name":"n","availability_zone":"az","project_id":"p","meta":{"team":"shop","other":"x"}}"#;
+    let oracle = r#"{"id":"ocid1","displayName":"d","shape":"VM.E4","availabilityDomain":"AD-1","canonicalRegionName":"us-phoenix-1","regionInfo":{"realmKey":"oc1"},"metadata":{"oke-cluster-display-name":"oke"}}"#;
+    let scaleway = r#"{"id":"s-1","name":"n","commercial_type":"DEV1","organization":"o","location":{"zone_id":"fr-par-1"},"image":{"id":"i","name":"Debian"}}"#;
+    let alibaba = r#"{"owner-account-id":"1","region-id":"cn-h","zone-id":"cn-h-a","instance-id":"i-1","image-id":"img","instance-type":"ecs.g6"}"#;
+    let tencent = "/latest/meta-data";
+    let pages = [
+        ("/v1/token".to_string(), "tok"),
+        ("/v1/instance".into(), akamai),
+        ("/openstack/latest/meta_data.json".into(), nova),
+        (format!("{tencent}/instance-type"), "m1.small"),
+        ("/opc/v2/instance/".into(), oracle),
+        ("/conf?format=json".into(), scaleway),
+        (format!("{tencent}/app-id"), "125"),
+        (format!("{tencent}/placement/region"), "ap-g"),
+        (format!("{tencent}/placement/zone"), "ap-g-1"),
+        (format!("{tencent}/instance-id"), "ins-1"),
+        (format!("{tencent}/instance/image-id"), "img-1"),
+        (format!("{tencent}/instance-name"), "name"),
+        (format!("{tencent}/instance/instance-type"), "S5"),
+        ("/latest/api/token".into(), "tok"),
+        ("/latest/dynamic/instance-identity/document".into(), alibaba),
+        (format!("{tencent}/hostname"), "host-a"),
+    ];
+    let pages: Vec<_> = pages.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+    let fake = Fake::new(&[], &[], &pages).await;
+    let cases: [(&str, &[&str]); 7] = [
+        (
+            "detectors = [\"akamai\"]",
+            &["cloud.provider=akamai_cloud", "cloud.region=eu-west", "host.id=77", "host.name=l1"],
+        ),
+        (
+            "detectors = [\"nova\"]\nnova { labels = [\"^te\"] }",
+            &[
+                "cloud.availability_zone=az",
+                "cloud.platform=openstack_nova",
+                "cloud.provider=openstack",
+                "host.id=u",
+                "host.name=h1",
+                "host.type=m1.small",
+                "openstack.nova.meta.team=shop",
+            ],
+        ),
+        (
+            "detectors = [\"oraclecloud\"]",
+            &[
+                "cloud.availability_zone=AD-1",
+                "cloud.platform=oracle_cloud_oke",
+                "cloud.provider=oracle_cloud",
+                "cloud.region=us-phoenix-1",
+                "host.id=ocid1",
+                "host.name=d",
+                "host.type=VM.E4",
+                "k8s.cluster.name=oke",
+                "oracle_cloud.realm=oc1",
+            ],
+        ),
+        (
+            "detectors = [\"scaleway\"]",
+            &[
+                "cloud.account.id=o",
+                "cloud.availability_zone=fr-par-1",
+                "cloud.platform=scaleway_cloud_compute",
+                "cloud.provider=scaleway_cloud",
+                "cloud.region=fr-par",
+                "host.id=s-1",
+                "host.image.id=i",
+                "host.image.name=Debian",
+                "host.name=n",
+                "host.type=DEV1",
+            ],
+        ),
+        (
+            "detectors = [\"tencent_cvm\"]",
+            &[
+                "cloud.account.id=125",
+                "cloud.availability_zone=ap-g-1",
+                "cloud.platform=tencent_cloud_cvm",
+                "cloud.provider=tencent_cloud",
+                "cloud.region=ap-g",
+                "host.id=ins-1",
+                "host.image.id=img-1",
+                "host.name=name",
+                "host.type=S5",
+            ],
+        ),
+        (
+            "detectors = [\"alibaba_ecs\"]",
+            &[
+                "cloud.account.id=1",
+                "cloud.availability_zone=cn-h-a",
+                "cloud.platform=alibaba_cloud_ecs",
+                "cloud.provider=alibaba_cloud",
+                "cloud.region=cn-h",
+                "host.id=i-1",
+                "host.image.id=img",
+                "host.name=host-a",
+                "host.type=ecs.g6",
+            ],
+        ),
+        (
+            "detectors = [\"akamai\"]\nakamai { resource_attributes {\nhost.id { enabled = false }\nhost.name { enabled = false }\n} }",
+            &["cloud.provider=akamai_cloud", "cloud.region=eu-west"],
+        ),
+    ];
+    for (lines, expected) in cases {
+        assert_eq!(fake.found(lines).await.expect("found"), expected, "{lines}");
+    }
+    for (path, header, value) in [
+        ("/v1/instance", "metadata-token", "tok"),
+        ("/opc/v2/instance/", "authorization", "Bearer Oracle"),
+        ("/latest/dynamic/instance-identity/document", "x-aliyun-ecs-metadata-token", "tok"),
+    ] {
+        let asked = fake.backend.all().into_iter().find(|posted| posted.path == path).expect(path);
+        assert_eq!(asked.headers.get(header).map(String::as_str), Some(value), "{path}");
+    }
+    let nobody = Fake::new(&[], &[], &[]).await;
+    for block in ["nova", "tencent_cvm", "alibaba_ecs"] {
+        let lines = format!("detectors = [{block:?}]");
+        assert_eq!(nobody.found(&lines).await, Ok(vec![]), "{block}");
+        let required = format!("{lines}\n{block} {{ fail_on_missing_metadata = true }}");
+        assert!(nobody.found(&required).await.expect_err("required").contains(block));
+    }
+}
+
 #[tokio::test]
 async fn a_detector_is_asked_again_and_given_up_after_the_timeout() {
     let fake = Fake::new(&[], &[], &[]).await;
@@ -453,7 +688,7 @@ async fn resources_get_what_was_found_once_the_detectors_have_answered() {
 #[test]
 fn arguments_that_make_no_sense_are_refused() {
     for (lines, why) in [
-        ("detectors = [\"eks\"]", "\\\"eks\\\" is not supported"),
+        ("kubeadm { auth_type = \"tls\" }", "is none of none, serviceAccount, kubeConfig"),
         ("detectors = [\"luck\"]", "is none of env, system"),
         ("timeout = \"0s\"", "greater than zero"),
         ("ec2 { tags = [\"a\"] }", "tags_from_imds"),
@@ -483,6 +718,18 @@ fn the_surface_is_alloys() {
         "system.resource_attributes.host.cpu.cache.l2.size.enabled bool required",
         "gcp.resource_attributes.gcp.gce.instance.group_manager.zone.enabled bool required",
         "dynatrace block defaults",
+        "eks.node_from_env_var string = \"K8S_NODE_NAME\"",
+        "eks.resource_attributes.k8s.cluster.name.enabled bool required",
+        "akamai.resource_attributes.host.id block defaults",
+        "openshift.token string",
+        "openshift.tls.min_version string = \"TLS 1.2\"",
+        "kubernetes_node.auth_type string = \"none\"",
+        "kubeadm.resource_attributes.k8s.cluster.uid block defaults",
+        "nova.labels list(string)",
+        "oraclecloud.resource_attributes.oracle_cloud.realm block defaults",
+        "scaleway.resource_attributes.host.image.name block defaults",
+        "tencent_cvm.fail_on_missing_metadata bool",
+        "alibaba_ecs.resource_attributes.host.image.id block defaults",
     ] {
         assert!(ours.iter().any(|l| l == line), "{line} in {ours:#?}");
     }

@@ -7,6 +7,7 @@ use component::otel::{DebugMetrics, Output};
 use component::{Arguments, Error};
 use ottl::{Conditions, Context, Group, Parser, Source, infer};
 
+use super::super::items::ItemCounts;
 use super::super::rules::{Failures, Mode, context};
 use super::{Rules, Step};
 
@@ -125,10 +126,10 @@ impl Args {
         })
     }
 
-    pub(super) fn rules(&self, failures: Arc<Failures>) -> Result<Rules, Error> {
+    pub(super) fn rules(&self, failures: Arc<Failures>, counts: ItemCounts) -> Result<Rules, Error> {
         let [traces, metrics, logs] =
             self.signals().map_err(|(field, message)| Error::argument(field, message))?;
-        Ok(Rules { traces, metrics, logs, failures })
+        Ok(Rules { traces, metrics, logs, failures, counts })
     }
 }
 

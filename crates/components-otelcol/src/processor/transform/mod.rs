@@ -11,12 +11,13 @@ mod tests;
 use std::sync::Arc;
 
 use component::otel::{OtelFanout, OtelInput};
-use component::{BuildCx, Component, Error, Event, Exports, Rejected, RunCx, Stability};
+use component::{BuildCx, Component, Error, Exports, Rejected, RunCx, Stability};
 use ottl::{Conditions, Context, ErrorMode, EvalError, Failure, Statements, walk};
 use signal::otlp::proto::common::v1::KeyValue;
-use signal::otlp::{LogsSignal, MetricsSignal, Otlp, OtlpRequest, OtlpSignal, TracesSignal};
+use signal::otlp::{ClientMetadata, LogsSignal, MetricsSignal, Otlp, OtlpRequest, OtlpSignal, TracesSignal};
 
-use super::relay::{Change, Shown};
+use super::items::{ItemCounts, ItemMetrics};
+use super::relay::{self, Change, Shown};
 use super::rules::Failures;
 use crate::ports::Ports;
 pub use args::Args;
@@ -38,6 +39,7 @@ struct Rules {
     metrics: Vec<Step>,
     logs: Vec<Step>,
     failures: Arc<Failures>,
+    counts: ItemCounts,
 }
 
 /// What others may refer to.
@@ -49,10 +51,26 @@ pub struct TransformExports {
 
 /// The component.
 pub struct Transform {
-    rules: Rules,
-    next: OtelFanout,
+    args: Args,
     ports: Ports,
+    own: Own,
+}
+
+/// Its own metrics.
+struct Own {
+    failures: Arc<Failures>,
+    items: Arc<ItemMetrics>,
     shown: Shown,
+}
+
+impl Own {
+    /// A generation, which counts as far as its arguments ask for it.
+    fn rules(&self, args: &Args) -> Result<(Arc<Rules>, OtelFanout), Error> {
+        let next = args.output.fanout()?;
+        let rules = args.rules(self.failures.clone(), self.items.at(args.debug_metrics.level))?;
+        self.shown.show(args.debug_metrics.level);
+        Ok((Arc::new(rules), next))
+    }
 }
 
 /// A signal whose items statements can change.
@@ -63,6 +81,7 @@ trait Changed: OtlpSignal {
         message: &mut Self::Request,
         context: Context,
         cache: Option<&mut Vec<KeyValue>>,
+        client: Option<&ClientMetadata>,
         visit: walk::Visit<'_>,
     ) -> Result<(), EvalError>;
 }
@@ -78,9 +97,10 @@ macro_rules! changed {
                 message: &mut Self::Request,
                 context: Context,
                 cache: Option<&mut Vec<KeyValue>>,
+                client: Option<&ClientMetadata>,
                 visit: walk::Visit<'_>,
             ) -> Result<(), EvalError> {
-                walk::$steps(message, context, cache, visit)
+                walk::$steps(message, context, cache, client, visit)
             }
         }
     };
@@ -98,6 +118,7 @@ impl Rules {
     fn request<S: Changed>(
         &self,
         request: &OtlpRequest<S>,
+        client: Option<&ClientMetadata>,
         caches: &mut Caches,
     ) -> Result<Option<OtlpRequest<S>>, Rejected> {
         let malformed = |error: signal::otlp::Malformed| Rejected::Permanent(error.to_string());
@@ -113,7 +134,7 @@ impl Rules {
         for step in S::steps(self) {
             let shared = Context::ALL.iter().position(|c| *c == step.context).filter(|_| step.shared_cache);
             let cache = shared.map(|at| &mut caches[at]);
-            S::walk(&mut message, step.context, cache, &mut |item| {
+            S::walk(&mut message, step.context, cache, client, &mut |item| {
                 let applies = step.conditions.is_empty()
                     || step.conditions.any(&item.view(), step.mode, &mut report)?;
                 if applies {
@@ -135,7 +156,7 @@ impl<S: Changed> Change<S> for Rules {
         let mut caches = Caches::default();
         let mut new = Vec::new();
         for (at, request) in batch.requests.iter().enumerate() {
-            if let Some(request) = self.request(request, &mut caches)? {
+            if let Some(request) = self.request(request, batch.client.as_deref(), &mut caches)? {
                 new.push((at, request));
             }
         }
@@ -144,6 +165,10 @@ impl<S: Changed> Change<S> for Rules {
             new.into_iter().for_each(|(at, request)| batch.requests[at] = request);
         }
         Ok(Some(batch))
+    }
+
+    fn counts(&self) -> Option<&ItemCounts> {
+        Some(&self.counts)
     }
 }
 
@@ -155,35 +180,20 @@ impl Component for Transform {
     type Exports = TransformExports;
 
     fn build(args: Args, cx: &BuildCx) -> Result<(Self, TransformExports), Error> {
-        let next = args.output.fanout()?;
         let failures = Arc::new(Failures::new(
             "otelcol_processor_transform_failed_statements_total",
             "Statements and conditions that could not be applied to an item, in the error mode ignore.",
         ));
         let shown = vec![failures.collector()];
         let shown = Shown::new(&cx.metrics(), "otelcol_processor_transform", args.debug_metrics.level, shown);
-        let rules = args.rules(failures)?;
+        let own = Own { failures, items: ItemMetrics::new("transform", cx), shown };
+        own.rules(&args)?;
         let ports = Ports::new(cx);
         let exports = TransformExports { input: ports.input() };
-        Ok((Self { rules, next, ports, shown }, exports))
+        Ok((Self { args, ports, own }, exports))
     }
 
-    async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {
-        let failures = self.rules.failures.clone();
-        let _ = self.ports.relay(&self.next, &Arc::new(self.rules));
-        loop {
-            match cx.event().await {
-                Event::Stop => return Ok(()),
-                Event::Update(update) => {
-                    update.apply(|args| {
-                        let next = args.output.fanout()?;
-                        let rules = args.rules(failures.clone())?;
-                        self.shown.show(args.debug_metrics.level);
-                        let _ = self.ports.relay(&next, &Arc::new(rules));
-                        Ok(())
-                    });
-                }
-            }
-        }
+    async fn run(self, cx: RunCx<Self>) -> Result<(), Error> {
+        relay::run(cx, &self.ports, self.args.clone(), |args| self.own.rules(args)).await
     }
 }

@@ -261,7 +261,7 @@ async fn mistakes_are_errors_of_the_configuration() {
             block("trace", "log", &["set(name, 1)"]),
             "\"log\" is not one of the contexts resource, scope, span, spanevent",
         ),
-        (block("log", "log", &["set(body, UserAgent(body))"]), "`UserAgent` is not supported"),
+        (block("log", "log", &["set(body, otelcol.client.auth.attributes)"]), "is not kept"),
         ("statements { log = [`set(body, \"x\")`] }".into(), "does not begin with its context"),
         ("error_mode = \"loud\"".into(), "error_mode"),
         ("log_statements { statements = [] }".into(), "context"),
@@ -270,4 +270,35 @@ async fn mistakes_are_errors_of_the_configuration() {
         let error = format!("{:?}", bench.harness.update(&body(&blocks)).await.expect_err(&blocks));
         assert!(error.replace("\\\"", "\"").contains(part), "{blocks}: {error}");
     }
+}
+
+#[tokio::test]
+async fn what_is_known_of_the_client_can_be_noted() {
+    let statement = r#"set(attributes["tenant"], otelcol.client.metadata["x-tenant"][0])"#;
+    let bench = Bench::new(&block("log", "log", &[statement])).await;
+    let mut batch = logs();
+    let headers = vec![("x-tenant".into(), "shop".into())];
+    batch.make_mut().client = Some(Arc::new(ClientMetadata { headers, ..ClientMetadata::default() }));
+    bench.input.logs.as_ref().expect("taken").send(batch).await.expect("passed on");
+    let out = bench.logs.take().remove(0);
+    let message = out.requests[0].message().expect("decodes");
+    assert_eq!(message.resource_logs[0].scope_logs[0].log_records[0].attributes, [text("tenant", "shop")]);
+    assert!(bench.logs().await[0].attributes.is_empty(), "nothing is known of this one");
+}
+
+#[tokio::test]
+async fn what_comes_and_goes_is_counted_unless_nothing_is_to_be_told() {
+    let bench = Bench::new(&block("log", "log", &["set(severity_text, \"x\")"])).await;
+    bench.logs().await;
+    bench.logs.answer(Err(Rejected::Retryable("later".into())));
+    bench.input.logs.as_ref().expect("taken").send(logs()).await.expect_err("refused");
+    let sum = |what: &str| {
+        let text = bench.harness.services.metrics.text();
+        let name = format!("otelcol_processor_{what}_items_total");
+        let line = text.lines().find(|line| line.starts_with(&name) && line.contains("otel_signal=\"logs\""));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+    };
+    assert_eq!((sum("incoming"), sum("outgoing")), (Some(4), Some(2)));
+    bench.harness.update(&body("debug_metrics { level = \"none\" }")).await.expect("sound");
+    assert_eq!((sum("incoming"), sum("outgoing")), (None, None));
 }

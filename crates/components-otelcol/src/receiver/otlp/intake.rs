@@ -19,6 +19,7 @@ use wire::otlp::{Readable, Schematic, check};
 use super::args::Args;
 use super::http::HttpConfig;
 use crate::auth::Handler;
+use crate::ports::hand_over;
 use crate::receiver::metrics::Metrics;
 
 /// Bytes that the requests of one receiver may hold together; more wait.
@@ -118,7 +119,8 @@ impl Shared {
         };
         batch.requests.push(OtlpRequest::from_wire(body, items, packed));
         self.cx.live_debug(|| format!("{items} {} received over {transport}", S::ITEMS));
-        let answer = taken(consumers.send(Otlp::new(batch))).await;
+        let now = || S::fanout(&self.config.load()).clone();
+        let answer = taken(hand_over(Otlp::new(batch), consumers, now)).await;
         self.metrics.received::<S>(config.level, transport, items.into(), answer.is_ok());
         if let Err(refusal) = &answer
             && refusal.status == StatusCode::BAD_REQUEST

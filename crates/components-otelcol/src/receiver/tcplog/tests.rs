@@ -141,7 +141,7 @@ async fn arguments_that_do_not_fit_are_refused() {
         ("listen_address = \"127.0.0.1:0\"\nmax_log_size = \"1GiB\"", "max_log_size"),
         ("listen_address = \"127.0.0.1:0\"\noperators = [{type = \"x\"}]", "operators[0]"),
         ("listen_address = \"127.0.0.1:0\"\nmultiline {\nline_end_pattern = \"(\"\n}", "regular expression"),
-        ("listen_address = \"127.0.0.1:0\"\ntls {\ntpm {\nenabled = true\n}\n}", "TPM"),
+        ("listen_address = \"127.0.0.1:0\"\ntls {\ntpm {\nenabled = true\n}\n}", "trusted platform module"),
     ] {
         let refused = Rig::refused(DEF, body).await;
         assert!(refused.contains(says), "{body}: {refused}");

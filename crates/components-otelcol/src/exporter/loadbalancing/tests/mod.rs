@@ -20,6 +20,8 @@ use signal::otlp::proto::resource::v1::Resource;
 use signal::otlp::proto::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use signal::otlp::{LogsSignal, Otlp, OtlpRequest, TracesSignal};
 
+mod finding;
+
 use super::keys::{RoutingKey, share};
 use super::ring::Ring;
 use super::{Args, LoadBalancing};
@@ -364,8 +366,14 @@ fn what_is_wrong_or_cannot_be_honoured_is_told() {
         (with("static {\nhostnames = [\"a:b:c\"]\n}", ""), "not a port"),
         (with("dns {\nhostname = \"\"\n}", ""), "must not be empty"),
         (with("dns {\nhostname = \"a\"\nport = \"http\"\n}", ""), "not a port"),
-        (with("kubernetes {\nservice = \"a\"\n}", ""), "headless service"),
-        (with("aws_cloud_map {\nnamespace = \"a\"\nservice_name = \"b\"\n}", ""), "Cloud Map"),
+        (with("kubernetes {\nservice = \"a/b\"\n}", ""), "name of a service"),
+        (with("kubernetes {\nservice = \"a\"\nports = [0]\n}", ""), "from 1 to 65535"),
+        (with("aws_cloud_map {\nnamespace = \"\"\nservice_name = \"b\"\n}", ""), "must not be empty"),
+        (
+            with("aws_cloud_map {\nnamespace = \"a\"\nservice_name = \"b\"\nhealth_status = \"ok\"\n}", ""),
+            "must be one of HEALTHY",
+        ),
+        (with(&format!("{list}\nkubernetes {{\nservice = \"a\"\n}}"), ""), "beside another resolver"),
         (with(list, "routing_key = \"random\""), "must be traceID"),
         (with(list, "routing_key = \"attributes\""), "routing_attributes"),
     ] {

@@ -3,13 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use component::testkit::Refused;
+use component::otel::OtelInput;
+use component::testkit::{Harness, Refused};
+use component::{ArgValue, BoxFuture, Consumer, Port, Rejected};
 use net::grpc::Code;
+use signal::otlp::Traces;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::PROTOBUF;
 use super::bench::{
-    ALL, Bench, Caller, METHODS, PATHS, Shared, config, frame, free_port, listening, requests,
+    ALL, Bench, Caller, DEFINITION, METHODS, PATHS, Shared, Sinks, config, frame, free_port, listening,
+    requests,
 };
 
 /// Clients of both protocols that send until they are told to stop, and stand for no refusal.
@@ -77,6 +83,48 @@ async fn a_reload_under_load_refuses_nothing_and_loses_nothing() {
     load.more(10).await;
     let sent = load.end().await;
     assert_eq!(bench.sinks.take().len(), sent);
+}
+
+/// A component that is sent something while a reload takes it out.
+struct Leaving {
+    entered: watch::Sender<usize>,
+    gone: CancellationToken,
+}
+
+impl Consumer<Traces> for Leaving {
+    fn consume(&self, _: Traces) -> BoxFuture<'_, Result<(), Rejected>> {
+        Box::pin(async move {
+            self.entered.send_modify(|count| *count += 1);
+            self.gone.cancelled().await;
+            Err(Rejected::Stopped)
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_request_under_way_to_a_component_that_a_reload_takes_out_is_not_refused() {
+    let (sinks, grpc, http) = (Sinks::new(), free_port(), free_port());
+    let (port, entered, gone) =
+        (Port::<Traces>::detached("leaving"), watch::Sender::new(0), CancellationToken::new());
+    let mut seen = entered.subscribe();
+    let _ = port.attach(Leaving { entered, gone: gone.clone() });
+    let leaving = OtelInput { traces: Some(port.receiver()), ..OtelInput::default() };
+    let names = sinks.names().with("leaving", leaving.to_value());
+    let body = |output: &str| config((grpc, ""), (http, ""), output);
+    let harness = Harness::start(DEFINITION, &body("output {\n traces = [leaving]\n}"), names).await;
+    listening(grpc).await;
+    listening(http).await;
+    let bench = Arc::new(Bench { harness, sinks, grpc, http });
+    let wire = requests()[0].0.clone();
+    let (posting, calling) = (bench.clone(), bench.clone());
+    let (posted, called) = (wire.clone(), frame(0, &wire));
+    let posted = tokio::spawn(async move { posting.post(PATHS[0], PROTOBUF, &posted).await.status });
+    let called = tokio::spawn(async move { calling.call(METHODS[0], &[], called).await.code });
+    seen.wait_for(|count| *count == 2).await.expect("it lives");
+    bench.harness.update(&body(ALL)).await.expect("updated");
+    gone.cancel();
+    assert_eq!((posted.await.expect("no panic"), called.await.expect("no panic")), (200, Code::Ok));
+    assert_eq!(bench.sinks.take().len(), 2);
 }
 
 #[tokio::test]
