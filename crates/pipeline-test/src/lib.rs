@@ -32,7 +32,7 @@ pub use report::{FileReport, Outcome, Problem, Report, TestReport};
 pub use run::Program;
 
 /// The description of the format.
-pub const DOCS: &str = include_str!("../docs.md");
+pub const DOCS: &str = include_str!("../format.md");
 
 /// What to run and how.
 #[derive(Clone)]
