@@ -39,9 +39,7 @@ pub(super) const TABLE: &[Function] = &[
     Function::convert("Month", TIME, |args, env| clock(args, env, |t| i64::from(t.month()))),
     Function::convert("Nanosecond", TIME, |args, env| clock(args, env, |t| i64::from(t.subsec_nanosecond()))),
     Function::convert("Nanoseconds", DURATION, |args, env| Ok(Value::Int(args.duration(0, env)?))),
-    Function::convert("Now", &[], |_, _| {
-        Ok(Value::Time(Time { at: now(), zone: TimeZone::UTC }))
-    }),
+    Function::convert("Now", &[], |_, _| Ok(Value::Time(Time { at: now(), zone: TimeZone::UTC }))),
     Function::convert("Second", TIME, |args, env| clock(args, env, |t| i64::from(t.second()))),
     Function::convert("Seconds", DURATION, |args, env| float(args, env, 1_000_000_000)),
     Function::convert(

@@ -173,7 +173,9 @@ impl Builtin {
                 let json = serde_json::from_str(text(0)?).map_err(|e| Failure::new(e.to_string()))?;
                 Value::of_json(json, false)
             }
-            Self::Env => Value::Text(component::eval::stdlib::environment::variable(text(0)?).unwrap_or_default()),
+            Self::Env => {
+                Value::Text(component::eval::stdlib::environment::variable(text(0)?).unwrap_or_default())
+            }
         })
     }
 }
