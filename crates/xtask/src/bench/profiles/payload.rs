@@ -14,12 +14,10 @@ const LOCATIONS: u64 = 4000;
 
 /// As many versions as are asked for, each of about so many bytes.
 pub fn versions(bytes: usize, count: usize) -> Vec<Vec<u8>> {
-    // Size follows the number of samples closely enough for two tries.
-    let mut samples = 2000;
-    for _ in 0..2 {
-        let size = packed(&render(samples, 0)).len().max(1);
-        samples = (samples as u64 * bytes as u64 / size as u64).max(1) as usize;
-    }
+    // Tables have a size of their own; what is left is the samples', which are alike.
+    let size = |samples| packed(&render(samples, 0)).len();
+    let (none, some) = (size(0), size(2000));
+    let samples = (bytes.saturating_sub(none) * 2000 / some.saturating_sub(none).max(1)).max(1);
     (0..count).map(|version| packed(&render(samples, version as u64))).collect()
 }
 
