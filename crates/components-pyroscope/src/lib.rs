@@ -5,9 +5,9 @@
 use component::{Absent, ComponentDef};
 
 pub mod enrich;
-mod label_cache;
 pub mod receive_http;
 pub mod relabel;
+mod relabelled;
 pub mod scrape;
 pub mod write;
 

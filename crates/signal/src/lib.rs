@@ -4,8 +4,10 @@
 mod builder;
 mod by_origin;
 pub mod clock;
+pub mod copies;
 pub mod exposition;
 pub mod histogram;
+pub mod label_cache;
 pub mod labels;
 pub mod logs;
 pub mod names;

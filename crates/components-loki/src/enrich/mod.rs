@@ -9,10 +9,11 @@ use component::{
     Arguments, BoxFuture, BuildCx, Component, Consumer, Error, Event, Exports, Fanout, Port, Receiver,
     Rejected, RunCx, Stability, Target,
 };
-use hashbrown::HashMap;
-use signal::{Labels, LabelsBuilder, Logs};
+use signal::Logs;
+use signal::copies::Copies;
+use signal::label_cache::LabelCache;
 
-use crate::streams::{Answer, StreamCache, relabelled};
+use crate::streams::relabelled;
 
 /// How many streams have their answer remembered.
 const REMEMBERED: usize = 10_000;
@@ -87,52 +88,33 @@ impl Component for Enrich {
 
 /// One generation of the component: targets and receivers as of one configuration.
 struct Relay {
-    /// What is copied, by the value of `label`.
-    copies: HashMap<String, Labels, foldhash::fast::RandomState>,
-    /// Of the entries.
-    label: String,
-    cache: StreamCache,
+    copies: Copies,
+    cache: LabelCache,
     forward_to: Fanout<Logs>,
     cx: BuildCx,
 }
 
 impl Relay {
     fn new(args: &Args, cx: &BuildCx) -> Self {
-        let copied =
-            |name: &str| args.labels_to_copy.is_empty() || args.labels_to_copy.iter().any(|n| n == name);
-        let copies = args.targets.iter().filter_map(|target| {
-            let value = target.get(&args.target_match_label).filter(|v| !v.is_empty())?;
-            Some((value.to_string(), Labels::from_pairs(target.iter().filter(|(name, _)| copied(name)))))
-        });
-        let label = match args.logs_match_label.as_str() {
-            "" => args.target_match_label.clone(),
-            given => given.to_string(),
-        };
+        let Args { targets, target_match_label, logs_match_label, labels_to_copy, .. } = args;
         Self {
-            copies: copies.collect(),
-            label,
-            cache: StreamCache::new(REMEMBERED),
+            copies: Copies::new(
+                targets.iter().map(|t| &***t),
+                target_match_label,
+                logs_match_label,
+                labels_to_copy,
+            ),
+            cache: LabelCache::new(REMEMBERED),
             forward_to: Fanout::new(args.forward_to.iter().cloned()),
             cx: cx.clone(),
         }
-    }
-
-    fn work_out(&self, stream: &Labels) -> Answer {
-        let copied = stream.get(&self.label).and_then(|value| self.copies.get(value));
-        let Some(copied) = copied.filter(|c| !c.is_empty()) else { return Some(stream.clone()) };
-        let mut labels = LabelsBuilder::new();
-        labels.reset(stream);
-        for (name, value) in copied {
-            labels.set(name, value);
-        }
-        Some(labels.build())
     }
 }
 
 impl Consumer<Logs> for Relay {
     fn consume(&self, batch: Logs) -> BoxFuture<'_, Result<(), Rejected>> {
         let batch = relabelled(batch, |stream| {
-            let after = self.cache.answer(stream, |labels| self.work_out(labels));
+            let after = self.cache.answer(stream, |labels| Some(self.copies.onto(labels)));
             self.cx.live_debug(|| format!("{stream} => {}", after.clone().unwrap_or_default()));
             after
         });
@@ -144,6 +126,7 @@ impl Consumer<Logs> for Relay {
 mod tests {
     use component::ComponentDef;
     use component::testkit::{Harness, Names, Refused, Sink};
+    use signal::Labels;
     use signal::logs::{Entry, LogBatch};
 
     use super::*;

@@ -11,10 +11,11 @@ use component::{
     Arguments, BoxFuture, BuildCx, Component, Consumer, Error, Event, Exports, Fanout, Port, Receiver,
     Rejected, RelabelRule, RelabelRules, RunCx, Stability, compile_rules,
 };
+use signal::label_cache::{LabelCache, Relabelled};
 use signal::relabel::Rules;
 use signal::{Labels, Logs};
 
-use crate::streams::{Answer, StreamCache, relabelled};
+use crate::streams::relabelled;
 
 /// `loki.relabel`
 #[derive(Clone, Debug, PartialEq, Arguments)]
@@ -38,8 +39,8 @@ impl Args {
         Ok(())
     }
 
-    fn cache(&self) -> Arc<StreamCache> {
-        Arc::new(StreamCache::new(usize::try_from(self.max_cache_size).unwrap_or(usize::MAX)))
+    fn cache(&self) -> Arc<LabelCache> {
+        Arc::new(LabelCache::new(usize::try_from(self.max_cache_size).unwrap_or(usize::MAX)))
     }
 }
 
@@ -127,7 +128,7 @@ fn exports(port: &Port<Logs>, args: &Args) -> RelabelExports {
 }
 
 impl Relabel {
-    fn relay(&self, cache: &Arc<StreamCache>, cx: &BuildCx) -> Relay {
+    fn relay(&self, cache: &Arc<LabelCache>, cx: &BuildCx) -> Relay {
         Relay {
             rules: self.rules.clone(),
             cache: cache.clone(),
@@ -141,7 +142,7 @@ impl Relabel {
 /// One generation of the component: rules and receivers as of one configuration.
 struct Relay {
     rules: Rules,
-    cache: Arc<StreamCache>,
+    cache: Arc<LabelCache>,
     forward_to: Fanout<Logs>,
     counters: Arc<Counters>,
     cx: BuildCx,
@@ -178,7 +179,7 @@ impl Relay {
     }
 
     /// Entries without any label have no stream that they could be stored in.
-    fn work_out(&self, stream: &Labels) -> Answer {
+    fn work_out(&self, stream: &Labels) -> Relabelled {
         self.rules.relabel(stream).filter(|labels| !labels.is_empty())
     }
 }

@@ -9,10 +9,11 @@ use component::{
     Arguments, BoxFuture, BuildCx, Component, Consumer, Error, Event, Exports, Fanout, Port, Receiver,
     Rejected, RunCx, Stability, Target,
 };
-use hashbrown::HashMap;
-use signal::{Labels, LabelsBuilder, Profiles};
+use signal::Profiles;
+use signal::copies::Copies;
+use signal::label_cache::LabelCache;
 
-use crate::label_cache::{Answer, LabelCache, relabelled};
+use crate::relabelled::relabelled;
 
 /// How many label sets have their answer remembered.
 const REMEMBERED: usize = 10_000;
@@ -87,10 +88,7 @@ impl Component for Enrich {
 
 /// One generation of the component: targets and receivers as of one configuration.
 struct Relay {
-    /// What is copied, by the value of `label`.
-    copies: HashMap<String, Labels, foldhash::fast::RandomState>,
-    /// Of the profiles.
-    label: String,
+    copies: Copies,
     cache: LabelCache,
     forward_to: Fanout<Profiles>,
     cx: BuildCx,
@@ -98,41 +96,25 @@ struct Relay {
 
 impl Relay {
     fn new(args: &Args, cx: &BuildCx) -> Self {
-        let copied =
-            |name: &str| args.labels_to_copy.is_empty() || args.labels_to_copy.iter().any(|n| n == name);
-        let copies = args.targets.iter().filter_map(|target| {
-            let value = target.get(&args.target_match_label).filter(|v| !v.is_empty())?;
-            Some((value.to_string(), Labels::from_pairs(target.iter().filter(|(name, _)| copied(name)))))
-        });
-        let label = match args.profiles_match_label.as_str() {
-            "" => args.target_match_label.clone(),
-            given => given.to_string(),
-        };
+        let Args { targets, target_match_label, profiles_match_label, labels_to_copy, .. } = args;
         Self {
-            copies: copies.collect(),
-            label,
+            copies: Copies::new(
+                targets.iter().map(|t| &***t),
+                target_match_label,
+                profiles_match_label,
+                labels_to_copy,
+            ),
             cache: LabelCache::new(REMEMBERED),
             forward_to: Fanout::new(args.forward_to.iter().cloned()),
             cx: cx.clone(),
         }
-    }
-
-    fn work_out(&self, labels: &Labels) -> Answer {
-        let copied = labels.get(&self.label).and_then(|value| self.copies.get(value));
-        let Some(copied) = copied.filter(|c| !c.is_empty()) else { return Some(labels.clone()) };
-        let mut builder = LabelsBuilder::new();
-        builder.reset(labels);
-        for (name, value) in copied {
-            builder.set(name, value);
-        }
-        Some(builder.build())
     }
 }
 
 impl Consumer<Profiles> for Relay {
     fn consume(&self, batch: Profiles) -> BoxFuture<'_, Result<(), Rejected>> {
         let batch = relabelled(batch, |labels| {
-            let after = self.cache.answer(labels, |labels| self.work_out(labels));
+            let after = self.cache.answer(labels, |labels| Some(self.copies.onto(labels)));
             self.cx.live_debug(|| format!("{labels} => {}", after.clone().unwrap_or_default()));
             after
         });
@@ -144,7 +126,7 @@ impl Consumer<Profiles> for Relay {
 mod tests {
     use component::ComponentDef;
     use component::testkit::{Harness, Names, Refused, Sink};
-    use signal::Profile;
+    use signal::{Labels, Profile};
 
     use super::*;
 

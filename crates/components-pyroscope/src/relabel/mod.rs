@@ -12,9 +12,10 @@ use component::{
     Rejected, RelabelRule, RelabelRules, RunCx, Stability, compile_rules,
 };
 use signal::Profiles;
+use signal::label_cache::LabelCache;
 use signal::relabel::Rules;
 
-use crate::label_cache::{LabelCache, relabelled};
+use crate::relabelled::relabelled;
 
 /// `pyroscope.relabel`
 #[derive(Clone, Debug, PartialEq, Arguments)]
