@@ -31,7 +31,7 @@ pub use client::{
     Client, ClientOptions, Poster, Request, Response, StandIn, StandInGuard, TraceHeaders, describe, stand_in,
 };
 pub use credential::Credential;
-pub use error::{Error, Kind, post_url, shown_url};
+pub use error::{Error, Kind, post_url, request_header, shown_url};
 pub use server::{Server, ServerOptions};
 pub use tls::{ClientAuth, ServerStream, ServerTls, TlsExtras, install_provider};
 pub use url::Url;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use component::BoxFuture;
 use component::http::{COMPONENT_PREFIX, Handler, Request, Response, text_response};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use net::Url;
 use parking_lot::Mutex;
 
@@ -155,10 +155,7 @@ fn give(answer: &Answer) -> Result<Response, String> {
     *response.status_mut() = StatusCode::from_u16(answer.status).map_err(|e| e.to_string())?;
     let headers = response.headers_mut();
     for (name, value) in &answer.headers {
-        let name =
-            HeaderName::try_from(name).map_err(|_| format!("{name:?} cannot be the name of a header"))?;
-        let value =
-            HeaderValue::try_from(value).map_err(|_| format!("{value:?} cannot be sent in a header"))?;
+        let (name, value) = net::request_header(name, value)?;
         headers.append(name, value);
     }
     if !headers.contains_key(http::header::CONTENT_TYPE) {

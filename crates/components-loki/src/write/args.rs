@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use component::Arguments;
 use component::eval::{Invalid, Size};
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use net::args::HttpClientArgs;
 use writer::Fsync;
 
@@ -158,19 +158,10 @@ impl Endpoint {
             return invalid("tenant_id", "has characters that a header cannot have");
         }
         for (name, value) in &self.headers {
-            header(name, value).map_err(|m| Invalid::field("headers", m))?;
+            net::request_header(name, value).map_err(|m| Invalid::field("headers", m))?;
         }
         Ok(())
     }
-}
-
-/// A header of the user.
-pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let parsed =
-        HeaderName::try_from(name).map_err(|_| format!("{name:?} cannot be the name of a header"))?;
-    let value = HeaderValue::try_from(value)
-        .map_err(|_| format!("header {name:?} has a value that a header cannot have"))?;
-    Ok((parsed, value))
 }
 
 impl QueueConfig {

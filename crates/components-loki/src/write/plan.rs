@@ -148,7 +148,7 @@ fn headers(endpoint: &args::Endpoint, cx: &BuildCx) -> Result<HeaderMap, Error> 
     let agent = HeaderValue::try_from(cx.services().user_agent());
     headers.insert(USER_AGENT, agent.expect("name and version of the program are plain text"));
     for (name, value) in &endpoint.headers {
-        let (name, value) = args::header(name, value).map_err(|m| Error::argument("headers", m))?;
+        let (name, value) = net::request_header(name, value).map_err(|m| Error::argument("headers", m))?;
         if OURS.contains(&name) {
             tracing::warn!(header = %name, "headers cannot set this header; it is left out");
             continue;

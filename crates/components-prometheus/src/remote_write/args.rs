@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use component::eval::{Invalid, Size};
 use component::{ArgEnum, Arguments, RelabelRule};
-use http::{HeaderName, HeaderValue};
 use net::args::HttpClientArgs;
 use writer::{Fsync, OnFull};
 
@@ -225,10 +224,7 @@ fn check_header(name: &str, value: &str, authenticated: bool) -> Result<(), Stri
         "x-amz-security-token",
         "x-prometheus-remote-write-version",
     ];
-    let parsed =
-        HeaderName::try_from(name).map_err(|_| format!("{name:?} cannot be the name of a header"))?;
-    HeaderValue::try_from(value)
-        .map_err(|_| format!("header {name:?} has a value that a header cannot have"))?;
+    let (parsed, _) = net::request_header(name, value)?;
     if RESERVED.contains(&parsed.as_str()) {
         return Err(format!("header {name:?} is set by the protocol and cannot be changed"));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use component::{BuildCx, Error, compile_rules};
 use delivery::{Backoff, Config, DiskConfig};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use net::sign::{AzureAd, GoogleIam, SigV4};
 use net::{ClientOptions, Poster, Url, shown_url};
 use wire::remote_write::Options;
@@ -173,9 +173,7 @@ fn headers(endpoint: &args::Endpoint, cx: &BuildCx) -> Result<HeaderMap, Error> 
     headers.insert("x-agent-id", id.clone());
     headers.insert("x-alloy-id", id);
     for (name, value) in &endpoint.headers {
-        let bad = |what: &str| Error::argument("headers", format!("{name:?} {what}"));
-        let value = HeaderValue::try_from(value).map_err(|_| bad("has a value that a header cannot have"))?;
-        let name = HeaderName::try_from(name).map_err(|_| bad("cannot be the name of a header"))?;
+        let (name, value) = net::request_header(name, value).map_err(|m| Error::argument("headers", m))?;
         headers.insert(name, value);
     }
     Ok(headers)

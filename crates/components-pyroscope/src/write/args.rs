@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use component::Arguments;
 use component::eval::{Invalid, Size};
-use http::{HeaderName, HeaderValue};
 use net::args::HttpClientArgs;
 use wire::pyroscope::is_label_name;
 use writer::Fsync;
@@ -151,19 +150,10 @@ impl Endpoint {
             return invalid("max_backoff_retries", "must be 0 or more");
         }
         for (name, value) in &self.headers {
-            header(name, value).map_err(|m| Invalid::field("headers", m))?;
+            net::request_header(name, value).map_err(|m| Invalid::field("headers", m))?;
         }
         Ok(())
     }
-}
-
-/// A header of the user.
-pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let parsed =
-        HeaderName::try_from(name).map_err(|_| format!("{name:?} cannot be the name of a header"))?;
-    let value = HeaderValue::try_from(value)
-        .map_err(|_| format!("header {name:?} has a value that a header cannot have"))?;
-    Ok((parsed, value))
 }
 
 impl QueueConfig {
