@@ -358,6 +358,8 @@ fn check_structure<'a>(
                 )
                 .with_help("put everything into one of them"),
             ),
+            // Of a load only the static pass warns: what it has said need not be said by each instance.
+            field if state.fixed => field.no_effect().map(|why| no_effect(name, why, is_block, source, span)),
             _ => None,
         };
         state.diagnostics.extend(problem);
@@ -370,6 +372,12 @@ fn check_structure<'a>(
     let missing = schema.fields.iter().zip(&seen).filter(|(f, seen)| f.required() && seen.is_none());
     state.diagnostics.extend(missing.map(|(field, _)| missing_name(field, source, header)));
     seen
+}
+
+fn no_effect(name: &str, why: &str, is_block: bool, source: &Source, span: Span) -> Diagnostic {
+    let kind = if is_block { "block" } else { "argument" };
+    Diagnostic::warning("no_effect", format!("{kind} {name:?} has no effect: {why}"), source, span)
+        .with_help("remove it: without it the same happens")
 }
 
 fn unknown_name(schema: &BodySchema, name: &str, span: Span, is_block: bool, source: &Source) -> Diagnostic {

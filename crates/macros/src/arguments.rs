@@ -123,6 +123,9 @@ fn field_parts(field: &Field, ident: &Ident, arg: &Arg) -> syn::Result<Parts> {
             "block, label, squash, one_of and skip exclude each other",
         ));
     }
+    if arg.no_effect.is_some() && (arg.label || arg.squash || arg.one_of || arg.skip) {
+        return Err(syn::Error::new(field.span(), "no_effect is for an attribute, a block or a variant"));
+    }
     let doc = docs(&field.attrs);
     let written = &field.ty;
     if arg.required && !(arg.block || arg.one_of) {
@@ -148,10 +151,15 @@ fn attribute(written: &Type, ident: &Ident, arg: &Arg, doc: &str) -> syn::Result
     let name = arg.name_of(ident);
     let required = arg.default.is_none() && !matches!(shape(written), Shape::Option(_));
     let zero = quote!(<#written as ::component::eval::ArgValue>::zero());
+    if required && arg.no_effect.is_some() {
+        let message = "what has no effect cannot be required: give it a default";
+        return Err(syn::Error::new(ident.span(), message));
+    }
     let default = arg.default.as_ref().map_or(zero.clone(), |d| attribute_default(d, written));
     let type_name = arg.type_name.as_ref().map(|t| quote!(.with_type_name(#t)));
     let code_type = arg.code_type.as_ref().map(|t| quote!(.with_code_type(#t)));
     let stability = arg.stability()?.map(|level| quote!(.with_stability(#level)));
+    let no_effect = arg.no_effect();
     Ok(Parts {
         default,
         zero,
@@ -159,7 +167,7 @@ fn attribute(written: &Type, ident: &Ident, arg: &Arg, doc: &str) -> syn::Result
         schema: quote! {
             out.push(::component::eval::FieldSchema::Attribute(
                 ::component::eval::AttributeSchema::of::<#written>(#name, #doc, #required, &self.#ident)
-                    #type_name #code_type #stability
+                    #type_name #code_type #stability #no_effect
             ));
         },
         encode: quote!(::component::eval::Item::push_attribute(out, #name, #required, &self.#ident);),
@@ -198,6 +206,7 @@ fn block(written: &Type, ident: &Ident, arg: &Arg, doc: &str) -> syn::Result<Par
         ),
     };
     let repeated = matches!(shape(written), Shape::List(_)).then(|| quote!(.repeated()));
+    let no_effect = arg.no_effect();
     let absent = match (arg.required, given.is_some()) {
         (true, _) => quote!(Error),
         (false, true) => quote!(Defaults),
@@ -210,7 +219,7 @@ fn block(written: &Type, ident: &Ident, arg: &Arg, doc: &str) -> syn::Result<Par
         schema: quote! {
             out.push(::component::eval::FieldSchema::Block(
                 ::component::eval::BlockSchema::of::<#inner>(#name, #doc, ::component::eval::Absent::#absent)
-                    #repeated
+                    #repeated #no_effect
             ));
         },
         encode,
@@ -261,8 +270,9 @@ fn derive_enum(input: &DeriveInput, data: &DataEnum) -> syn::Result<TokenStream>
             Fields::Unnamed(fields) if fields.unnamed.len() == 1 => fields.unnamed[0].ty.to_token_stream(),
             _ => return Err(syn::Error::new(variant.span(), "a variant is empty or holds one struct")),
         };
+        let no_effect = arg.no_effect();
         blocks.push(quote! {
-            ::component::eval::BlockSchema::of::<#inner>(#text, #doc, ::component::eval::Absent::Empty)
+            ::component::eval::BlockSchema::of::<#inner>(#text, #doc, ::component::eval::Absent::Empty) #no_effect
         });
         if matches!(variant.fields, Fields::Unit) {
             decodes.push(

@@ -26,6 +26,7 @@ pub struct Arg {
     pub type_name: Option<LitStr>,
     pub code_type: Option<LitStr>,
     pub stability: Option<Ident>,
+    pub no_effect: Option<LitStr>,
 }
 
 impl Arg {
@@ -54,10 +55,11 @@ impl Arg {
             "type_name" => self.type_name = Some(meta.value()?.parse()?),
             "code_type" => self.code_type = Some(meta.value()?.parse()?),
             "stability" => self.stability = Some(meta.value()?.parse()?),
+            "no_effect" => self.no_effect = Some(meta.value()?.parse()?),
             _ => {
                 return Err(meta.error(
                     "known are: default, block, required, label, squash, one_of, skip, name, type_name, \
-                     code_type, stability; on enums alias, ignore_case",
+                     code_type, stability, no_effect; on enums alias, ignore_case",
                 ));
             }
         }
@@ -67,6 +69,11 @@ impl Arg {
     /// The name in the file.
     pub fn name_of(&self, ident: &Ident) -> String {
         self.name.as_ref().map_or_else(|| ident.unraw().to_string(), LitStr::value)
+    }
+
+    /// What marks a schema as that of something without effect.
+    pub fn no_effect(&self) -> Option<TokenStream> {
+        self.no_effect.as_ref().map(|why| quote!(.with_no_effect(#why)))
     }
 
     /// The path of the stability level, if one is given.
