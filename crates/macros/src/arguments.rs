@@ -5,7 +5,7 @@ use quote::{ToTokens, quote};
 use syn::spanned::Spanned;
 use syn::{Data, DataEnum, DeriveInput, Expr, Field, Fields, Ident, Type};
 
-use crate::attributes::{Arg, Shape, attribute_default, docs, refuse_generics, shape, snake_case, validate};
+use crate::attributes::{Arg, Rules, Shape, attribute_default, docs, refuse_generics, shape, snake_case};
 
 pub fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     refuse_generics(input)?;
@@ -42,14 +42,14 @@ fn derive_struct(input: &DeriveInput, fields: &Fields) -> syn::Result<TokenStrea
         }
         parts.push((ident, field_parts(field, ident, &arg)?));
     }
-    Ok(implementation(input, &parts, label, validate(&input.attrs)?.map(|p| p.into_token_stream())))
+    Ok(implementation(input, &parts, label, &Rules::read(&input.attrs)?))
 }
 
 fn implementation(
     input: &DeriveInput,
     parts: &[(&Ident, Parts)],
     label: Option<&Ident>,
-    validate: Option<TokenStream>,
+    rules: &Rules,
 ) -> TokenStream {
     let name = &input.ident;
     let doc = docs(&input.attrs);
@@ -70,9 +70,16 @@ fn implementation(
             }
         }
     });
-    let validate = validate.map(|path| {
+    let validate = rules.validate.as_ref().map(|path| {
         quote! {
             fn validate(&self) -> ::core::result::Result<(), ::component::eval::Invalid> {
+                #path(self)
+            }
+        }
+    });
+    let without_effect = rules.without_effect.as_ref().map(|path| {
+        quote! {
+            fn without_effect(&self) -> ::std::vec::Vec<::component::eval::Invalid> {
                 #path(self)
             }
         }
@@ -111,6 +118,7 @@ fn implementation(
             }
             #label
             #validate
+            #without_effect
         }
     }
 }

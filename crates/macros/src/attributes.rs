@@ -94,19 +94,31 @@ impl Arg {
     }
 }
 
-/// `#[arguments(validate = path)]`.
-pub fn validate(attributes: &[Attribute]) -> syn::Result<Option<ExprPath>> {
-    let mut path = None;
-    for attribute in attributes.iter().filter(|a| a.path().is_ident("arguments")) {
-        attribute.parse_nested_meta(|meta| {
-            if !meta.path.is_ident("validate") {
-                return Err(meta.error("known is: validate = path"));
-            }
-            path = Some(meta.value()?.parse()?);
-            Ok(())
-        })?;
+/// What stands in `#[arguments(…)]`: functions that look at a struct as a whole.
+#[derive(Default)]
+pub struct Rules {
+    pub validate: Option<ExprPath>,
+    pub without_effect: Option<ExprPath>,
+}
+
+impl Rules {
+    pub fn read(attributes: &[Attribute]) -> syn::Result<Self> {
+        let mut rules = Self::default();
+        for attribute in attributes.iter().filter(|a| a.path().is_ident("arguments")) {
+            attribute.parse_nested_meta(|meta| {
+                let rule = if meta.path.is_ident("validate") {
+                    &mut rules.validate
+                } else if meta.path.is_ident("without_effect") {
+                    &mut rules.without_effect
+                } else {
+                    return Err(meta.error("known are: validate = path, without_effect = path"));
+                };
+                *rule = Some(meta.value()?.parse()?);
+                Ok(())
+            })?;
+        }
+        Ok(rules)
     }
-    Ok(path)
 }
 
 /// The doc comment as one text, lines joined.

@@ -26,7 +26,8 @@ fn finish(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
 /// `code_type = "…"`, `stability = experimental | public_preview`, and `no_effect = "why, and what to use
 /// instead"` on an optional attribute, a block or a variant that is read and changes nothing: the static pass
 /// warns where it is written.
-/// On the struct: `#[arguments(validate = path)]` with `fn(&Self) -> Result<(), eval::Invalid>`.
+/// On the struct: `#[arguments(validate = path)]` with `fn(&Self) -> Result<(), eval::Invalid>`, and
+/// `without_effect = path` with `fn(&Self) -> Vec<eval::Invalid>` for what has no effect with some values only.
 /// On an enum's variants (empty, or around one struct): `#[arg(name = "stage.json")]`.
 #[proc_macro_derive(Arguments, attributes(arg, arguments))]
 pub fn derive_arguments(input: TokenStream) -> TokenStream {
