@@ -58,6 +58,58 @@ fn a_configuration_with_mistakes_ends_the_start_with_the_place_of_each() {
     assert!(log.contains("config.alloy:2:") && log.contains("config.alloy:3:"), "{log}");
 }
 
+/// A module with something that has no effect, twice in use.
+const MUTE: &str = r#"
+declare "m" {
+	loki.write "w" {
+		endpoint {
+			url = "http://127.0.0.1:1/push"
+		}
+
+		wal {
+			min_read_frequency = "10ms"
+		}
+	}
+}
+
+m "a" { }
+
+m "b" { }
+"#;
+
+#[test]
+fn what_has_no_effect_is_told_with_its_place_and_refuses_nothing() {
+    let program = Program::start(MUTE);
+    let validate = Command::new(crate::kit::binary())
+        .args(["validate", "--format=json"])
+        .arg(program.config_path())
+        .output()
+        .expect("the program runs");
+    assert_eq!(validate.status.code(), Some(0));
+    let found: serde_json::Value = serde_json::from_slice(&validate.stdout).expect("JSON");
+    let found = found.as_array().expect("a list");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((&found[0]["severity"], &found[0]["code"]), (&"warning".into(), &"no_effect".into()));
+    assert_eq!((&found[0]["line"], &found[0]["column"]), (&9.into(), &4.into()));
+    assert!(found[0]["file"].as_str().is_some_and(|f| f.ends_with("config.alloy")), "{found:?}");
+    // One line of the log a load.
+    let told = || program.log().matches("config.alloy:9:4").count();
+    assert_eq!(told(), 1, "{}", program.log());
+    assert_eq!(post(program.address, "/-/reload").expect("answered").status, 200);
+    assert_eq!(told(), 2, "{}", program.log());
+}
+
+#[test]
+fn a_mistake_in_a_module_shows_once_however_often_it_is_used() {
+    let module = "declare \"m\" {\n\targument \"file\" { }\n\n\tlocal.file \"f\" {\n\t\tfilename = argument.file.value\n\t}\n}\n";
+    let instance = |name: &str| format!("\nm \"{name}\" {{\n\tfile = \"/nonexistent/secret\"\n}}\n");
+    let mut program = Program::prepare(&format!("{module}{}{}", instance("a"), instance("b")));
+    program.launch();
+    assert_eq!(program.wait().code(), Some(1));
+    let log = program.log();
+    assert_eq!(log.matches("/nonexistent/secret").count(), 1, "{log}");
+}
+
 #[test]
 fn the_embedded_default_prints_host_metrics_within_two_seconds() {
     let folder = tempfile::tempdir().expect("a temporary folder");

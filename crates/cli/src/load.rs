@@ -78,6 +78,7 @@ mod tests {
     use std::path::Path;
 
     use clap::Parser;
+    use component::eval::{BodySchema, FieldSchema, Scope, check_schema};
 
     use super::*;
 
@@ -107,6 +108,67 @@ mod tests {
                 assert_eq!(problems(definition.name, example), Vec::<String>::new(), "{example}");
             }
         }
+    }
+
+    /// Bodies with one thing in them that has no effect.
+    fn without_effect(
+        schema: &'static BodySchema,
+        known: &mut Vec<*const BodySchema>,
+        found: &mut Vec<String>,
+    ) {
+        if known.contains(&std::ptr::from_ref(schema)) {
+            return;
+        }
+        known.push(schema);
+        for field in &schema.fields {
+            let text = match field {
+                FieldSchema::Attribute(a) => {
+                    format!("{} = {}", a.name, a.default.as_deref().unwrap_or("null"))
+                }
+                FieldSchema::Block(b) => {
+                    without_effect((b.body)(), known, found);
+                    format!("{} {{ }}", b.name)
+                }
+            };
+            let source = Source::new("body", text.as_str());
+            let (file, _) = syntax::parse(&source);
+            let said = check_schema(schema, &source, &file.body, None, &Scope::new(&()));
+            let warned = said.iter().any(|d| d.code == "no_effect" && d.location.is_some());
+            assert_eq!(warned, field.no_effect().is_some(), "{text}");
+            if let Some(why) = field.no_effect() {
+                assert!(!field.required() && !why.is_empty() && !why.ends_with('.'), "{text}: {why}");
+                found.push(field.name().to_string());
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_a_component_marks_as_without_effect_is_warned_of_where_it_is_written() {
+        let (mut known, mut found) = (Vec::new(), Vec::new());
+        for definition in catalog::all().iter() {
+            without_effect((definition.arguments)(), &mut known, &mut found);
+        }
+        for name in ["debug_info_upload_timeout", "compaction", "truncate_frequency", "clustering"] {
+            assert!(found.iter().any(|f| f == name), "{name}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_effect_with_these_values_is_warned_of() {
+        let warnings = |listener: &str| {
+            let text = format!(
+                "loki.source.syslog \"s\" {{\n\tlistener {{\n\t\taddress = \"127.0.0.1:1514\"\n{listener}\n\t}}\n\tforward_to = []\n}}\n"
+            );
+            problems("f", &text)
+        };
+        let found = warnings("\t\ttls_config {\n\t\t\tserver_name = \"x\"\n\t\t}");
+        assert!(
+            found.len() == 1 && found[0].contains("warning[no_effect]") && found[0].contains("f:5:4"),
+            "{found:?}"
+        );
+        assert_eq!(warnings("\t\ttls_config { }"), Vec::<String>::new());
+        let found = warnings("\t\tprotocol = \"udp\"\n\t\ttls_config {\n\t\t\tserver_name = \"x\"\n\t\t}");
+        assert!(found.len() == 1 && found[0].contains("f:5:3"), "{found:?}");
     }
 
     /// The inputs of the converter's tests, and what they become; `true` where nothing was wrong with them.

@@ -43,18 +43,29 @@ pub(crate) fn contains(repository: &gix::Repository, commit: ObjectId, path: &Pa
     entry().is_ok_and(|entry: Option<gix::object::tree::Entry<'_>>| entry.is_some())
 }
 
-/// Makes `dir` the work tree of a commit.
+/// The submodule that a path of a commit is, or leads into.
+pub(crate) fn submodule(repository: &gix::Repository, commit: ObjectId, path: &Path) -> Option<PathBuf> {
+    let tree = repository.find_object(commit).ok()?.peel_to_tree().ok()?;
+    let mut outer: Vec<&Path> = path.ancestors().filter(|p| !p.as_os_str().is_empty()).collect();
+    outer.reverse();
+    let is_submodule = |path: &&Path| {
+        tree.lookup_entry_by_path(path).is_ok_and(|entry| entry.is_some_and(|e| e.mode().is_commit()))
+    };
+    outer.into_iter().find(is_submodule).map(Path::to_path_buf)
+}
+
+/// Makes `dir` the work tree of a commit; answers the submodules that it leaves empty.
 pub(crate) fn check_out(
     repository: &gix::Repository,
     commit: ObjectId,
     asked: &str,
     dir: &Path,
     interrupt: &AtomicBool,
-) -> Result<(), Failed> {
+) -> Result<Vec<String>, Failed> {
     let (new, old) = (dir.with_extension("new"), dir.with_extension("old"));
     remove(&new)?;
     std::fs::create_dir_all(&new).map_err(Failed::clone("making the work tree"))?;
-    write(repository, commit, &new, interrupt)?;
+    let submodules = write(repository, commit, &new, interrupt)?;
     let io = |result: std::io::Result<()>| result.map_err(Failed::clone("replacing the work tree"));
     io(std::fs::write(new.join(STATE), format!("{commit}\n{asked}")))?;
     remove(&old)?;
@@ -62,7 +73,8 @@ pub(crate) fn check_out(
         io(std::fs::rename(dir, &old))?;
     }
     io(std::fs::rename(&new, dir))?;
-    remove(&old)
+    remove(&old)?;
+    Ok(submodules)
 }
 
 fn write(
@@ -70,7 +82,7 @@ fn write(
     commit: ObjectId,
     dir: &Path,
     interrupt: &AtomicBool,
-) -> Result<(), Failed> {
+) -> Result<Vec<String>, Failed> {
     use gix::worktree::stack::state::attributes::Source;
     let written = || -> Result<_, gix::Error> {
         let tree = repository.find_object(commit)?.peel_to_tree()?.id;
@@ -78,9 +90,13 @@ fn write(
         let mut options = repository.checkout_options(Source::IdMapping)?;
         options.destination_is_initially_empty = true;
         let objects = repository.objects.clone().into_arc().map_err(gix::Error::from_error)?;
+        let is_submodule = |e: &&gix::index::Entry| e.mode == gix::index::entry::Mode::COMMIT;
+        let submodules = index.entries().iter().filter(is_submodule).map(|e| e.path(&index).to_string());
+        let submodules: Vec<String> = submodules.collect();
         gix::worktree::state::checkout(&mut index, dir, objects, &Discard, &Discard, interrupt, options)
+            .map(|outcome| (outcome, submodules))
     };
-    let outcome = written().map_err(Failed::clone("checking out"))?;
+    let (outcome, submodules) = written().map_err(Failed::clone("checking out"))?;
     if interrupt.load(Ordering::Relaxed) {
         return Err(Failed::Remote("checking out was interrupted".to_string()));
     }
@@ -91,7 +107,7 @@ fn write(
         let message = format!("{} cannot be checked out: another file has its name", collision.path);
         return Err(Failed::Request(message));
     }
-    Ok(())
+    Ok(submodules)
 }
 
 /// A path as it is inside a repository; `None` where it leads out.

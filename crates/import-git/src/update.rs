@@ -114,6 +114,14 @@ impl Look<'_> {
 
     fn update_with(&self, bare: &Bare<'_>, inside: &Path) -> Result<(), Failed> {
         let commit = bare.commit_of(self.revision, self.interrupt)?;
+        if let Some(submodule) = tree::submodule(&bare.repository, commit, inside) {
+            return Err(Failed::Request(format!(
+                "{} has a submodule at {:?}, and submodules are not fetched: import its own repository with an \
+                 import.git block",
+                self.origin.shown(),
+                submodule.display().to_string()
+            )));
+        }
         let (work_tree, asked) = (work_tree(self.data), self.asked());
         let state = tree::state(&work_tree);
         if state.is_some_and(|s| s.commit == commit && s.asked == asked) {
@@ -123,7 +131,11 @@ impl Look<'_> {
                 return Ok(());
             }
         }
-        tree::check_out(&bare.repository, commit, &asked, &work_tree, self.interrupt)?;
+        let submodules = tree::check_out(&bare.repository, commit, &asked, &work_tree, self.interrupt)?;
+        if !submodules.is_empty() {
+            let repository = self.origin.shown();
+            tracing::warn!(repository, ?submodules, "submodules are not fetched: their folders are empty");
+        }
         tracing::info!(repository = self.origin.shown(), revision = self.revision, %commit, "checked out");
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The `grpc`, `http`, `tls`, `cors` and `keepalive` blocks that receivers of the family share, and the servers
 //! that they stand for.
 //!
-//! Invariant: an argument is honoured or refused; every limit of a server is finite, also where 0 or an absent
+//! Invariant: an argument is honoured, refused, or marked as without effect; every limit of a server is finite, also where 0 or an absent
 //! argument means "none" in Alloy.
 
 mod cors;

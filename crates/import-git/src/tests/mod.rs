@@ -191,6 +191,24 @@ fn a_directory_gives_its_alloy_files_in_order() {
 }
 
 #[test]
+fn a_path_into_a_submodule_is_refused_with_what_to_do_and_the_rest_can_be_used() {
+    let world = World::new();
+    let first = world.commit(&[("a.alloy", "1")]);
+    world.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{first},deps/lib")]);
+    world.git(&["commit", "-q", "-m", "x"]);
+    for path in ["deps/lib", "deps/lib/m.alloy"] {
+        let error = world.error("main", path);
+        assert!(
+            error.contains("a submodule at \"deps/lib\"") && error.contains("import.git block"),
+            "{error}"
+        );
+    }
+    assert_eq!(world.text("main", "a.alloy"), "1");
+    // Where it was a folder once.
+    assert!(world.error(&first, "deps/lib").contains("has no \"deps/lib\""));
+}
+
+#[test]
 fn what_does_not_exist_is_named_with_what_to_correct() {
     let world = World::new();
     world.commit(&[("a.alloy", "1")]);
