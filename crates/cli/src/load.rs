@@ -156,9 +156,8 @@ mod tests {
     #[test]
     fn what_has_no_effect_with_these_values_is_warned_of() {
         let warnings = |listener: &str| {
-            let text = format!(
-                "loki.source.syslog \"s\" {{\n\tlistener {{\n\t\taddress = \"127.0.0.1:1514\"\n{listener}\n\t}}\n\tforward_to = []\n}}\n"
-            );
+            let listener = format!("listener {{\n\t\taddress = \"127.0.0.1:1514\"\n{listener}\n\t}}");
+            let text = format!("loki.source.syslog \"s\" {{\n\t{listener}\n\tforward_to = []\n}}\n");
             problems("f", &text)
         };
         let found = warnings("\t\ttls_config {\n\t\t\tserver_name = \"x\"\n\t\t}");

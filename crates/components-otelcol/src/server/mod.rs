@@ -1,8 +1,8 @@
 //! The `grpc`, `http`, `tls`, `cors` and `keepalive` blocks that receivers of the family share, and the servers
 //! that they stand for.
 //!
-//! Invariant: an argument is honoured, refused, or marked as without effect; every limit of a server is finite, also where 0 or an absent
-//! argument means "none" in Alloy.
+//! Invariant: an argument is honoured, refused, or marked as without effect; every limit of a server is finite, also
+//! where 0 or an absent argument means "none" in Alloy.
 
 mod cors;
 mod policy;

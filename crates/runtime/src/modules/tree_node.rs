@@ -143,7 +143,10 @@ impl ImportNode {
                 let message = match failed {
                     Failed::Fetch(message) => message,
                     Failed::NotNow => "the module was not fetched".to_string(),
-                    Failed::Content(found) => found.first().map(|d| d.message.clone()).unwrap_or_default(),
+                    Failed::Content(found) => {
+                        let first = found.iter().find(|d| d.is_error());
+                        first.map(|d| d.message.clone()).unwrap_or_default()
+                    }
                 };
                 tracing::error!(node = %node.global_id, "the module could not be refreshed, the old one stays: {message}");
                 node.set_health(Health::unhealthy(format!("could not be refreshed: {message}")));
