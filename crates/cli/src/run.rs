@@ -20,7 +20,7 @@ use crate::host::{Program, log};
 use crate::logging::Log;
 use crate::serve::MainServer;
 use crate::spans::Spans;
-use crate::{blocks, identity, load, resources, systemd};
+use crate::{blocks, code_pages, identity, load, resources, systemd};
 
 /// What runs without a file.
 const DEFAULT: &str = include_str!("default.alloy");
@@ -74,6 +74,7 @@ async fn serve(args: RunArgs, journal: Log, spans: Spans) -> anyhow::Result<Exit
         tracing::info!(%address, "ready");
     }
     systemd::notify("READY=1");
+    tokio::spawn(code_pages::keep_few());
     until_told_to_stop(&args, &started.reloader).await?;
     systemd::notify("STOPPING=1");
     tracing::info!("stopping");
