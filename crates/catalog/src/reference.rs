@@ -109,7 +109,14 @@ fn description(attribute: &AttributeSchema) -> String {
     if attribute.stability != component::Stability::GenerallyAvailable {
         let _ = write!(text, " Needs `--stability.level={}`.", attribute.stability.as_str());
     }
+    if let Some(why) = attribute.no_effect {
+        let _ = write!(text, " {}", no_effect(why).replace('|', "\\|"));
+    }
     text
+}
+
+fn no_effect(why: &str) -> String {
+    format!("**Has no effect:** {why}.")
 }
 
 fn blocks(body: &'static BodySchema, prefix: &str, above: &mut Vec<*const BodySchema>, out: &mut String) {
@@ -130,6 +137,9 @@ fn blocks(body: &'static BodySchema, prefix: &str, above: &mut Vec<*const BodySc
         }
         let note = if traits.is_empty() { String::new() } else { format!(" ({})", traits.join(", ")) };
         let _ = write!(out, "\n### {path}{note}\n\n{}\n", block.doc.trim());
+        if let Some(why) = block.no_effect {
+            let _ = write!(out, "\n{}\n", no_effect(why));
+        }
         attributes(inner, &format!("{path}: arguments"), out);
         let address = std::ptr::from_ref(inner);
         if !above.contains(&address) {

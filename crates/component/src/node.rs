@@ -38,7 +38,18 @@ pub struct NodeCx {
 }
 
 /// Decoded arguments on their way from [`Node::prepare`] to [`Node::apply`].
-pub struct Prepared(Option<Box<dyn Any + Send>>);
+pub struct Prepared {
+    /// `None`: they are those in force.
+    args: Option<Box<dyn Any + Send>>,
+    warnings: Vec<Diagnostic>,
+}
+
+impl Prepared {
+    /// What works, but maybe not as somebody thinks.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+}
 
 /// What an evaluation did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +113,8 @@ fn prepare<A: Arguments + PartialEq>(
     decoded: (Option<A>, Vec<Diagnostic>),
 ) -> Result<Prepared, Vec<Diagnostic>> {
     match decoded {
-        (Some(args), _) if current == Some(&args) => Ok(Prepared(None)),
-        (Some(args), _) => Ok(Prepared(Some(Box::new(args)))),
+        (Some(args), warnings) if current == Some(&args) => Ok(Prepared { args: None, warnings }),
+        (Some(args), warnings) => Ok(Prepared { args: Some(Box::new(args)), warnings }),
         (None, diagnostics) => {
             let first = diagnostics.iter().find(|d| d.is_error());
             let message = first.map_or("arguments could not be decoded", |d| d.message.as_str());
@@ -200,7 +211,7 @@ impl<C: Component> Node for ComponentNode<C> {
 
     fn apply(&self, prepared: Prepared) -> BoxFuture<'_, Result<Evaluated, Error>> {
         Box::pin(async move {
-            let result = match prepared.0 {
+            let result = match prepared.args {
                 None => Ok(Evaluated::Unchanged),
                 Some(args) => {
                     let args = args.downcast::<C::Args>().expect("prepared by this node");
@@ -359,7 +370,7 @@ impl<P: Pure> Node for PureNode<P> {
     }
 
     fn apply(&self, prepared: Prepared) -> BoxFuture<'_, Result<Evaluated, Error>> {
-        let result = match prepared.0 {
+        let result = match prepared.args {
             None => Ok(Evaluated::Unchanged),
             Some(args) => self.change(*args.downcast::<P::Args>().expect("prepared by this node")),
         };

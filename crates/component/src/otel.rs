@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 
-use eval::{ArgValue, Capsule, CapsuleType, Value, ValueError};
+use eval::{ArgValue, Capsule, CapsuleType, Invalid, Value, ValueError};
 use macros::{ArgEnum, Arguments};
 use signal::otlp::{OtlpLogs, OtlpMetrics, Traces};
 
@@ -90,6 +90,7 @@ pub struct Output {
 
 /// The `debug_metrics` block of every component of the family.
 #[derive(Clone, Debug, PartialEq, Arguments)]
+#[arguments(without_effect = Self::without_effect)]
 pub struct DebugMetrics {
     /// Leave out metrics whose labels tell single clients apart (peer addresses, ports).
     #[arg(default = true)]
@@ -97,6 +98,16 @@ pub struct DebugMetrics {
     /// How much the component tells of itself in its own metrics.
     #[arg(default = MetricsLevel::Detailed, code_type = "string(Level)")]
     pub level: MetricsLevel,
+}
+
+impl DebugMetrics {
+    fn without_effect(&self) -> Vec<Invalid> {
+        let asked = (!self.disable_high_cardinality_metrics).then(|| {
+            let why = "no metric has labels that tell single clients apart";
+            Invalid::without_effect("disable_high_cardinality_metrics", why)
+        });
+        asked.into_iter().collect()
+    }
 }
 
 impl Default for DebugMetrics {

@@ -11,13 +11,13 @@ pub struct Tpm {
     #[arg(default)]
     pub enabled: bool,
     /// The device.
-    #[arg(default)]
+    #[arg(default, no_effect = "keys inside a trusted platform module are not supported")]
     pub path: String,
     /// The owner's password.
-    #[arg(default)]
+    #[arg(default, no_effect = "keys inside a trusted platform module are not supported")]
     pub owner_auth: String,
     /// The key's password.
-    #[arg(default)]
+    #[arg(default, no_effect = "keys inside a trusted platform module are not supported")]
     pub auth: String,
 }
 

@@ -163,6 +163,9 @@ impl Body<'_> {
                 cx.unknown(key, self.table.what)
             }
             Some(FieldSchema::Attribute(_)) if matches!(value.kind, Kind::Null) => {}
+            Some(field) if let Some(why) = field.no_effect() => {
+                cx.warn(key.span, format!("{}: has no effect here: {why}", key.text), "remove it");
+            }
             Some(FieldSchema::Attribute(argument)) if has(items, argument.name) => {
                 let message = format!("{} has been written already, under this or another name", key.text);
                 cx.error("twice", key.span, message, "keep one of them");

@@ -119,15 +119,12 @@ fn metrics_instance<'n>(cx: &mut Cx<'_>, node: &'n Node, defaults: &Defaults<'n>
         writes.clone_from(&defaults.writes);
     }
     let mut writer = prometheus::remote_write(cx, &prefix, &writes, defaults.global.labels);
-    for (key, to) in [
-        ("wal_truncate_frequency", "truncate_frequency"),
-        ("min_wal_time", "min_keepalive_time"),
-        ("max_wal_time", "max_keepalive_time"),
-    ] {
-        let value = fields.take(key).and_then(|n| cx.typed("duration", key, n));
-        if let (Some(value), Some(writer)) = (value, &mut writer) {
-            block_of(&mut writer.items, "wal").push(attribute(to, value));
-        }
+    let oldest = fields.take("max_wal_time").and_then(|n| cx.typed("duration", "max_wal_time", n));
+    if let (Some(value), Some(writer)) = (oldest, &mut writer) {
+        block_of(&mut writer.items, "wal").push(attribute("max_keepalive_time", value));
+    }
+    for key in ["wal_truncate_frequency", "min_wal_time"] {
+        fields.note(cx, key, "has no effect here", "remove it: what has been delivered is removed at once");
     }
     let forward: Vec<_> = writer.iter().map(|w| w.export("receiver")).collect();
     let jobs = fields.list(cx, "scrape_configs");

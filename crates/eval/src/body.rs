@@ -36,6 +36,12 @@ pub trait Arguments: Sized + Send + 'static {
         Ok(())
     }
 
+    /// What is written and cannot do anything beside the rest of what is written; asked where `validate` has found
+    /// nothing. Each becomes a warning at the place of its field.
+    fn without_effect(&self) -> Vec<Invalid> {
+        Vec::new()
+    }
+
     /// Takes the label of a labelled block.
     fn set_label(&mut self, _label: &str) {}
 
@@ -89,6 +95,9 @@ impl<T: Arguments> Arguments for Box<T> {
     fn validate(&self) -> Result<(), Invalid> {
         T::validate(self)
     }
+    fn without_effect(&self) -> Vec<Invalid> {
+        T::without_effect(self)
+    }
     fn set_label(&mut self, label: &str) {
         T::set_label(self, label);
     }
@@ -130,10 +139,13 @@ impl Exports for () {
     }
 }
 
+/// What to do about something without effect.
+pub(crate) const REMOVE: &str = "remove it: without it the same happens";
+
 /// A rule that a body broke.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Invalid {
-    /// The attribute or block at fault; `None` points at the whole block.
+    /// The attribute or block at fault, with dots for what is inside of blocks; `None` points at the whole block.
     pub field: Option<&'static str>,
     /// What is wrong.
     pub message: String,
@@ -150,6 +162,12 @@ impl Invalid {
     /// A broken rule that concerns the whole body.
     pub fn body(message: impl Into<String>) -> Self {
         Self { field: None, message: message.into(), help: None }
+    }
+
+    /// A field that is written and can do nothing beside the rest, for [`Arguments::without_effect`].
+    pub fn without_effect(field: &'static str, why: &str) -> Self {
+        let name = field.rsplit_once('.').map_or(field, |(_, name)| name);
+        Self::field(field, format!("{name:?} has no effect: {why}")).with_help(REMOVE)
     }
 
     /// Adds what to do.

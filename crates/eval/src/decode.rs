@@ -9,7 +9,7 @@ use syntax::ast::{Attribute, Block, Body, Expr, ExprKind, Ident, Statement};
 use syntax::{Diagnostic, Source, Span};
 
 use crate::arg::{ArgValue, ErrorKind, Step, ValueError};
-use crate::body::{Arguments, Invalid, OneOf};
+use crate::body::{Arguments, Invalid, OneOf, REMOVE};
 use crate::evaluate::evaluate;
 use crate::schema::{AttributeSchema, BodySchema, FieldSchema};
 use crate::scope::{Scope, Stability};
@@ -149,11 +149,13 @@ fn decode_body<A: Arguments>(
         value.set_label(&label.name);
     }
     value.apply(&mut BodyDecoder { schema, source, body, written, scope, state });
-    if !state.unknown
-        && state.errors() == errors_before
-        && let Err(invalid) = value.validate()
-    {
-        state.diagnostics.push(invalid_diagnostic(invalid, source, body, header));
+    if !state.unknown && state.errors() == errors_before {
+        let error = |i| invalid_diagnostic(i, Diagnostic::error, "invalid_value", source, body, header);
+        let warning = |i| invalid_diagnostic(i, Diagnostic::warning, "no_effect", source, body, header);
+        match value.validate() {
+            Ok(()) => state.diagnostics.extend(value.without_effect().into_iter().map(warning)),
+            Err(invalid) => state.diagnostics.push(error(invalid)),
+        }
     }
     state.unknown |= unknown_outside;
     value
@@ -358,7 +360,7 @@ fn check_structure<'a>(
                 )
                 .with_help("put everything into one of them"),
             ),
-            _ => None,
+            field => field.no_effect().map(|why| no_effect(name, why, is_block, source, span)),
         };
         state.diagnostics.extend(problem);
         // One of the right kind counts before one of the wrong kind.
@@ -370,6 +372,12 @@ fn check_structure<'a>(
     let missing = schema.fields.iter().zip(&seen).filter(|(f, seen)| f.required() && seen.is_none());
     state.diagnostics.extend(missing.map(|(field, _)| missing_name(field, source, header)));
     seen
+}
+
+fn no_effect(name: &str, why: &str, is_block: bool, source: &Source, span: Span) -> Diagnostic {
+    let kind = if is_block { "block" } else { "argument" };
+    Diagnostic::warning("no_effect", format!("{kind} {name:?} has no effect: {why}"), source, span)
+        .with_help(REMOVE)
 }
 
 fn unknown_name(schema: &BodySchema, name: &str, span: Span, is_block: bool, source: &Source) -> Diagnostic {
@@ -441,17 +449,32 @@ fn stability_diagnostic(
         .with_help(format!("remove it, or start with --stability.level={}", field.stability.as_str()))
 }
 
-fn invalid_diagnostic(invalid: Invalid, source: &Source, body: &Body, header: Span) -> Diagnostic {
-    let place = invalid.field.and_then(|field| {
-        body.statements.iter().find_map(|s| match s {
-            Statement::Attribute(a) if a.name.name == field => Some(a.span()),
-            Statement::Block(b) if named(b, field) => Some(b.header_span()),
-            _ => None,
-        })
-    });
-    let mut diagnostic = Diagnostic::error("invalid_value", invalid.message, source, place.unwrap_or(header));
+/// What a struct says about itself, at the place of the field that it names.
+fn invalid_diagnostic(
+    invalid: Invalid,
+    make: fn(&'static str, String, &Source, Span) -> Diagnostic,
+    code: &'static str,
+    source: &Source,
+    body: &Body,
+    header: Span,
+) -> Diagnostic {
+    let place = invalid.field.and_then(|field| written_at(body, field)).unwrap_or(header);
+    let mut diagnostic = make(code, invalid.message, source, place);
     diagnostic.help = invalid.help;
     diagnostic
+}
+
+/// Where a field is written: the name of an attribute or block, after those of the blocks it is in. A block's own name
+/// may have dots.
+fn written_at(body: &Body, field: &str) -> Option<Span> {
+    body.statements.iter().find_map(|s| match s {
+        Statement::Attribute(a) => (a.name.name == field).then(|| a.span()),
+        Statement::Block(b) if named(b, field) => Some(b.header_span()),
+        Statement::Block(b) => {
+            let inner = field.strip_prefix(&b.full_name())?.strip_prefix('.')?;
+            written_at(&b.body, inner)
+        }
+    })
 }
 
 fn value_diagnostic(written: &Attribute, error: &ValueError, source: &Source) -> Diagnostic {

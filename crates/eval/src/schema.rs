@@ -53,6 +53,8 @@ pub struct AttributeSchema {
     pub allowed: &'static [&'static str],
     /// Below this level only the default may be written.
     pub stability: Stability,
+    /// Why writing it changes nothing, and what does instead; the static pass warns where it is written.
+    pub no_effect: Option<&'static str>,
     /// Whether a value can become this attribute's type; takes values not known yet.
     pub check: fn(&Value) -> Result<(), ValueError>,
 }
@@ -99,6 +101,8 @@ pub struct BlockSchema {
     pub absent: Absent,
     /// Blocks of one group are kept in one list in the order of the file (`stage`, `metric`).
     pub group: Option<&'static str>,
+    /// Why writing it changes nothing, and what does instead; the static pass warns where it is written.
+    pub no_effect: Option<&'static str>,
 }
 
 /// An export of a component.
@@ -190,6 +194,9 @@ impl BodySchema {
             if recursive {
                 entry["recursive"] = json!(true);
             }
+            if let Some(why) = block.no_effect {
+                entry["no_effect"] = json!(why);
+            }
             out.push(entry);
             if !recursive {
                 body.collect_blocks(&path, seen, out);
@@ -215,6 +222,14 @@ impl FieldSchema {
             Self::Block(b) => b.required,
         }
     }
+
+    /// Why writing it changes nothing.
+    pub fn no_effect(&self) -> Option<&'static str> {
+        match self {
+            Self::Attribute(a) => a.no_effect,
+            Self::Block(b) => b.no_effect,
+        }
+    }
 }
 
 impl AttributeSchema {
@@ -235,6 +250,7 @@ impl AttributeSchema {
             doc,
             allowed: T::allowed(),
             stability: Stability::GenerallyAvailable,
+            no_effect: None,
             check: T::check,
         }
     }
@@ -260,6 +276,13 @@ impl AttributeSchema {
         self
     }
 
+    /// Writing it changes nothing.
+    #[must_use]
+    pub fn with_no_effect(mut self, why: &'static str) -> Self {
+        self.no_effect = Some(why);
+        self
+    }
+
     fn to_json(&self) -> serde_json::Value {
         let mut entry = json!({
             "name": self.name,
@@ -274,6 +297,9 @@ impl AttributeSchema {
         }
         if self.stability != Stability::GenerallyAvailable {
             entry["stability"] = json!(self.stability.as_str());
+        }
+        if let Some(why) = self.no_effect {
+            entry["no_effect"] = json!(why);
         }
         entry
     }
@@ -290,7 +316,15 @@ impl BlockSchema {
             repeatable: absent == Absent::Empty,
             absent,
             group: None,
+            no_effect: None,
         }
+    }
+
+    /// Writing it changes nothing.
+    #[must_use]
+    pub fn with_no_effect(mut self, why: &'static str) -> Self {
+        self.no_effect = Some(why);
+        self
     }
 
     /// May be written more than once (a required list).

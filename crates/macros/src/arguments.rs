@@ -5,7 +5,7 @@ use quote::{ToTokens, quote};
 use syn::spanned::Spanned;
 use syn::{Data, DataEnum, DeriveInput, Expr, Field, Fields, Ident, Type};
 
-use crate::attributes::{Arg, Shape, attribute_default, docs, refuse_generics, shape, snake_case, validate};
+use crate::attributes::{Arg, Rules, Shape, attribute_default, docs, refuse_generics, shape, snake_case};
 
 pub fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     refuse_generics(input)?;
@@ -42,14 +42,14 @@ fn derive_struct(input: &DeriveInput, fields: &Fields) -> syn::Result<TokenStrea
         }
         parts.push((ident, field_parts(field, ident, &arg)?));
     }
-    Ok(implementation(input, &parts, label, validate(&input.attrs)?.map(|p| p.into_token_stream())))
+    Ok(implementation(input, &parts, label, &Rules::read(&input.attrs)?))
 }
 
 fn implementation(
     input: &DeriveInput,
     parts: &[(&Ident, Parts)],
     label: Option<&Ident>,
-    validate: Option<TokenStream>,
+    rules: &Rules,
 ) -> TokenStream {
     let name = &input.ident;
     let doc = docs(&input.attrs);
@@ -70,9 +70,16 @@ fn implementation(
             }
         }
     });
-    let validate = validate.map(|path| {
+    let validate = rules.validate.as_ref().map(|path| {
         quote! {
             fn validate(&self) -> ::core::result::Result<(), ::component::eval::Invalid> {
+                #path(self)
+            }
+        }
+    });
+    let without_effect = rules.without_effect.as_ref().map(|path| {
+        quote! {
+            fn without_effect(&self) -> ::std::vec::Vec<::component::eval::Invalid> {
                 #path(self)
             }
         }
@@ -111,6 +118,7 @@ fn implementation(
             }
             #label
             #validate
+            #without_effect
         }
     }
 }
@@ -122,6 +130,9 @@ fn field_parts(field: &Field, ident: &Ident, arg: &Arg) -> syn::Result<Parts> {
             field.span(),
             "block, label, squash, one_of and skip exclude each other",
         ));
+    }
+    if arg.no_effect.is_some() && (arg.label || arg.squash || arg.one_of || arg.skip) {
+        return Err(syn::Error::new(field.span(), "no_effect is for an attribute, a block or a variant"));
     }
     let doc = docs(&field.attrs);
     let written = &field.ty;
@@ -148,10 +159,15 @@ fn attribute(written: &Type, ident: &Ident, arg: &Arg, doc: &str) -> syn::Result
     let name = arg.name_of(ident);
     let required = arg.default.is_none() && !matches!(shape(written), Shape::Option(_));
     let zero = quote!(<#written as ::component::eval::ArgValue>::zero());
+    if required && arg.no_effect.is_some() {
+        let message = "what has no effect cannot be required: give it a default";
+        return Err(syn::Error::new(ident.span(), message));
+    }
     let default = arg.default.as_ref().map_or(zero.clone(), |d| attribute_default(d, written));
     let type_name = arg.type_name.as_ref().map(|t| quote!(.with_type_name(#t)));
     let code_type = arg.code_type.as_ref().map(|t| quote!(.with_code_type(#t)));
     let stability = arg.stability()?.map(|level| quote!(.with_stability(#level)));
+    let no_effect = arg.no_effect();
     Ok(Parts {
         default,
         zero,
@@ -159,7 +175,7 @@ fn attribute(written: &Type, ident: &Ident, arg: &Arg, doc: &str) -> syn::Result
         schema: quote! {
             out.push(::component::eval::FieldSchema::Attribute(
                 ::component::eval::AttributeSchema::of::<#written>(#name, #doc, #required, &self.#ident)
-                    #type_name #code_type #stability
+                    #type_name #code_type #stability #no_effect
             ));
         },
         encode: quote!(::component::eval::Item::push_attribute(out, #name, #required, &self.#ident);),
@@ -198,6 +214,7 @@ fn block(written: &Type, ident: &Ident, arg: &Arg, doc: &str) -> syn::Result<Par
         ),
     };
     let repeated = matches!(shape(written), Shape::List(_)).then(|| quote!(.repeated()));
+    let no_effect = arg.no_effect();
     let absent = match (arg.required, given.is_some()) {
         (true, _) => quote!(Error),
         (false, true) => quote!(Defaults),
@@ -210,7 +227,7 @@ fn block(written: &Type, ident: &Ident, arg: &Arg, doc: &str) -> syn::Result<Par
         schema: quote! {
             out.push(::component::eval::FieldSchema::Block(
                 ::component::eval::BlockSchema::of::<#inner>(#name, #doc, ::component::eval::Absent::#absent)
-                    #repeated
+                    #repeated #no_effect
             ));
         },
         encode,
@@ -261,8 +278,9 @@ fn derive_enum(input: &DeriveInput, data: &DataEnum) -> syn::Result<TokenStream>
             Fields::Unnamed(fields) if fields.unnamed.len() == 1 => fields.unnamed[0].ty.to_token_stream(),
             _ => return Err(syn::Error::new(variant.span(), "a variant is empty or holds one struct")),
         };
+        let no_effect = arg.no_effect();
         blocks.push(quote! {
-            ::component::eval::BlockSchema::of::<#inner>(#text, #doc, ::component::eval::Absent::Empty)
+            ::component::eval::BlockSchema::of::<#inner>(#text, #doc, ::component::eval::Absent::Empty) #no_effect
         });
         if matches!(variant.fields, Fields::Unit) {
             decodes.push(

@@ -26,6 +26,7 @@ pub struct Arg {
     pub type_name: Option<LitStr>,
     pub code_type: Option<LitStr>,
     pub stability: Option<Ident>,
+    pub no_effect: Option<LitStr>,
 }
 
 impl Arg {
@@ -54,10 +55,11 @@ impl Arg {
             "type_name" => self.type_name = Some(meta.value()?.parse()?),
             "code_type" => self.code_type = Some(meta.value()?.parse()?),
             "stability" => self.stability = Some(meta.value()?.parse()?),
+            "no_effect" => self.no_effect = Some(meta.value()?.parse()?),
             _ => {
                 return Err(meta.error(
                     "known are: default, block, required, label, squash, one_of, skip, name, type_name, \
-                     code_type, stability; on enums alias, ignore_case",
+                     code_type, stability, no_effect; on enums alias, ignore_case",
                 ));
             }
         }
@@ -67,6 +69,11 @@ impl Arg {
     /// The name in the file.
     pub fn name_of(&self, ident: &Ident) -> String {
         self.name.as_ref().map_or_else(|| ident.unraw().to_string(), LitStr::value)
+    }
+
+    /// What marks a schema as that of something without effect.
+    pub fn no_effect(&self) -> Option<TokenStream> {
+        self.no_effect.as_ref().map(|why| quote!(.with_no_effect(#why)))
     }
 
     /// The path of the stability level, if one is given.
@@ -87,19 +94,31 @@ impl Arg {
     }
 }
 
-/// `#[arguments(validate = path)]`.
-pub fn validate(attributes: &[Attribute]) -> syn::Result<Option<ExprPath>> {
-    let mut path = None;
-    for attribute in attributes.iter().filter(|a| a.path().is_ident("arguments")) {
-        attribute.parse_nested_meta(|meta| {
-            if !meta.path.is_ident("validate") {
-                return Err(meta.error("known is: validate = path"));
-            }
-            path = Some(meta.value()?.parse()?);
-            Ok(())
-        })?;
+/// What stands in `#[arguments(…)]`: functions that look at a struct as a whole.
+#[derive(Default)]
+pub struct Rules {
+    pub validate: Option<ExprPath>,
+    pub without_effect: Option<ExprPath>,
+}
+
+impl Rules {
+    pub fn read(attributes: &[Attribute]) -> syn::Result<Self> {
+        let mut rules = Self::default();
+        for attribute in attributes.iter().filter(|a| a.path().is_ident("arguments")) {
+            attribute.parse_nested_meta(|meta| {
+                let rule = if meta.path.is_ident("validate") {
+                    &mut rules.validate
+                } else if meta.path.is_ident("without_effect") {
+                    &mut rules.without_effect
+                } else {
+                    return Err(meta.error("known are: validate = path, without_effect = path"));
+                };
+                *rule = Some(meta.value()?.parse()?);
+                Ok(())
+            })?;
+        }
+        Ok(rules)
     }
-    Ok(path)
 }
 
 /// The doc comment as one text, lines joined.

@@ -23,8 +23,11 @@ fn finish(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
 /// `Vec<T>` (repeatable); `#[arg(block, required)]`; `#[arg(label)]`; `#[arg(squash)]` flattens a struct with
 /// its own defaults, `#[arg(squash, default = EXPR)]` with those, `#[arg(squash, default)]` with all fields zero; `#[arg(one_of)]` on a `Vec` of
 /// such an enum; `#[arg(skip)]` is not part of the body. Also `name = "…"`, `type_name = "…"`,
-/// `code_type = "…"`, `stability = experimental | public_preview`.
-/// On the struct: `#[arguments(validate = path)]` with `fn(&Self) -> Result<(), eval::Invalid>`.
+/// `code_type = "…"`, `stability = experimental | public_preview`, and `no_effect = "why, and what to use
+/// instead"` on an optional attribute, a block or a variant that is read and changes nothing: the static pass
+/// warns where it is written.
+/// On the struct: `#[arguments(validate = path)]` with `fn(&Self) -> Result<(), eval::Invalid>`, and
+/// `without_effect = path` with `fn(&Self) -> Vec<eval::Invalid>` for what has no effect with some values only.
 /// On an enum's variants (empty, or around one struct): `#[arg(name = "stage.json")]`.
 #[proc_macro_derive(Arguments, attributes(arg, arguments))]
 pub fn derive_arguments(input: TokenStream) -> TokenStream {

@@ -330,10 +330,13 @@ impl GraphNode {
                 let prepared = around.scoped(|s| node.prepare(&block.source, &block.block.body, label, s));
                 match prepared {
                     Err(diagnostics) => Outcome::failed(diagnostics),
-                    Ok(prepared) => match node.apply(prepared).await {
-                        Ok(_) => Outcome::built(),
-                        Err(error) => Outcome::failed(vec![build_error(block, &error)]),
-                    },
+                    Ok(prepared) => {
+                        let mut diagnostics = prepared.warnings().to_vec();
+                        let applied = node.apply(prepared).await;
+                        let built = applied.is_ok();
+                        diagnostics.extend(applied.err().map(|error| build_error(block, &error)));
+                        Outcome { built, diagnostics }
+                    }
                 }
             }
             Kind::Custom(custom) => custom.evaluate(self, around).await,

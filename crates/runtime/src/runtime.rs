@@ -153,7 +153,7 @@ impl Runtime {
         for block in &shared.definitions.blocks {
             block.tell_carriers(|| graph.carriers(block.name()));
         }
-        diagnostics.extend(self.0.root.walk().await);
+        once(&mut diagnostics, self.0.root.walk().await);
         let failed = diagnostics.iter().any(Diagnostic::is_error);
         if first && failed {
             self.0.root.stop(Instant::now() + shared.services.shutdown_deadline).await;
@@ -270,6 +270,15 @@ fn scratch(services: &Services) -> Arc<Services> {
         instance_id: services.instance_id.clone(),
         trial: true,
     })
+}
+
+/// What an evaluation finds may be known from the static pass, and shows in each instance of a module.
+fn once(known: &mut Vec<Diagnostic>, found: Vec<Diagnostic>) {
+    for diagnostic in found {
+        if !known.contains(&diagnostic) {
+            known.push(diagnostic);
+        }
+    }
 }
 
 /// Root blocks that are not written have the arguments of empty ones.

@@ -140,9 +140,8 @@ pub struct Arp {
     /// Pattern of devices to take.
     #[arg(default)]
     pub device_include: String,
-    /// The kernel gives the same entries through netlink and in `/proc/net/arp`; either setting reads the
-    /// latter.
-    #[arg(default)]
+    /// Read the entries through netlink.
+    #[arg(default, no_effect = "entries are read from /proc/net/arp, where the kernel gives the same")]
     pub netlink: bool,
 }
 

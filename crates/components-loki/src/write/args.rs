@@ -93,7 +93,7 @@ pub struct QueueConfig {
 }
 
 /// The queue on disk. Delivered entries are removed at once, and nobody polls it: of Alloy's arguments
-/// `max_segment_age` bounds the age of what waits, the read frequencies are only checked.
+/// `max_segment_age` bounds the age of what waits, the read frequencies have no effect.
 #[derive(Clone, Debug, PartialEq, Arguments)]
 #[arguments(validate = Wal::validate)]
 pub struct Wal {
@@ -103,11 +103,11 @@ pub struct Wal {
     /// What has waited for longer is dropped and counted.
     #[arg(default = Duration::from_secs(3600))]
     pub max_segment_age: Duration,
-    /// Checked for compatibility.
-    #[arg(default = Duration::from_millis(250))]
+    /// How often the queue is looked at, at most.
+    #[arg(default = Duration::from_millis(250), no_effect = "the queue is not polled: entries are sent as they come")]
     pub min_read_frequency: Duration,
-    /// Checked for compatibility.
-    #[arg(default = Duration::from_secs(1))]
+    /// How often the queue is looked at, at least.
+    #[arg(default = Duration::from_secs(1), no_effect = "the queue is not polled: entries are sent as they come")]
     pub max_read_frequency: Duration,
     /// How long a stopping or removed endpoint may go on sending; the rest stays on disk.
     #[arg(default = Duration::from_secs(15))]

@@ -220,7 +220,7 @@ impl RetryOnFailure {
 
 /// TLS of a client.
 #[derive(Clone, Debug, PartialEq, Arguments)]
-#[arguments(validate = Self::validate)]
+#[arguments(validate = Self::validate, without_effect = Self::without_effect)]
 pub struct ClientTls {
     /// Certificates (PEM) of the authorities that may have signed the server's; the system's otherwise.
     #[arg(default)]
@@ -246,8 +246,8 @@ pub struct ClientTls {
     /// Newest version.
     #[arg(default = "TLS 1.3")]
     pub max_version: String,
-    /// How old the contents of files may get; they are looked at with every connection, so never older than this.
-    #[arg(default)]
+    /// How old the contents of files may get.
+    #[arg(default, no_effect = "files are looked at with every connection, so that they are never older")]
     pub reload_interval: Duration,
     /// Cipher suites of TLS 1.2 that are offered; all that are safe otherwise.
     #[arg(default)]
@@ -292,8 +292,8 @@ impl ClientTls {
         self.insecure && self.ca_pem.is_empty() && self.ca_file.is_empty()
     }
 
-    /// What of this block is set and has no say, for the log.
-    pub fn overruled(&self) -> Vec<&'static str> {
+    /// What of this block is set and has no say.
+    fn without_effect(&self) -> Vec<Invalid> {
         if !self.is_off() {
             return Vec::new();
         }
@@ -306,7 +306,9 @@ impl ClientTls {
             ("curve_preferences", !self.curve_preferences.is_empty()),
         ]
         .into_iter()
-        .filter_map(|(name, set)| set.then_some(name))
+        .filter_map(|(name, set)| {
+            set.then(|| Invalid::without_effect(name, "insecure = true turns the whole block off"))
+        })
         .collect()
     }
 

@@ -70,7 +70,7 @@ pub struct KeepaliveArgs {
     #[arg(block)]
     pub server_parameters: Option<KeepaliveServer>,
     /// What clients may do.
-    #[arg(block)]
+    #[arg(block, no_effect = "clients may always ask whether the server is there, as often as they like")]
     pub enforcement_policy: Option<KeepalivePolicy>,
 }
 

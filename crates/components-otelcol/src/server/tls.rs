@@ -37,14 +37,14 @@ pub struct TlsServerArgs {
     /// Newest version accepted.
     #[arg(default = "TLS 1.3".to_string())]
     pub max_version: String,
-    /// Files are looked at with every connection, so that they are never older than this.
-    #[arg(default)]
+    /// How old the contents of files may get.
+    #[arg(default, no_effect = "files are looked at with every connection, so that they are never older")]
     pub reload_interval: std::time::Duration,
     /// Cipher suites of TLS 1.2 by their IANA names.
     #[arg(default)]
     pub cipher_suites: Vec<String>,
-    /// Permits what is never done: suites that are not safe are not offered.
-    #[arg(default)]
+    /// Permits suites that are not safe.
+    #[arg(default, no_effect = "suites that are not safe are not part of this program")]
     pub include_insecure_cipher_suites: bool,
     /// Refused: a server has no use for it.
     #[arg(default)]

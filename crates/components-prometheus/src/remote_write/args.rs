@@ -134,15 +134,21 @@ pub struct MetadataConfig {
 }
 
 /// The queue on disk. Delivered data is removed at once, so nothing has to be truncated: of Alloy's
-/// arguments `max_keepalive_time` bounds the age of what waits, the other two are only checked.
+/// arguments `max_keepalive_time` bounds the age of what waits, the other two have no effect.
 #[derive(Clone, Debug, PartialEq, Arguments)]
 #[arguments(validate = Wal::validate)]
 pub struct Wal {
-    /// Checked for compatibility.
-    #[arg(default = Duration::from_secs(2 * 3600))]
+    /// How often delivered data is removed.
+    #[arg(
+        default = Duration::from_secs(2 * 3600),
+        no_effect = "what has been delivered is removed at once"
+    )]
     pub truncate_frequency: Duration,
-    /// Checked for compatibility.
-    #[arg(default = Duration::from_secs(5 * 60))]
+    /// How long data stays at least.
+    #[arg(
+        default = Duration::from_secs(5 * 60),
+        no_effect = "what waits stays until it is delivered or as old as max_keepalive_time"
+    )]
     pub min_keepalive_time: Duration,
     /// What has waited for longer is dropped and counted.
     #[arg(default = Duration::from_secs(8 * 3600))]

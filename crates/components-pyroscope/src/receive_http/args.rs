@@ -16,8 +16,11 @@ pub struct Args {
     pub graceful_shutdown_timeout: Duration,
     /// Where profiles go.
     pub forward_to: Vec<Receiver<Profiles>>,
-    /// Checked for compatibility: debug information is not taken.
-    #[arg(default = Duration::from_secs(120))]
+    /// How long an upload of debug information may take.
+    #[arg(
+        default = Duration::from_secs(120),
+        no_effect = "debug information is not taken; let those who make it upload it to Pyroscope themselves"
+    )]
     pub debug_info_upload_timeout: Duration,
     /// Where to listen; port 8080 of all addresses where the block is absent.
     #[arg(block)]

@@ -45,7 +45,12 @@ pub struct Args {
     #[arg(block)]
     pub profiling_config: ProfilingConfig,
     /// Sharing of targets between the members of a cluster. Without a cluster all targets are scraped here.
-    #[arg(block, default = Clustering { enabled: false })]
+    #[arg(
+        block,
+        default = Clustering { enabled: false },
+        no_effect = "there is no clustering, so that all targets are scraped here; where several programs share \
+                     targets, have discovery.relabel keep a part for each with hashmod"
+    )]
     pub clustering: Clustering,
 }
 

@@ -39,8 +39,11 @@ pub struct Endpoint {
     /// How long one attempt may take.
     #[arg(default = Duration::from_secs(10))]
     pub remote_timeout: Duration,
-    /// Checked for compatibility: nothing here makes debug information that could be uploaded.
-    #[arg(default = Duration::from_secs(120))]
+    /// How long an upload of debug information may take.
+    #[arg(
+        default = Duration::from_secs(120),
+        no_effect = "nothing here makes debug information that could be uploaded"
+    )]
     pub debug_info_upload_timeout: Duration,
     /// Additional request headers; those that the protocol itself sets stay as they are.
     #[arg(default)]

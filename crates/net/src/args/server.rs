@@ -68,8 +68,8 @@ pub struct Http2Args {
     /// Largest frame accepted, from 16384 to 16777215.
     #[arg(default)]
     pub max_read_frame_size: u64,
-    /// Permits what is never done: ciphers that HTTP/2 prohibits are not offered.
-    #[arg(default)]
+    /// Permits ciphers that HTTP/2 prohibits.
+    #[arg(default, no_effect = "ciphers that HTTP/2 prohibits are not part of this program")]
     pub permit_prohibited_ciphers: bool,
     /// How long a connection may be idle; the block around it decides where it is 0.
     #[arg(default)]

@@ -5,7 +5,7 @@
 //! dependencies first) → [`Module::start`] (sinks first; then what was removed drains).
 //! Invariant: a body that cannot be planned changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -37,6 +37,8 @@ pub(crate) struct Module {
     running: AtomicBool,
     /// Taken out of the graph, not yet told to stop.
     leaving: Mutex<Vec<Leaving>>,
+    /// Serials of the nodes that a walk has still to come to.
+    ahead: Mutex<HashSet<u64>>,
 }
 
 /// What a module is to become.
@@ -65,6 +67,7 @@ impl Module {
             outer,
             running: AtomicBool::new(false),
             leaving: Mutex::default(),
+            ahead: Mutex::default(),
         })
     }
 
@@ -156,7 +159,10 @@ impl Module {
         let graph = self.graph();
         let mut diagnostics = Vec::new();
         let replaced: Vec<String> = self.leaving.lock().iter().flat_map(Leaving::ids).collect();
+        let walk = Walk::new(self, &graph);
         for (node, _) in graph.ordered() {
+            // Before it looks at its inputs: what changes from now on is a reason to evaluate it again.
+            walk.reach(node);
             if !node.is_built() && replaced.contains(&node.global_id) {
                 // The same ID for something else: the old one has to be gone first.
                 self.release();
@@ -219,17 +225,29 @@ impl Module {
         let graph = self.graph();
         let Some((position, _)) = graph.planned(node) else { return };
         for dependant in &graph.dependants[position] {
-            self.shared.scheduler.enqueue(graph.nodes[*dependant].clone());
+            self.wake(&graph.nodes[*dependant]);
         }
+    }
+
+    /// Has a node evaluated again, unless a walk comes to it anyway: a mistake would show twice.
+    fn wake(&self, node: &Arc<GraphNode>) {
+        if !self.is_ahead(node) {
+            self.shared.scheduler.enqueue(node.clone());
+        }
+    }
+
+    fn is_ahead(&self, node: &GraphNode) -> bool {
+        self.ahead.lock().contains(&node.serial)
     }
 
     /// Has every instance of what an import holds evaluated again.
     pub(crate) fn wake_users(&self, slot: &Arc<ImportSlot>) {
-        for node in &self.graph().nodes {
+        // The walk comes to what is inside of the others too.
+        for node in self.graph().nodes.iter().filter(|n| !self.is_ahead(n)) {
             let inside = match &node.kind {
                 Kind::Custom(custom) => {
                     if custom.uses(slot) {
-                        self.shared.scheduler.enqueue(node.clone());
+                        self.wake(node);
                     }
                     custom.modules()
                 }
@@ -243,6 +261,28 @@ impl Module {
     /// The worst of a health and that of every node inside.
     pub(crate) fn worst(&self, health: Health) -> Health {
         self.graph().nodes.iter().fold(health, |h, n| h.worst(n.health()))
+    }
+}
+
+/// A walk under way. There is one at a time: of the configuration by its load, of any other module by the evaluation of
+/// its node.
+struct Walk<'m>(&'m Module);
+
+impl<'m> Walk<'m> {
+    fn new(module: &'m Module, graph: &Graph) -> Self {
+        *module.ahead.lock() = graph.nodes.iter().map(|n| n.serial).collect();
+        Self(module)
+    }
+
+    fn reach(&self, node: &GraphNode) {
+        self.0.ahead.lock().remove(&node.serial);
+    }
+}
+
+/// A walk that is given up leaves no node behind that nobody wakes.
+impl Drop for Walk<'_> {
+    fn drop(&mut self) {
+        self.0.ahead.lock().clear();
     }
 }
 

@@ -336,3 +336,104 @@ async fn nothing_is_evaluated_before_all_of_its_arguments_are_there() {
     assert_eq!(export(&runtime, "many.m/test.value.v", "value"), number(ARGUMENTS as i64 - 1));
     assert_eq!(errors.0.load(std::sync::atomic::Ordering::SeqCst), 0, "errors were logged");
 }
+
+fn evaluations(runtime: &runtime::Runtime, module: &str) -> f64 {
+    let start = format!("alloy_component_evaluation_seconds_count{{controller_id={module:?}");
+    let text = runtime.services().metrics.text();
+    let line = text.lines().find(|l| l.starts_with(&start)).expect("the module has been evaluated");
+    line.rsplit_once(' ').expect("a value").1.parse().expect("a number")
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_load_evaluates_in_a_module_is_not_evaluated_again_for_its_new_arguments() {
+    let runtime = runtime();
+    let text = |how: &str| {
+        format!(
+            r#"
+            declare "m" {{
+                argument "how" {{ }}
+                test.faulty "f" {{ how = argument.how.value }}
+            }}
+            m "i" {{ how = "{how}" }}
+        "#
+        )
+    };
+    accept(&runtime, &text("fine")).await;
+    runtime.settled().await;
+    let before = evaluations(&runtime, "m.i");
+    let error = load(&runtime, &text("update error")).await.expect_err("the component refuses");
+    assert!(error.applied);
+    let found: Vec<_> = error.diagnostics.iter().map(|d| (d.code, d.message.as_str())).collect();
+    assert_eq!(found, [("invalid_value", "told to fail")]);
+    // By the load alone: a worker that did it too would put the same mistake into the log.
+    runtime.settled().await;
+    assert_eq!(evaluations(&runtime, "m.i") - before, 2.0, "the argument and the component");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mistake_in_a_module_shows_once_however_many_instances_there_are() {
+    let runtime = runtime();
+    let declare = r#"declare "m" { test.faulty "f" { how = "build error" } }"#;
+    let error =
+        load(&runtime, &format!("{declare}\nm \"a\" {{ }}\nm \"b\" {{ }}")).await.expect_err("refused");
+    assert_eq!(error.diagnostics.iter().map(|d| d.code).collect::<Vec<_>>(), ["invalid_value"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_behind_the_walk_of_a_load_is_evaluated_again() {
+    let runtime = runtime();
+    let world = World::of("behind");
+    let text = r#"
+        test.tick "t" { world = "behind" }
+        declare "m" { argument "x" { } test.value "v" { value = argument.x.value } }
+        m "i" { x = test.tick.t.value }
+    "#;
+    accept(&runtime, text).await;
+    for tick in 1..4 {
+        world.set_tick(tick);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        runtime.settled().await;
+        assert_eq!(export(&runtime, "m.i/test.value.v", "value"), number(tick as i64));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_no_effect_is_warned_of_once_at_each_load() {
+    let runtime = runtime();
+    // What the tag is the static pass does not know.
+    let text = r#"
+        test.value "v" { value = "mute" }
+        declare "m" {
+            argument "tag" { }
+            test.relay "r" {
+                world = "no effect"
+                forward_to = []
+                tag = argument.tag.value
+                rest = "1s"
+            }
+        }
+        m "a" { tag = test.value.v.value }
+        m "b" { tag = test.value.v.value }
+        foreach "f" {
+            collection = [1, 2]
+            var = "item"
+            template {
+                test.relay "r" {
+                    world = "no effect"
+                    forward_to = []
+                    rest = "1s"
+                }
+            }
+        }
+    "#;
+    for round in 0..2 {
+        let loaded = load(&runtime, text).await.expect("warnings refuse nothing");
+        let found: Vec<_> = loaded.warnings.iter().map(|d| (d.code, place(d))).collect();
+        // Last what only evaluation could tell: for both instances once, as the rest.
+        assert_eq!(found, [("no_effect", 9), ("no_effect", 21), ("no_effect", 8)], "round {round}");
+    }
+}
+
+fn place(diagnostic: &syntax::Diagnostic) -> u32 {
+    diagnostic.location.as_ref().expect("it has a place").line_column().line
+}

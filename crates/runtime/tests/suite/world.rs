@@ -13,7 +13,7 @@ use component::{
     Arguments, BoxFuture, BuildCx, Component, ComponentDef, Consumer, Error, Event, Exports, Fanout, Port,
     Pure, Receiver, Registry, Rejected, RunCx, Services, Signal, Stability,
 };
-use eval::Value;
+use eval::{Invalid, Value};
 use runtime::{ConfigBlockDef, LoadError, Loaded, Options, Runtime};
 use syntax::Source;
 use tokio::sync::{Notify, mpsc};
@@ -135,6 +135,7 @@ pub struct Input {
 }
 
 #[derive(Clone, Debug, PartialEq, Arguments)]
+#[arguments(without_effect = RelayArgs::without_effect)]
 pub struct RelayArgs {
     pub world: String,
     pub forward_to: Vec<Receiver<Item>>,
@@ -144,6 +145,24 @@ pub struct RelayArgs {
     pub delay: Duration,
     #[arg(default)]
     pub panic_on: Option<u64>,
+    /// Of a time when relays grew tired.
+    #[arg(default, no_effect = "relays do not grow tired; use delay")]
+    pub rest: Duration,
+    #[arg(block, no_effect = "relays keep nothing")]
+    pub memory: Option<MemoryArgs>,
+}
+
+impl RelayArgs {
+    fn without_effect(&self) -> Vec<Invalid> {
+        let mute = self.tag == "mute";
+        mute.then(|| Invalid::without_effect("tag", "nobody reads this tag")).into_iter().collect()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Arguments)]
+pub struct MemoryArgs {
+    #[arg(default)]
+    pub size: i64,
 }
 
 /// Passes items on, in the sender's task.

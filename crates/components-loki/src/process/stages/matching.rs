@@ -21,8 +21,8 @@ pub struct Args {
     /// What to do with selected entries.
     #[arg(default, code_type = "string")]
     pub action: Action,
-    /// Name for people; it does nothing.
-    #[arg(default)]
+    /// Name for people.
+    #[arg(default, no_effect = "it is a name for people alone; a comment says the same")]
     pub pipeline_name: String,
     /// Reason under which dropped entries are counted.
     #[arg(default = "match_stage")]

@@ -24,7 +24,7 @@ pub struct Args {
 
 /// `listener`
 #[derive(Clone, Debug, PartialEq, Arguments)]
-#[arguments(validate = ListenerArgs::validate)]
+#[arguments(validate = ListenerArgs::validate, without_effect = ListenerArgs::without_effect)]
 pub struct ListenerArgs {
     /// Where to listen, as `host:port`.
     pub address: String,
@@ -214,22 +214,37 @@ impl ListenerArgs {
     }
 
     /// Arguments that Alloy takes without using them, and that are not used here either.
-    pub(super) fn without_effect(&self) -> Vec<&'static str> {
+    fn without_effect(&self) -> Vec<Invalid> {
         let tls = &self.tls_config;
         let over_udp = self.protocol == Protocol::Udp && *tls != TlsConfigArgs::default();
+        const OF_CLIENTS: &str = "it is about the certificates of servers, and this is a server";
+        let format = |wanted: &str| format!("it is for syslog_format = {wanted:?}");
         [
-            ("use_rfc5424_message", self.use_rfc5424_message && self.syslog_format == Format::Rfc3164),
+            (
+                "use_rfc5424_message",
+                self.use_rfc5424_message && self.syslog_format == Format::Rfc3164,
+                format("rfc5424"),
+            ),
             (
                 "rfc3164_default_to_current_year",
                 self.rfc3164_default_to_current_year && self.syslog_format == Format::Rfc5424,
+                format("rfc3164"),
             ),
-            ("label_structured_data", self.label_structured_data && self.syslog_format != Format::Rfc5424),
-            ("tls_config, as protocol is udp", over_udp),
-            ("tls_config.server_name", !over_udp && !tls.server_name.is_empty()),
-            ("tls_config.insecure_skip_verify", !over_udp && tls.insecure_skip_verify),
+            (
+                "label_structured_data",
+                self.label_structured_data && self.syslog_format != Format::Rfc5424,
+                format("rfc5424"),
+            ),
+            ("tls_config", over_udp, "there is no TLS with protocol = \"udp\"".to_string()),
+            ("tls_config.server_name", !over_udp && !tls.server_name.is_empty(), OF_CLIENTS.to_string()),
+            (
+                "tls_config.insecure_skip_verify",
+                !over_udp && tls.insecure_skip_verify,
+                OF_CLIENTS.to_string(),
+            ),
         ]
         .into_iter()
-        .filter_map(|(name, set)| set.then_some(name))
+        .filter_map(|(name, set, why)| set.then(|| Invalid::without_effect(name, &why)))
         .collect()
     }
 

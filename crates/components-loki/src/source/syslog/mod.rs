@@ -145,11 +145,6 @@ impl Running {
                 None => Some(bind(listener, tls.clone(), cx.id()).await?),
             });
         }
-        for listener in &args.listener {
-            for name in listener.without_effect() {
-                tracing::warn!(address = listener.address, "the argument {name} has no effect");
-            }
-        }
         let mut old: Vec<Option<Listener>> =
             std::mem::take(&mut self.listeners).into_iter().map(Some).collect();
         for ((listener, reading, known, _, _), bound) in plan.into_iter().zip(bound) {

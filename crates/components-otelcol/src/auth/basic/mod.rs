@@ -29,8 +29,8 @@ pub struct Args {
     /// Whom a server believes.
     #[arg(block)]
     pub htpasswd: Option<Htpasswd>,
-    /// The component's own metrics; it has none.
-    #[arg(block)]
+    /// The component's own metrics.
+    #[arg(block, no_effect = "the component has no metrics of its own")]
     pub debug_metrics: DebugMetrics,
 }
 

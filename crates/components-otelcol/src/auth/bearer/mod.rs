@@ -19,8 +19,8 @@ pub struct Args {
     /// The header that it is sent in.
     #[arg(default = "Authorization")]
     pub header: String,
-    /// The component's own metrics; it has none.
-    #[arg(block)]
+    /// The component's own metrics.
+    #[arg(block, no_effect = "the component has no metrics of its own")]
     pub debug_metrics: DebugMetrics,
 }
 

@@ -15,8 +15,8 @@ pub struct Args {
     /// The headers, in the order in which they are applied.
     #[arg(block)]
     pub header: Vec<Header>,
-    /// The component's own metrics; it has none.
-    #[arg(block)]
+    /// The component's own metrics.
+    #[arg(block, no_effect = "the component has no metrics of its own")]
     pub debug_metrics: DebugMetrics,
 }
 

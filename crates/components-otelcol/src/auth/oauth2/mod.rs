@@ -78,8 +78,8 @@ pub struct Args {
     /// TLS of token requests.
     #[arg(block)]
     pub tls: ClientTls,
-    /// The component's own metrics; it has none.
-    #[arg(block)]
+    /// The component's own metrics.
+    #[arg(block, no_effect = "the component has no metrics of its own")]
     pub debug_metrics: DebugMetrics,
 }
 

@@ -24,8 +24,8 @@ pub struct Args {
     /// Role to assume.
     #[arg(block)]
     pub assume_role: AssumeRole,
-    /// The component's own metrics; it has none.
-    #[arg(block)]
+    /// The component's own metrics.
+    #[arg(block, no_effect = "the component has no metrics of its own")]
     pub debug_metrics: DebugMetrics,
 }
 

@@ -53,7 +53,7 @@ pub struct Args {
     #[arg(block, required)]
     pub output: Output,
     /// How much the component tells of itself.
-    #[arg(block)]
+    #[arg(block, no_effect = "the component has no metrics that could be left out")]
     pub debug_metrics: DebugMetrics,
 }
 

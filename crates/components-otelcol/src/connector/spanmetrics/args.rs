@@ -33,8 +33,11 @@ pub struct Args {
     /// Dimensions of the default set that are left out.
     #[arg(default)]
     pub exclude_dimensions: Vec<String>,
-    /// Makes no difference to results: dimensions are not cached here.
-    #[arg(default)]
+    /// Sets of dimensions that are cached.
+    #[arg(
+        default,
+        no_effect = "dimensions are not cached; aggregation_cardinality_limit bounds how many sets of them there are"
+    )]
     pub dimensions_cache_size: i64,
     /// Resources that are kept at most; the one unused for longest makes room after it has been sent once more.
     #[arg(default = 1000)]

@@ -50,12 +50,6 @@ pub(crate) fn caller(
     cx: &BuildCx,
     rpc: Option<Arc<Rpc>>,
 ) -> Result<Caller, String> {
-    for argument in client.tls.overruled() {
-        tracing::warn!(
-            argument,
-            "this argument of tls has no say: insecure = true turns the whole block off"
-        );
-    }
     let mut headers = HeaderMap::new();
     for (name, value) in &client.headers {
         match metadata(name, value)? {

@@ -30,12 +30,6 @@ pub(super) fn plans(args: &Args, cx: &BuildCx) -> Result<Setup, Error> {
         timeout: client.timeout,
         most_at_once: usize::try_from(client.max_conns_per_host).ok().filter(|most| *most > 0),
     };
-    for argument in client.tls.overruled() {
-        tracing::warn!(
-            argument,
-            "this argument of tls has no say: insecure = true turns the whole block off"
-        );
-    }
     let plan = |kind: Kind| {
         let url = match args.url(kind) {
             Ok(url) => url,

@@ -142,8 +142,8 @@ pub struct Udp {
 #[derive(Clone, Debug, PartialEq, Arguments)]
 #[arguments(validate = Async::validate)]
 pub struct Async {
-    /// One task reads all that is there at once, so that more are not needed; the log says so.
-    #[arg(default = 1)]
+    /// Tasks that read.
+    #[arg(default = 1, no_effect = "one task takes all datagrams that are there at once")]
     pub readers: i64,
     /// Tasks that make records of datagrams; with several, those of one sender may change places.
     #[arg(default = 1)]

@@ -58,7 +58,6 @@ impl Component for Syslog {
         let Self { args, delivery, switch, datagrams } = self;
         let mut listeners = Listeners::new(delivery.clone(), datagrams);
         listeners.change(wanted(&args)?, &cx).await?;
-        tell(&args);
         let (timed, stop) = (delivery.clone(), listeners.stopping().clone());
         let time = cx.spawn(async move { timed.keep_time(&stop).await });
         loop {
@@ -69,7 +68,6 @@ impl Component for Syslog {
                     let result = change(&new, &delivery, &mut listeners, &cx).await;
                     if result.is_ok() {
                         switch.show(new.debug_metrics.level);
-                        tell(&new);
                     }
                     update.answer(result);
                 }
@@ -87,16 +85,6 @@ fn invalid(error: Invalid) -> Error {
 
 fn wanted(args: &Args) -> Result<Vec<(Address, Reading)>, Error> {
     args.listeners().map_err(invalid)
-}
-
-/// What is fine but perhaps not what is meant.
-fn tell(args: &Args) {
-    let readers = args.udp.as_ref().and_then(|udp| udp.concurrency.as_ref()).map_or(1, |c| c.readers);
-    if readers > 1 {
-        tracing::warn!(
-            "udp > async > readers has no effect: one reader takes all datagrams that are there at once"
-        );
-    }
 }
 
 /// The operators, with the parser before them.

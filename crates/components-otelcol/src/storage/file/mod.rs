@@ -39,11 +39,14 @@ pub struct Args {
     /// Permissions of a folder that is made, in octal.
     #[arg(default = "0750")]
     pub directory_permissions: String,
-    /// Giving back of space. Files are removed as soon as all in them is done with, so that it always happens.
-    #[arg(block)]
+    /// Giving back of space.
+    #[arg(
+        block,
+        no_effect = "files are removed as soon as all in them is done with, so that space is always given back"
+    )]
     pub compaction: Compaction,
-    /// The component's own metrics; it has none.
-    #[arg(block)]
+    /// The component's own metrics.
+    #[arg(block, no_effect = "the component has no metrics of its own")]
     pub debug_metrics: DebugMetrics,
 }
 
