@@ -3,18 +3,27 @@
 //! Text is only ever appended to one buffer and entries point into it, so a change never moves a value;
 //! what is unchanged at the end is the label set that it began with.
 
-use crate::labels::{Labels, MAX_KEPT_BYTES};
+use crate::labels::{Iter, Labels, MAX_KEPT_BYTES};
 use crate::series::Series;
 
 /// Changes label sets, one after the other, without allocating for each.
 #[derive(Debug, Default)]
 pub struct LabelsBuilder {
-    /// `None` for no labels; a shared empty set would be a reference count that all threads fight for.
-    base: Option<Labels>,
+    base: Base,
     changed: bool,
     text: String,
     /// Sorted by name.
     entries: Vec<Entry>,
+}
+
+/// What the builder began with.
+#[derive(Debug, Default)]
+enum Base {
+    /// No labels; a shared empty set would be a reference count that all threads fight for.
+    #[default]
+    Nothing,
+    Labels(Labels),
+    Series(Series),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,12 +46,22 @@ impl LabelsBuilder {
 
     /// Forgets all and starts from a label set.
     pub fn reset(&mut self, base: &Labels) {
+        self.start(base.iter());
+        self.base = Base::Labels(base.clone());
+    }
+
+    /// Forgets all and starts from the labels of a series.
+    pub fn reset_series(&mut self, base: &Series) {
+        self.start(base.iter());
+        self.base = Base::Series(base.clone());
+    }
+
+    fn start(&mut self, pairs: Iter<'_>) {
         self.clear();
-        for (name, value) in base {
+        for (name, value) in pairs {
             let entry = Entry { name: self.push(name), value: self.push(value) };
             self.entries.push(entry);
         }
-        self.base = Some(base.clone());
     }
 
     /// Forgets all.
@@ -52,7 +71,7 @@ impl LabelsBuilder {
         if self.text.capacity() > MAX_KEPT_BYTES {
             self.text = String::new();
         }
-        self.base = None;
+        self.base = Base::Nothing;
         self.changed = false;
     }
 
@@ -115,7 +134,7 @@ impl LabelsBuilder {
     /// The label set; the one that it began with where nothing has changed.
     pub fn build(&self) -> Labels {
         match &self.base {
-            Some(base) if !self.changed => base.clone(),
+            Base::Labels(base) if !self.changed => base.clone(),
             _ => Labels::from_sorted(self.iter()),
         }
     }
@@ -123,7 +142,8 @@ impl LabelsBuilder {
     /// The interned label set; allocates only where nobody holds it yet.
     pub fn build_series(&self) -> Series {
         match &self.base {
-            Some(base) if !self.changed => Series::intern(base.clone()),
+            Base::Labels(base) if !self.changed => Series::intern(base.clone()),
+            Base::Series(base) if !self.changed => base.clone(),
             _ => Series::from_sorted(self.iter()),
         }
     }
@@ -168,7 +188,7 @@ mod tests {
         builder.set("builder_test", "1");
         let series = builder.build_series();
         assert_eq!(builder.build_series(), series);
-        builder.reset(&series);
+        builder.reset_series(&series);
         assert_eq!(builder.build_series(), series);
         builder.clear();
         assert!(builder.is_empty() && builder.build().is_empty());

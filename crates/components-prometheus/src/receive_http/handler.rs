@@ -258,7 +258,7 @@ fn add_type_and_unit(batch: &mut SampleBatch) {
     let families = &batch.families;
     let mut label = |series: &mut Series, family: u32| {
         let Some(family) = families.get(family as usize) else { return };
-        builder.reset(series);
+        builder.reset_series(series);
         builder.set("__type__", kind_word(family.kind));
         builder.set("__unit__", &family.unit);
         *series = builder.build_series();

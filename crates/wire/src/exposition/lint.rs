@@ -37,7 +37,7 @@ pub fn lint(body: &[u8]) -> Vec<Finding> {
         let at = parser.pos();
         lint.line += memchr::memchr_iter(b'\n', &body[counted..at]).count();
         counted = at;
-        match parser.next(&[]) {
+        match parser.next(|_| None) {
             Ok(None) => break,
             Ok(Some(Event::Sample(sample))) => lint.sample(&sample),
             Ok(Some(Event::Type { name, kind })) => lint.metadata(&name, Metadata::Type(kind)),
