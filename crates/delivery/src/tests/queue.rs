@@ -527,22 +527,25 @@ async fn a_full_device_blocks_with_an_error_to_see_and_heals() {
 
 #[tokio::test(start_paused = true)]
 async fn a_device_smaller_than_a_segment_heals_by_what_is_delivered() {
-    let disk = FakeFs::new(1);
-    disk.set_capacity(Some(600));
-    let script = Script::new((0..3).map(|_| retry()));
-    let mut config = on_disk(one_lane());
-    let budget = config.disk.as_mut().expect("on disk");
-    (budget.max_bytes, budget.segment_bytes) = (1 << 20, 1 << 17);
-    let (queue, _) = open_on(&disk, &config, script.clone()).await;
-    let bodies: Vec<String> = (0..40).map(|number| format!("{number:0>60}")).collect();
-    for body in &bodies {
-        timeout(Duration::from_secs(600), queue.append(text(body))).await.expect("room comes").unwrap();
+    let limits: [fn(&FakeFs); 2] = [|disk| disk.set_capacity(Some(600)), |disk| disk.set_quota(600)];
+    for limit in limits {
+        let disk = FakeFs::new(1);
+        limit(&disk);
+        let script = Script::new((0..3).map(|_| retry()));
+        let mut config = on_disk(one_lane());
+        let budget = config.disk.as_mut().expect("on disk");
+        (budget.max_bytes, budget.segment_bytes) = (1 << 20, 1 << 17);
+        let (queue, _) = open_on(&disk, &config, script.clone()).await;
+        let bodies: Vec<String> = (0..40).map(|number| format!("{number:0>60}")).collect();
+        for body in &bodies {
+            timeout(Duration::from_secs(600), queue.append(text(body))).await.expect("room comes").unwrap();
+        }
+        sleep(Duration::from_secs(20)).await;
+        let mut sent = script.bodies();
+        sent.dedup();
+        assert_eq!(sent, bodies);
+        assert_eq!(queue.stats().damaged_records, 0);
     }
-    sleep(Duration::from_secs(20)).await;
-    let mut sent = script.bodies();
-    sent.dedup();
-    assert_eq!(sent, bodies);
-    assert_eq!(queue.stats().damaged_records, 0);
 }
 
 #[tokio::test(start_paused = true)]
