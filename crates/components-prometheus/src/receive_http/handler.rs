@@ -64,7 +64,7 @@ impl Metrics {
 }
 
 /// What of the arguments can change while requests are under way.
-pub(super) struct Config {
+pub struct Config {
     pub(super) args: Args,
     pub(super) forward_to: Fanout<Samples>,
 }
