@@ -40,6 +40,17 @@ async fn labels_that_a_target_label_hides_are_exported_or_honored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_honored_label_without_a_value_keeps_the_label_of_the_target_away() {
+    let page = "a{instance=\"\",job=\"\"} 1\nb{instance=\"\"} 1\nc 1\n";
+    let bench = Bench::start("honor_labels = true", [text(page)]).await;
+    let batch = bench.next().await;
+    let shown: Vec<_> = (0..3).map(|at| batch.points.at(at).series.to_string()).collect();
+    assert_eq!(shown, ["a", r#"b{job="j"}"#, r#"c{instance="i", job="j"}"#]);
+    let bench = Bench::start("", [text(page)]).await;
+    assert_eq!(bench.next().await.points.at(0).series.to_string(), r#"a{instance="i", job="j"}"#);
+}
+
+#[tokio::test(start_paused = true)]
 async fn times_on_the_page_are_taken_unless_told_otherwise() {
     let page = "a 1 1700000000000\n";
     let bench = Bench::start("", [text(page)]).await;
