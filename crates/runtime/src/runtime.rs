@@ -128,7 +128,8 @@ impl Runtime {
                 Err(error) => &mut error.diagnostics,
             };
             hide_secrets(found, &this.0.shared.definitions);
-            this.0.shared.metrics.loaded(&sources, result.is_ok());
+            let applied = result.as_ref().map_or_else(|error| error.applied, |_| true);
+            this.0.shared.metrics.loaded(&sources, result.is_ok(), applied);
             result
         });
         load.await.unwrap_or_else(|error| {
@@ -136,6 +137,11 @@ impl Runtime {
                 Diagnostic::plain("load_failed", format!("the load ended without a result: {error}"));
             Err(LoadError { diagnostics: vec![diagnostic], applied: false })
         })
+    }
+
+    /// Takes note of a load that failed before there was anything to load.
+    pub(crate) fn load_failed(&self) {
+        self.0.shared.metrics.loaded(&[], false, false);
     }
 
     async fn load_locked(&self, sources: &[Source]) -> Result<Loaded, LoadError> {
