@@ -39,6 +39,9 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if args.cluster.enabled {
         bail!("--cluster.enabled: clustering is not available in this version");
     }
+    if args.graphql || args.graphql_playground {
+        bail!("--server.http.enable-graphql: there is no GraphQL API in this version");
+    }
     net::install_provider();
     let journal = Log::new();
     let spans = Spans::new();

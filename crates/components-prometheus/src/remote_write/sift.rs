@@ -6,8 +6,8 @@
 //! requests and the time that one record may take are bounded.
 
 use delivery::Record;
+use signal::SampleBatch;
 use signal::samples::{HistogramPoint, Point};
-use signal::{SampleBatch, Series};
 use wire::compress::SnappyEncoder;
 use wire::remote_write::{Counts, Message, Options, V1Encoder, V2Encoder, decode};
 
@@ -26,13 +26,6 @@ impl Piece {
         match self {
             Self::Point(point) => point.timestamp_ms,
             Self::Histogram(point) => point.timestamp_ms,
-        }
-    }
-
-    fn series(&self) -> &Series {
-        match self {
-            Self::Point(point) => &point.series,
-            Self::Histogram(point) => &point.series,
         }
     }
 }
@@ -121,8 +114,8 @@ fn encode(record: &Record, version: Message, part: &SampleBatch) -> Option<Recor
 
 #[cfg(test)]
 mod tests {
-    use signal::Labels;
     use signal::samples::{ExemplarPoint, NO_FAMILY, STALE_NAN};
+    use signal::{Labels, Series};
 
     use super::*;
     use crate::remote_write::record::{KIND_V1, KIND_V2, counts};

@@ -136,6 +136,8 @@ async fn limits_fail_the_whole_scrape() {
         let info = format!("{:?}", bench.harness.node.debug_info());
         assert!(info.contains(part), "{limit}: {info}");
     }
+    let bench = Bench::start("sample_limit = 1", [text("a 1 9700000000000\nb 2\n")]).await;
+    assert_eq!(reported(&bench.next().await, "up"), Some(0.0), "a sample that is left out counts");
     let limits = "sample_limit = 2\nlabel_limit = 4\nlabel_name_length_limit = 9\nlabel_value_length_limit = 10\ntarget_limit = 1\nbody_size_limit = \"32B\"";
     let bench = Bench::start(limits, [text(page)]).await;
     assert_eq!(bench.scraped().await.len(), 2);
