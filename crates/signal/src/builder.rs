@@ -14,6 +14,8 @@ pub struct LabelsBuilder {
     text: String,
     /// Sorted by name.
     entries: Vec<Entry>,
+    /// Names that were given without a value.
+    blank: Vec<Span>,
 }
 
 /// What the builder began with.
@@ -67,6 +69,7 @@ impl LabelsBuilder {
     /// Forgets all.
     pub fn clear(&mut self) {
         self.entries.clear();
+        self.blank.clear();
         self.text.clear();
         if self.text.capacity() > MAX_KEPT_BYTES {
             self.text = String::new();
@@ -94,6 +97,18 @@ impl LabelsBuilder {
                 self.changed = true;
             }
         }
+    }
+
+    /// Notes that a label came without a value. That is a set without the label; but who gave it so has said
+    /// that nobody else is to give it ([`LabelsBuilder::is_blank`]).
+    pub fn note_blank(&mut self, name: &str) {
+        let name = self.push(name);
+        self.blank.push(name);
+    }
+
+    /// Whether a label was given without a value since the builder was cleared or reset.
+    pub fn is_blank(&self, name: &str) -> bool {
+        self.blank.iter().any(|blank| self.slice(*blank) == name)
     }
 
     /// Deletes a label.
@@ -180,6 +195,17 @@ mod tests {
         assert_eq!(builder.build().address(), base.address());
         builder.set("a", "2");
         assert_ne!(builder.build(), base);
+    }
+
+    #[test]
+    fn a_label_without_a_value_is_absent_and_remembered_until_the_next_set() {
+        let mut builder = LabelsBuilder::new();
+        builder.set("a", "1");
+        builder.note_blank("b");
+        assert!(builder.is_blank("b") && !builder.is_blank("a"));
+        assert_eq!((builder.get("b"), builder.build()), (None, Labels::from_pairs([("a", "1")])));
+        builder.reset(&Labels::from_pairs([("a", "1")]));
+        assert!(!builder.is_blank("b"));
     }
 
     #[test]

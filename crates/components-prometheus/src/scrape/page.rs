@@ -460,11 +460,12 @@ impl Reader<'_> {
     /// Whether the sample is to be sent; counts it.
     #[inline]
     fn accept(&mut self, stated: Option<i64>) -> bool {
+        // As prometheus/scrape: what is left out for its time counts towards the limit.
+        self.accepted += 1;
         if stated.is_some_and(|time| time > self.now_ms + MAX_AHEAD_MS) {
             self.tally.ahead += 1;
             return false;
         }
-        self.accepted += 1;
         self.rules.limits.samples == 0 || self.accepted <= self.rules.limits.samples
     }
 
