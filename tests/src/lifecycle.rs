@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::kit::{Program, Sink, Target, eventually, get, post};
+use crate::kit::{Program, Sink, Target, eventually, get, kept_waiting, post};
 
 pub fn pipeline(target: &Target, sink: &Sink) -> String {
     format!(
@@ -34,17 +34,19 @@ fn it_scrapes_sends_and_flushes_within_five_seconds_and_exits_with_0_on_both_sig
         let (target, sink) = (Target::start(3), Sink::start());
         let start = Instant::now();
         let mut program = Program::start(&pipeline(&target, &sink));
-        eventually("a number has arrived", || match sink.numbers("minted").is_empty() {
-            true => Err("nothing".into()),
-            false => Ok(()),
-        });
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?}\n{}", start.elapsed(), program.log());
+        let first = eventually("a number has arrived", || sink.first().ok_or("nothing".into()));
+        let took = first.duration_since(start);
+        let limit = Duration::from_secs(5) + program.kept_waiting();
+        assert!(took < limit, "{took:?} of {limit:?}\n{}", program.log());
         program.signal(signal);
         let status = program.wait();
         assert_eq!(status.code(), Some(0), "{}", program.log());
         let minted = target.minted();
         let arrived = sink.numbers("minted");
-        assert!(arrived.len() as u64 + 1 >= minted, "flushed: {arrived:?} of {minted}");
+        assert!(
+            !arrived.is_empty() && arrived.len() as u64 + 1 >= minted,
+            "flushed: {arrived:?} of {minted}"
+        );
     }
 }
 
@@ -122,17 +124,18 @@ fn the_embedded_default_prints_host_metrics_within_two_seconds() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .expect("the program starts");
-    let seen = eventually("host metrics are printed", || {
+    let (seen, waited) = eventually("host metrics are printed", || {
         let text = std::fs::read_to_string(&out).unwrap_or_default();
         match text.contains("node_load1") {
-            true => Ok(start.elapsed()),
+            true => Ok((start.elapsed(), kept_waiting(child.id()))),
             false => Err(format!("{} bytes", text.len())),
         }
     });
     let _ = child.kill();
     let _ = child.wait();
-    // Twice the promise, for a machine that runs other tests meanwhile.
-    assert!(seen < Duration::from_secs(4), "{seen:?}");
+    // The promise is the optimised program's; this one has twice the time.
+    let limit = Duration::from_secs(4) + waited;
+    assert!(seen < limit, "{seen:?} of {limit:?}");
 }
 
 #[test]

@@ -90,6 +90,20 @@ pub struct RunArgs {
     /// Accepted for compatibility: components are always wired directly.
     #[arg(long = "feature.prometheus.direct-fanout.enabled", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set, default_value_t = false)]
     pub direct_fanout: bool,
+    /// Deprecated in Alloy, where it has no effect any more: each component has its own argument.
+    #[arg(
+        long = "feature.prometheus.metric-validation-scheme",
+        hide = true,
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub metric_validation_scheme: String,
+    /// Refused where it is on: there is no GraphQL API.
+    #[arg(long = "server.http.enable-graphql", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set, default_value_t = false)]
+    pub graphql: bool,
+    /// As `server.http.enable-graphql`.
+    #[arg(long = "server.http.enable-graphql-playground", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set, default_value_t = false)]
+    pub graphql_playground: bool,
 }
 
 /// What `run` and `validate` share.
@@ -134,6 +148,19 @@ pub struct ClusterArgs {
     pub max_join_peers: u32,
     #[arg(long = "cluster.name", hide = true, default_value = "")]
     pub name: String,
+    #[arg(long = "cluster.enable-tls", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set, default_value_t = false)]
+    pub enable_tls: bool,
+    #[arg(long = "cluster.tls-ca-path", hide = true, default_value = "")]
+    pub tls_ca_path: String,
+    #[arg(long = "cluster.tls-cert-path", hide = true, default_value = "")]
+    pub tls_cert_path: String,
+    #[arg(long = "cluster.tls-key-path", hide = true, default_value = "")]
+    pub tls_key_path: String,
+    #[arg(long = "cluster.tls-server-name", hide = true, default_value = "")]
+    pub tls_server_name: String,
+    /// Deprecated in Alloy, where it has no effect any more.
+    #[arg(long = "cluster.use-discovery-v1", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set, default_value_t = false)]
+    pub use_discovery_v1: bool,
     #[arg(long = "cluster.wait-for-size", hide = true, default_value_t = 0)]
     pub wait_for_size: u32,
     #[arg(long = "cluster.wait-timeout", hide = true, default_value = "0s", value_parser = duration)]
@@ -366,6 +393,50 @@ mod tests {
         let Command::Run(run) = cli.command else { panic!("run") };
         assert!(!run.watch && run.cluster.enabled && run.enable_pprof);
         assert_eq!(run.shutdown_deadline, Duration::from_secs(600));
+    }
+
+    #[test]
+    fn every_flag_that_alloy_takes_on_linux_is_taken() {
+        let flags = [
+            "--server.http.listen-addr=127.0.0.1:1",
+            "--server.http.memory-addr=a:1",
+            "--server.http.ui-path-prefix=/",
+            "--server.http.enable-pprof=true",
+            "--server.http.disable-support-bundle",
+            "--server.http.enable-graphql=false",
+            "--server.http.enable-graphql-playground=false",
+            "--cluster.enabled=false",
+            "--cluster.node-name=a",
+            "--cluster.advertise-address=a:1",
+            "--cluster.join-addresses=a,b",
+            "--cluster.discover-peers=x",
+            "--cluster.advertise-interfaces=eth0",
+            "--cluster.rejoin-interval=1m0s",
+            "--cluster.max-join-peers=5",
+            "--cluster.name=a",
+            "--cluster.enable-tls",
+            "--cluster.tls-ca-path=a",
+            "--cluster.tls-cert-path=a",
+            "--cluster.tls-key-path=a",
+            "--cluster.tls-server-name=a",
+            "--cluster.wait-for-size=1",
+            "--cluster.wait-timeout=0s",
+            "--cluster.use-discovery-v1",
+            "--config.format=alloy",
+            "--config.bypass-conversion-errors",
+            "--config.extra-args=",
+            "--disable-reporting",
+            "--storage.path=a",
+            "--stability.level=experimental",
+            "--feature.community-components.enabled",
+            "--feature.component-shutdown-deadline=10m0s",
+            "--feature.prometheus.direct-fanout.enabled",
+            "--feature.prometheus.metric-validation-scheme=utf8",
+        ];
+        let line = ["ferroalloy", "run", "a.alloy"].into_iter().chain(flags);
+        let cli = Cli::try_parse_from(line).unwrap_or_else(|error| panic!("{error}"));
+        let Command::Run(run) = cli.command else { panic!("run") };
+        assert!(!run.graphql && !run.graphql_playground && run.cluster.enable_tls);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod args;
 mod blocks;
+mod code_pages;
 mod commands;
 mod heap;
 mod host;

@@ -20,7 +20,7 @@ use crate::host::{Program, log};
 use crate::logging::Log;
 use crate::serve::MainServer;
 use crate::spans::Spans;
-use crate::{blocks, identity, load, resources, systemd};
+use crate::{blocks, code_pages, identity, load, resources, systemd};
 
 /// What runs without a file.
 const DEFAULT: &str = include_str!("default.alloy");
@@ -38,6 +38,9 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     if args.cluster.enabled {
         bail!("--cluster.enabled: clustering is not available in this version");
+    }
+    if args.graphql || args.graphql_playground {
+        bail!("--server.http.enable-graphql: there is no GraphQL API in this version");
     }
     net::install_provider();
     let journal = Log::new();
@@ -74,6 +77,7 @@ async fn serve(args: RunArgs, journal: Log, spans: Spans) -> anyhow::Result<Exit
         tracing::info!(%address, "ready");
     }
     systemd::notify("READY=1");
+    tokio::spawn(code_pages::keep_few());
     until_told_to_stop(&args, &started.reloader).await?;
     systemd::notify("STOPPING=1");
     tracing::info!("stopping");
@@ -163,12 +167,21 @@ fn register_metrics(services: &Services) {
         ("branch".to_string(), String::new()),
         ("revision".to_string(), option_env!("FERROALLOY_REVISION").unwrap_or_default().to_string()),
         ("goos".to_string(), std::env::consts::OS.to_string()),
-        ("goarch".to_string(), std::env::consts::ARCH.to_string()),
+        ("goarch".to_string(), go_arch(std::env::consts::ARCH).to_string()),
     ]);
     let opts = Opts::new("alloy_build_info", "Which program this is.").const_labels(labels);
     services.metrics.register(Gauge::with_opts(opts).expect("a constant name")).set(1.0);
     services.metrics.register(resources::metrics());
     services.metrics.register(Computed::new("alloy_labelstore", series_count));
+}
+
+/// The name that `goarch` gives a processor: what selects by it knows no other.
+fn go_arch(arch: &str) -> &str {
+    match arch {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }
 
 /// Series that are alive in the process: what scrape caches and batches hold.
@@ -222,6 +235,13 @@ impl web::Host for LateHost {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processors_have_the_names_that_go_gives_them() {
+        for (arch, named) in [("x86_64", "amd64"), ("aarch64", "arm64"), ("riscv64", "riscv64")] {
+            assert_eq!(go_arch(arch), named);
+        }
+    }
 
     #[test]
     fn problems_of_a_conversion_tell_their_place_and_not_their_line() {

@@ -7,7 +7,7 @@ mod discovery;
 mod dns;
 mod docker;
 mod file;
-mod groups;
+pub mod groups;
 mod http;
 mod process;
 mod relabel;

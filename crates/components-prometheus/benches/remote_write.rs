@@ -73,8 +73,8 @@ fn encode(c: &mut Criterion) {
     group.bench_function("v1_write_relabel_no_origin", |b| {
         b.iter(|| encoding.encode(black_box(&without_origin)))
     });
-    let bytes: Vec<u8> =
-        with_origin.points.iter().flat_map(|p| [p.series.wire_bytes(), &[0; 22]].concat()).collect();
+    let fields = with_origin.points.iter().flat_map(|p| p.series.wire_fields().chain([&[0; 22][..]]));
+    let bytes = fields.collect::<Vec<_>>().concat();
     let mut copy = Vec::with_capacity(bytes.len());
     group.bench_function("copy", |b| {
         b.iter(|| {

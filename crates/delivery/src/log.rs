@@ -21,6 +21,11 @@ const DAMAGED_KEPT: usize = 4;
 /// A file with a segment's name that is larger than any segment can be is not read into memory.
 const MAX_FILE: u64 = 2 * MAX_BODY as u64 + (1 << 20);
 
+/// Whether a write failed for want of room, on the device or of what its user may have of it.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Where a record lies, and enough to read it without the log's lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Position {
@@ -160,7 +165,7 @@ impl Log {
                 self.next_sequence += 1;
                 self.cursor.skip(sequence);
                 self.seal();
-            } else if error.kind() == io::ErrorKind::StorageFull {
+            } else if is_full(&error) {
                 // So that the file goes, and makes room, as soon as what is in it is delivered.
                 self.seal();
             }

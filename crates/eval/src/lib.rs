@@ -8,6 +8,7 @@
 mod arg;
 mod body;
 mod collections;
+mod conceal;
 mod decode;
 mod duration;
 mod evaluate;
@@ -23,6 +24,7 @@ mod value;
 
 pub use arg::{ArgValue, ErrorKind, Step, ValueError, capsule_from_value};
 pub use body::{Arguments, Exports, Invalid, Item, OneOf};
+pub use conceal::{names_secret, passwords};
 pub use decode::{BlockDecoder, BodyDecoder, check, check_schema, decode};
 pub use duration::{format_duration, parse_duration};
 pub use evaluate::evaluate;

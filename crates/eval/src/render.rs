@@ -5,7 +5,8 @@
 use serde_json::{Value as Json, json};
 
 use crate::body::Item;
-use crate::value::{Number, Value};
+use crate::conceal::{names_secret, without_passwords};
+use crate::value::{Number, Secret, Value};
 
 impl Value {
     /// As it would be written in a file; a secret as `(secret)`, a capsule as `capsule(…)`.
@@ -22,7 +23,7 @@ impl Value {
             Self::Null => Json::Null,
             Self::Bool(v) => json!(v),
             Self::Number(n) => number_json(*n),
-            Self::String(s) => json!(&**s),
+            Self::String(s) => json!(without_passwords(s)),
             Self::Secret(s) => json!(s.to_string()),
             Self::OptionalSecret(s) => json!(s.to_string()),
             Self::Array(items) => items.iter().map(Self::to_api_json).collect(),
@@ -55,6 +56,9 @@ pub fn items_to_json(items: &[Item]) -> Json {
     items
         .iter()
         .map(|item| match item {
+            Item::Attribute { name, value } if name.contains("headers") => {
+                json!({ "name": name, "type": "attr", "value": headers(value).to_api_json() })
+            }
             Item::Attribute { name, value } => {
                 json!({ "name": name, "type": "attr", "value": value.to_api_json() })
             }
@@ -66,6 +70,16 @@ pub fn items_to_json(items: &[Item]) -> Json {
             }
         })
         .collect()
+}
+
+/// Headers without the values of those that carry credentials.
+fn headers(value: &Value) -> Value {
+    let Value::Object(fields) = value else { return value.clone() };
+    let shown = fields.iter().map(|(name, value)| match value {
+        Value::String(text) if names_secret(name) => (name.clone(), Value::Secret(Secret::new(&**text))),
+        _ => (name.clone(), value.clone()),
+    });
+    Value::object(shown.collect())
 }
 
 fn write_source(value: &Value, out: &mut String) {

@@ -132,7 +132,7 @@ impl ImportSource for Args {
                     return Err(format!("fetching the repository takes longer than {} s", LIMIT.as_secs()));
                 }
             };
-            Ok(texts.into_iter().map(|(name, text)| ModuleText { name, text }).collect())
+            Ok(texts.into_iter().map(|(name, text)| ModuleText { name, text, is_secret: false }).collect())
         })
     }
 

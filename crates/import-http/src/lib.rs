@@ -88,7 +88,7 @@ impl Args {
             return Err(response.into_status_error(&url).await.to_string());
         }
         let text = response.text(MAX_BYTES).await.map_err(|e| e.to_string())?;
-        Ok(ModuleText { name: shown_url(&url), text })
+        Ok(ModuleText { name: shown_url(&url), text, is_secret: false })
     }
 }
 

@@ -71,7 +71,7 @@ async fn the_request_is_made_as_written_and_the_answer_is_the_module() {
     );
     let texts = decode(&body).unwrap().fetch(&cx()).await.unwrap();
     let name = format!("http://{}/m/a.alloy", server.address());
-    assert_eq!(texts, [ModuleText { name, text: "POST b Bearer token data".to_string() }]);
+    assert_eq!(texts, [ModuleText { name, text: "POST b Bearer token data".to_string(), is_secret: false }]);
 }
 
 #[tokio::test]

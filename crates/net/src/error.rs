@@ -5,7 +5,6 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use http::{HeaderName, HeaderValue};
 use url::Url;
 
 /// What kind of failure it is; for metrics, health and decisions.
@@ -148,18 +147,6 @@ pub fn post_url(text: &str) -> Result<Url, String> {
         "http" | "https" => Ok(url),
         scheme => Err(format!("scheme {scheme:?} cannot be posted to: use http or https")),
     }
-}
-
-/// A header as the user gives it: a name and a value that a request can have.
-///
-/// # Errors
-/// The sentence for the user; the value is not in it.
-pub fn request_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let parsed =
-        HeaderName::try_from(name).map_err(|_| format!("{name:?} cannot be the name of a header"))?;
-    let value = HeaderValue::try_from(value)
-        .map_err(|_| format!("header {name:?} has a value that a header cannot have"))?;
-    Ok((parsed, value))
 }
 
 /// A URL as it may be shown: scheme, host, port and path.

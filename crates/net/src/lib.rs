@@ -15,6 +15,7 @@ pub mod digest;
 pub mod docker;
 mod error;
 pub mod grpc;
+mod headers;
 pub mod kubernetes;
 pub mod names;
 pub mod oauth2;
@@ -31,7 +32,8 @@ pub use client::{
     Client, ClientOptions, Poster, Request, Response, StandIn, StandInGuard, TraceHeaders, describe, stand_in,
 };
 pub use credential::Credential;
-pub use error::{Error, Kind, post_url, request_header, shown_url};
+pub use error::{Error, Kind, post_url, shown_url};
+pub use headers::{check_headers, request_header, request_headers};
 pub use server::{Server, ServerOptions};
 pub use tls::{ClientAuth, ServerStream, ServerTls, TlsExtras, install_provider};
 pub use url::Url;

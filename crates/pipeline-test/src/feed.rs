@@ -10,7 +10,7 @@ use signal::profiles::{Ingest, Profile, ProfileBody};
 use signal::samples::{ExemplarPoint, FamilyMetadata, NO_FAMILY, Point};
 use signal::{
     Labels, LabelsBuilder, LogBuilder, Logs, MetricKind, OtlpLogs, OtlpMetrics, Profiles, SampleBatch,
-    Samples, Series, Traces,
+    Samples, Traces,
 };
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -256,7 +256,7 @@ pub(crate) fn samples(page: &str, open_metrics: bool, now_ms: i64) -> Result<Sam
             Some(Event::Histogram(_)) => return Err("text carries no native histograms".into()),
             Some(Event::Sample(sample)) => {
                 parse_series(format, sample.raw, kind, &mut builder).map_err(|e| e.to_string())?;
-                let series = Series::intern(builder.build());
+                let series = builder.build_series();
                 if let Some(exemplar) = &sample.exemplar {
                     exemplar.parse_labels(&mut builder).map_err(|e| e.to_string())?;
                     batch.exemplars.push(ExemplarPoint {
@@ -266,7 +266,7 @@ pub(crate) fn samples(page: &str, open_metrics: bool, now_ms: i64) -> Result<Sam
                         timestamp_ms: exemplar.timestamp_ms.unwrap_or_default(),
                     });
                 }
-                let family = belongs(&families, series.labels().metric_name().unwrap_or_default());
+                let family = belongs(&families, series.metric_name().unwrap_or_default());
                 batch.points.push(Point {
                     series,
                     timestamp_ms: sample.timestamp_ms.unwrap_or(now_ms),

@@ -10,7 +10,7 @@ use opentelemetry::metrics::v1::{AggregationTemporality, NumberDataPoint};
 use opentelemetry::resource::v1::Resource;
 use signal::otlp::proto as opentelemetry;
 use signal::profiles::ProfileBody;
-use signal::{Labels, Logs, MetricKind, OtlpLogs, OtlpMetrics, Profiles, Samples, Traces};
+use signal::{Logs, MetricKind, OtlpLogs, OtlpMetrics, Profiles, Samples, Traces};
 
 use wire::pprof;
 
@@ -67,8 +67,8 @@ fn text(value: impl Into<String>) -> Field {
     Field::Text(value.into())
 }
 
-fn map(labels: &Labels) -> Field {
-    Field::Map(labels.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect())
+fn map<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Field {
+    Field::Map(labels.into_iter().map(|(n, v)| (n.to_string(), v.to_string())).collect())
 }
 
 fn time(unix_nano: u64) -> Field {
@@ -96,7 +96,7 @@ pub(crate) fn samples(batch: &Samples, out: &mut Vec<Fields>) {
     for point in batch.points.iter() {
         let exemplar = batch.exemplars.iter().find(|e| e.series == *point.series);
         out.push(vec![
-            ("labels", map(point.series.labels())),
+            ("labels", map(point.series)),
             ("value", Field::Number(point.value)),
             ("timestamp", Field::Time(point.timestamp_ms.saturating_mul(1_000_000))),
             ("histogram", Field::Flag(false)),
@@ -106,7 +106,7 @@ pub(crate) fn samples(batch: &Samples, out: &mut Vec<Fields>) {
     }
     for point in &batch.histograms {
         out.push(vec![
-            ("labels", map(point.series.labels())),
+            ("labels", map(&point.series)),
             ("timestamp", Field::Time(point.timestamp_ms.saturating_mul(1_000_000))),
             ("histogram", Field::Flag(true)),
             ("metadata", metadata(point.family)),

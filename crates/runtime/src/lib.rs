@@ -10,6 +10,7 @@ mod block;
 mod definitions;
 mod drain;
 mod graph;
+mod hide;
 mod loader;
 mod modules;
 mod node;

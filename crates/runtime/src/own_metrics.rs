@@ -97,17 +97,22 @@ impl OwnMetrics {
         self.waited.observe(time.as_secs_f64());
     }
 
-    /// Takes note of a load.
-    pub(crate) fn loaded(&self, sources: &[Source], successful: bool) {
+    /// Takes note of a load. `applied`: these texts are in force now, with or without failures.
+    pub(crate) fn loaded(&self, sources: &[Source], successful: bool, applied: bool) {
         self.successful.set(i64::from(successful));
         if !successful {
             self.failures.inc();
+        }
+        if !applied {
             return;
         }
         let mut hash = Sha256::new();
         sources.iter().for_each(|s| hash.update(s.text().as_bytes()));
         self.hash.reset();
         self.hash.with_label_values(&[&const_hex::encode(hash.finalize())[..], ""]).set(1.0);
+        if !successful {
+            return;
+        }
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.success_time.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
     }

@@ -141,7 +141,10 @@ impl Reloader {
         last.hash = sources.as_ref().ok().map(|s| hash(s));
         last.result = match sources.and_then(|s| self.0.source.converted(s)) {
             Ok(sources) => self.0.runtime.load(sources).await,
-            Err(error) => Err(error),
+            Err(error) => {
+                self.0.runtime.load_failed();
+                Err(error)
+            }
         };
     }
 

@@ -16,7 +16,9 @@ use tracing::Instrument as _;
 
 use crate::block::{ConfigBlockDef, Refused};
 use crate::definitions::Definitions;
+use crate::hide::hide_secrets;
 use crate::loader::{BlockKind, Blueprint, Checker, Mode, join, read};
+use crate::modules::file::directory;
 use crate::modules::import::ImportDef;
 use crate::modules::instance::{Body, Module};
 use crate::node::Kind;
@@ -120,8 +122,14 @@ impl Runtime {
         let load = tokio::spawn(async move {
             let _one_at_a_time = this.0.loading.lock().await;
             let span = component::span!("GraphEvaluate", "internal");
-            let result = this.load_locked(&sources).instrument(span).await;
-            this.0.shared.metrics.loaded(&sources, result.is_ok());
+            let mut result = this.load_locked(&sources).instrument(span).await;
+            let found = match &mut result {
+                Ok(loaded) => &mut loaded.warnings,
+                Err(error) => &mut error.diagnostics,
+            };
+            hide_secrets(found, &this.0.shared.definitions);
+            let applied = result.as_ref().map_or_else(|error| error.applied, |_| true);
+            this.0.shared.metrics.loaded(&sources, result.is_ok(), applied);
             result
         });
         load.await.unwrap_or_else(|error| {
@@ -129,6 +137,11 @@ impl Runtime {
                 Diagnostic::plain("load_failed", format!("the load ended without a result: {error}"));
             Err(LoadError { diagnostics: vec![diagnostic], applied: false })
         })
+    }
+
+    /// Takes note of a load that failed before there was anything to load.
+    pub(crate) fn load_failed(&self) {
+        self.0.shared.metrics.loaded(&[], false, false);
     }
 
     async fn load_locked(&self, sources: &[Source]) -> Result<Loaded, LoadError> {
@@ -236,7 +249,10 @@ pub fn validate(options: Options, sources: &[Source]) -> Vec<Diagnostic> {
     let mut definitions = Definitions::new(options.registry, options.blocks, options.imports, stability);
     definitions.labels_required = true;
     let scratch = scratch(&options.services);
-    check(&definitions, &scratch, Mode::Validate, &|_| None, sources, &module_path(sources)).1
+    let (_, mut found) =
+        check(&definitions, &scratch, Mode::Validate, &|_| None, sources, &module_path(sources));
+    hide_secrets(&mut found, &definitions);
+    found
 }
 
 fn check(
@@ -302,7 +318,7 @@ fn defaults(definitions: &Definitions, blueprint: &Blueprint) -> Vec<Diagnostic>
 /// The directory of the configuration; empty for a text that is no file.
 fn module_path(sources: &[Source]) -> String {
     let file = sources.first().map(|s| Path::new(s.name()));
-    file.filter(|f| f.exists()).and_then(Path::parent).map(|p| p.display().to_string()).unwrap_or_default()
+    file.filter(|f| f.exists()).map(directory).unwrap_or_default()
 }
 
 /// The content that an import block has at present.

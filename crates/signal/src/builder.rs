@@ -3,18 +3,29 @@
 //! Text is only ever appended to one buffer and entries point into it, so a change never moves a value;
 //! what is unchanged at the end is the label set that it began with.
 
-use crate::labels::{Labels, MAX_KEPT_BYTES};
+use crate::labels::{Iter, Labels, MAX_KEPT_BYTES};
 use crate::series::Series;
 
 /// Changes label sets, one after the other, without allocating for each.
 #[derive(Debug, Default)]
 pub struct LabelsBuilder {
-    /// `None` for no labels; a shared empty set would be a reference count that all threads fight for.
-    base: Option<Labels>,
+    base: Base,
     changed: bool,
     text: String,
     /// Sorted by name.
     entries: Vec<Entry>,
+    /// Names that were given without a value.
+    blank: Vec<Span>,
+}
+
+/// What the builder began with.
+#[derive(Debug, Default)]
+enum Base {
+    /// No labels; a shared empty set would be a reference count that all threads fight for.
+    #[default]
+    Nothing,
+    Labels(Labels),
+    Series(Series),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,22 +48,33 @@ impl LabelsBuilder {
 
     /// Forgets all and starts from a label set.
     pub fn reset(&mut self, base: &Labels) {
+        self.start(base.iter());
+        self.base = Base::Labels(base.clone());
+    }
+
+    /// Forgets all and starts from the labels of a series.
+    pub fn reset_series(&mut self, base: &Series) {
+        self.start(base.iter());
+        self.base = Base::Series(base.clone());
+    }
+
+    fn start(&mut self, pairs: Iter<'_>) {
         self.clear();
-        for (name, value) in base {
+        for (name, value) in pairs {
             let entry = Entry { name: self.push(name), value: self.push(value) };
             self.entries.push(entry);
         }
-        self.base = Some(base.clone());
     }
 
     /// Forgets all.
     pub fn clear(&mut self) {
         self.entries.clear();
+        self.blank.clear();
         self.text.clear();
         if self.text.capacity() > MAX_KEPT_BYTES {
             self.text = String::new();
         }
-        self.base = None;
+        self.base = Base::Nothing;
         self.changed = false;
     }
 
@@ -75,6 +97,18 @@ impl LabelsBuilder {
                 self.changed = true;
             }
         }
+    }
+
+    /// Notes that a label came without a value. That is a set without the label; but who gave it so has said
+    /// that nobody else is to give it ([`LabelsBuilder::is_blank`]).
+    pub fn note_blank(&mut self, name: &str) {
+        let name = self.push(name);
+        self.blank.push(name);
+    }
+
+    /// Whether a label was given without a value since the builder was cleared or reset.
+    pub fn is_blank(&self, name: &str) -> bool {
+        self.blank.iter().any(|blank| self.slice(*blank) == name)
     }
 
     /// Deletes a label.
@@ -115,7 +149,7 @@ impl LabelsBuilder {
     /// The label set; the one that it began with where nothing has changed.
     pub fn build(&self) -> Labels {
         match &self.base {
-            Some(base) if !self.changed => base.clone(),
+            Base::Labels(base) if !self.changed => base.clone(),
             _ => Labels::from_sorted(self.iter()),
         }
     }
@@ -123,7 +157,8 @@ impl LabelsBuilder {
     /// The interned label set; allocates only where nobody holds it yet.
     pub fn build_series(&self) -> Series {
         match &self.base {
-            Some(base) if !self.changed => Series::intern(base.clone()),
+            Base::Labels(base) if !self.changed => Series::intern(base.clone()),
+            Base::Series(base) if !self.changed => base.clone(),
             _ => Series::from_sorted(self.iter()),
         }
     }
@@ -163,12 +198,23 @@ mod tests {
     }
 
     #[test]
+    fn a_label_without_a_value_is_absent_and_remembered_until_the_next_set() {
+        let mut builder = LabelsBuilder::new();
+        builder.set("a", "1");
+        builder.note_blank("b");
+        assert!(builder.is_blank("b") && !builder.is_blank("a"));
+        assert_eq!((builder.get("b"), builder.build()), (None, Labels::from_pairs([("a", "1")])));
+        builder.reset(&Labels::from_pairs([("a", "1")]));
+        assert!(!builder.is_blank("b"));
+    }
+
+    #[test]
     fn a_series_that_is_alive_is_found_again() {
         let mut builder = LabelsBuilder::new();
         builder.set("builder_test", "1");
         let series = builder.build_series();
         assert_eq!(builder.build_series(), series);
-        builder.reset(&series);
+        builder.reset_series(&series);
         assert_eq!(builder.build_series(), series);
         builder.clear();
         assert!(builder.is_empty() && builder.build().is_empty());

@@ -1,8 +1,8 @@
 //! Label sets: immutable, sorted, reference counted, held in the form in which remote write 1 sends them.
 //!
 //! Layout: one allocation with a header (hash, number of labels) and, label by label, the bytes of a
-//! `prompb.TimeSeries.labels` field: `0x0A len { 0x0A len name 0x12 len value }`. A writer copies them
-//! beside fresh samples. Names are sorted by bytes and unique; empty values and empty names are absent;
+//! `prompb.TimeSeries.labels` field: `0x0A len { 0x0A len name 0x12 len value }`, which writers copy. Metric
+//! samples have [`Series`] instead, which share the text of labels. Names are sorted by bytes and unique; empty values and empty names are absent;
 //! both sides are UTF-8.
 
 use std::cell::RefCell;
@@ -10,12 +10,12 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::LazyLock;
-use std::sync::atomic::AtomicU32;
 
 use triomphe::ThinArc;
 use xxhash_rust::xxh64::{Xxh64, xxh64};
 
 pub use crate::builder::LabelsBuilder;
+use crate::field::Field;
 pub use crate::series::Series;
 
 /// The label that holds the metric name.
@@ -38,8 +38,6 @@ struct Header {
     /// xxh64 of the wire bytes.
     hash: u64,
     count: u32,
-    /// How many [`Series`] share this allocation; only the interner and `Series` touch it.
-    handles: AtomicU32,
 }
 
 /// Why pairs do not make a label set.
@@ -97,20 +95,12 @@ impl Labels {
 
     /// Names and values in order of names.
     pub fn iter(&self) -> Iter<'_> {
-        Iter { rest: &self.0.slice, left: self.len() }
+        Iter { rest: &self.0.slice, fields: [].iter(), left: self.len() }
     }
 
     /// The value of a label; `None` where absent.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let mut rest = &self.0.slice;
-        while let Some((found, value, after)) = split_label(rest) {
-            match found.cmp(name.as_bytes()) {
-                Ordering::Less => rest = after,
-                Ordering::Equal => return Some(text(value)),
-                Ordering::Greater => return None,
-            }
-        }
-        None
+        self.iter().value(name)
     }
 
     /// The value of `__name__`.
@@ -158,8 +148,9 @@ impl Labels {
         std::ptr::from_ref(&self.0.header).addr()
     }
 
-    pub(crate) fn handles(&self) -> &AtomicU32 {
-        &self.0.header.header.handles
+    pub(crate) fn encoded(&self) -> Encoded<'_> {
+        let Header { hash, count } = self.0.header.header;
+        Encoded { hash, wire: &self.0.slice, count }
     }
 }
 
@@ -201,7 +192,7 @@ impl Encoded<'_> {
     }
 
     pub(crate) fn to_labels(&self) -> Labels {
-        let header = Header { hash: self.hash, count: self.count, handles: AtomicU32::new(0) };
+        let header = Header { hash: self.hash, count: self.count };
         Labels(ThinArc::from_header_and_slice(header, self.wire))
     }
 }
@@ -264,6 +255,16 @@ fn split_varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
     }
 }
 
+/// The fields of our own bytes, one a label.
+pub(crate) fn fields(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (_, _, rest) = split_field(bytes)?;
+        let (field, rest) = bytes.split_at(bytes.len() - rest.len());
+        bytes = rest;
+        Some(field)
+    })
+}
+
 /// First label of our own bytes: name, value, what follows. `None` at the end.
 fn split_label(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let (_, rest) = split_varint(bytes.get(1..)?)?;
@@ -307,19 +308,48 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("label bytes are only ever written from &str")
 }
 
-/// Iterates over a [`Labels`].
+/// Iterates over a [`Labels`] or a [`Series`].
 #[derive(Clone, Debug)]
 pub struct Iter<'a> {
     rest: &'a [u8],
+    /// What follows `rest`.
+    fields: std::slice::Iter<'a, Field>,
     left: usize,
+}
+
+impl<'a> Iter<'a> {
+    pub(crate) fn of_fields(fields: &'a [Field]) -> Self {
+        Self { rest: &[], fields: fields.iter(), left: fields.len() }
+    }
+
+    /// The value of a label, looked for among those that are left.
+    pub(crate) fn value(mut self, name: &str) -> Option<&'a str> {
+        while let Some((found, value)) = self.advance() {
+            match found.cmp(name.as_bytes()) {
+                Ordering::Less => {}
+                Ordering::Equal => return Some(text(value)),
+                Ordering::Greater => return None,
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn advance(&mut self) -> Option<(&'a [u8], &'a [u8])> {
+        if self.rest.is_empty() {
+            self.rest = self.fields.next()?.bytes();
+        }
+        let (name, value, rest) = split_label(self.rest)?;
+        self.rest = rest;
+        self.left = self.left.saturating_sub(1);
+        Some((name, value))
+    }
 }
 
 impl<'a> Iterator for Iter<'a> {
     type Item = (&'a str, &'a str);
     fn next(&mut self) -> Option<Self::Item> {
-        let (name, value, rest) = split_label(self.rest)?;
-        self.rest = rest;
-        self.left = self.left.saturating_sub(1);
+        let (name, value) = self.advance()?;
         Some((text(name), text(value)))
     }
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -351,26 +381,30 @@ impl Default for Labels {
 impl fmt::Display for Labels {
     /// `name{a="b"}` as in PromQL, `{a="b"}` without a name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.metric_name();
-        let plain = name.is_some_and(crate::names::is_legacy_name);
-        if let (Some(name), true) = (name, plain) {
-            f.write_str(name)?;
-            if self.len() == 1 {
-                return Ok(());
-            }
-        }
-        f.write_str("{")?;
-        let shown = self.iter().filter(|(label, _)| !plain || *label != METRIC_NAME);
-        for (i, (label, value)) in shown.enumerate() {
-            let comma = if i == 0 { "" } else { ", " };
-            if crate::names::is_legacy_label(label) {
-                write!(f, "{comma}{label}={value:?}")?;
-            } else {
-                write!(f, "{comma}{label:?}={value:?}")?;
-            }
-        }
-        f.write_str("}")
+        write_pairs(self.iter(), f)
     }
+}
+
+pub(crate) fn write_pairs(pairs: Iter<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let name = pairs.clone().value(METRIC_NAME);
+    let plain = name.is_some_and(crate::names::is_legacy_name);
+    if let (Some(name), true) = (name, plain) {
+        f.write_str(name)?;
+        if pairs.len() == 1 {
+            return Ok(());
+        }
+    }
+    f.write_str("{")?;
+    let shown = pairs.filter(|(label, _)| !plain || *label != METRIC_NAME);
+    for (i, (label, value)) in shown.enumerate() {
+        let comma = if i == 0 { "" } else { ", " };
+        if crate::names::is_legacy_label(label) {
+            write!(f, "{comma}{label}={value:?}")?;
+        } else {
+            write!(f, "{comma}{label:?}={value:?}")?;
+        }
+    }
+    f.write_str("}")
 }
 
 impl fmt::Debug for Labels {

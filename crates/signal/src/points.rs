@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::labels::Series;
-use crate::samples::{FamilyMetadata, Point};
+use crate::samples::{FamilyMetadata, NO_FAMILY, Point};
 
 /// Metadata that points refer to by index; shared by batches that have the same.
 pub type FamilyList = Arc<Vec<Arc<FamilyMetadata>>>;
@@ -40,8 +40,40 @@ pub struct SeriesList {
     id: u64,
     series: Box<[Series]>,
     /// For each series an index into `families`, or [`NO_FAMILY`](crate::samples::NO_FAMILY).
-    family: Box<[u32]>,
+    family: Indexes,
     families: FamilyList,
+}
+
+/// Indexes in as few bytes as they need.
+#[derive(Debug)]
+enum Indexes {
+    /// All are [`NO_FAMILY`].
+    None,
+    /// [`u16::MAX`] for [`NO_FAMILY`].
+    Narrow(Box<[u16]>),
+    Wide(Box<[u32]>),
+}
+
+impl Indexes {
+    fn new(indexes: Vec<u32>) -> Self {
+        if indexes.iter().all(|index| *index == NO_FAMILY) {
+            return Self::None;
+        }
+        if indexes.iter().all(|index| *index == NO_FAMILY || *index < u32::from(u16::MAX)) {
+            return Self::Narrow(indexes.into_iter().map(|index| index as u16).collect());
+        }
+        Self::Wide(indexes.into())
+    }
+
+    #[inline]
+    fn at(&self, index: usize) -> u32 {
+        match self {
+            Self::None => NO_FAMILY,
+            Self::Narrow(indexes) if indexes[index] == u16::MAX => NO_FAMILY,
+            Self::Narrow(indexes) => indexes[index].into(),
+            Self::Wide(indexes) => indexes[index],
+        }
+    }
 }
 
 /// A point, wherever its parts are.
@@ -90,7 +122,7 @@ impl SeriesList {
         static IDS: AtomicU64 = AtomicU64::new(1);
         assert_eq!(series.len(), family.len(), "each series has an index");
         let id = IDS.fetch_add(1, Ordering::Relaxed);
-        Self { id, series: series.into(), family: family.into(), families }
+        Self { id, series: series.into(), family: Indexes::new(family), families }
     }
 
     /// Its alone in this process, for ever.
@@ -104,8 +136,8 @@ impl SeriesList {
     }
 
     /// For each series its index into [`SeriesList::families`].
-    pub fn family(&self) -> &[u32] {
-        &self.family
+    pub fn family(&self) -> impl ExactSizeIterator<Item = u32> {
+        (0..self.series.len()).map(|index| self.family.at(index))
     }
 
     /// What the batches of such rows have as their families.
@@ -146,7 +178,7 @@ impl Row {
             timestamp_ms: self.timestamp_ms,
             value: self.values[index],
             start_ms: 0,
-            family: self.list.family[index],
+            family: self.list.family.at(index),
         }
     }
 }
@@ -253,7 +285,6 @@ impl Extend<Point> for Points {
 mod tests {
     use super::*;
     use crate::Labels;
-    use crate::samples::NO_FAMILY;
 
     fn series(name: &str) -> Series {
         Series::intern(Labels::from_pairs([("points_test", name)]))
@@ -284,5 +315,23 @@ mod tests {
     #[test]
     fn lists_with_the_same_series_are_told_apart() {
         assert_ne!(row().list().id(), row().list().id());
+    }
+
+    #[test]
+    fn indexes_of_any_size_are_kept_as_they_are() {
+        for family in [
+            vec![],
+            vec![NO_FAMILY; 2],
+            vec![0, NO_FAMILY, 65_534],
+            vec![0, NO_FAMILY, 65_535],
+            vec![NO_FAMILY - 1, NO_FAMILY, 70_000],
+        ] {
+            let all = vec![series("a"); family.len()];
+            let list = Arc::new(SeriesList::new(all, family.clone(), FamilyList::default()));
+            assert!(list.family().eq(family.iter().copied()));
+            let values = vec![0.0; family.len()];
+            let points = Points::from(Row::new(list, 0, values));
+            assert!(points.iter().map(|p| p.family).eq(family));
+        }
     }
 }

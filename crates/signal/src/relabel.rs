@@ -271,14 +271,9 @@ impl Rules {
         if self.is_empty() {
             return Some(labels.clone());
         }
-        thread_local! {
-            static BUILDER: RefCell<LabelsBuilder> = RefCell::new(LabelsBuilder::new());
-        }
-        BUILDER.with_borrow_mut(|builder| {
+        with_builder(|builder| {
             builder.reset(labels);
-            let kept = self.apply(builder).then(|| builder.build());
-            builder.clear();
-            kept
+            self.apply(builder).then(|| builder.build())
         })
     }
 
@@ -288,16 +283,23 @@ impl Rules {
         if self.is_empty() {
             return Some(series.clone());
         }
-        let labels = self.relabel(series.labels())?;
-        if labels.is_empty() {
-            return None;
-        }
-        // Unchanged sets come back as the same allocation.
-        if labels.address() == series.id() {
-            return Some(series.clone());
-        }
-        Some(Series::intern(labels))
+        with_builder(|builder| {
+            builder.reset_series(series);
+            (self.apply(builder) && !builder.is_empty()).then(|| builder.build_series())
+        })
     }
+}
+
+/// Lends the thread's builder.
+fn with_builder<R>(f: impl FnOnce(&mut LabelsBuilder) -> R) -> R {
+    thread_local! {
+        static BUILDER: RefCell<LabelsBuilder> = RefCell::new(LabelsBuilder::new());
+    }
+    BUILDER.with_borrow_mut(|builder| {
+        let result = f(builder);
+        builder.clear();
+        result
+    })
 }
 
 impl Default for Rules {

@@ -1,106 +1,91 @@
 //! Interned label sets: while anybody holds a [`Series`], every equal set in the process is that handle.
 //!
-//! The table holds one reference to each live set; the set counts its handles. A handle that takes the
-//! count to zero locks the shard and removes the set, unless an [`Series::intern`] (which hands out handles
-//! only under that lock) has raised the count again meanwhile. The remover still owns a reference to the
-//! allocation, so what it removes is found by address and can be nothing else. Hence: no set stays without
-//! handles, none with handles is removed, and no allocation is freed under a lock.
+//! Layout: one allocation with a header (hash, length on the wire) and, label by label in order of names, a
+//! handle of the label itself (`field.rs`): 32 bytes and 8 for each label. How handles come and go is said in
+//! `interner.rs`; a series that ends gives its labels back after it has let go of the table.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use hashbrown::HashTable;
-use parking_lot::Mutex;
+use smallvec::SmallVec;
+use triomphe::ThinArc;
 
-use crate::labels::{Encoded, Labels, LabelsError, decode};
+use crate::field::Field;
+use crate::interner::{Interner, Item};
+use crate::labels::{Encoded, Iter, Labels, LabelsError, METRIC_NAME, decode, fields, write_pairs};
 
 /// An interned label set. Comparing and hashing look at the address only; a clone is two reference counts.
-pub struct Series(Labels);
+pub struct Series(Set);
 
-/// Shards of the table; a power of two. Contention is between scrapers that meet new series.
-const SHARDS: usize = 64;
+/// The set itself.
+#[derive(Clone)]
+struct Set(ThinArc<Header, Field>);
 
-/// Below this many slots a shard is not worth shrinking.
-const MIN_SHRINK: usize = 64;
-
-struct Interner {
-    shards: [Mutex<HashTable<Labels>>; SHARDS],
-    live: AtomicUsize,
+struct Header {
+    /// That of the equal [`Labels`].
+    hash: u64,
+    /// Bytes of all fields.
+    wire_len: u32,
+    handles: AtomicU32,
 }
 
-static INTERNER: LazyLock<Interner> = LazyLock::new(|| Interner {
-    shards: std::array::from_fn(|_| Mutex::new(HashTable::new())),
-    live: AtomicUsize::new(0),
-});
+static SERIES: LazyLock<Interner<Set>> = LazyLock::new(Interner::new);
 
 /// How many series are alive in this process.
 pub fn series_count() -> usize {
-    INTERNER.live.load(Ordering::Relaxed)
+    SERIES.live()
 }
 
-impl Interner {
-    fn shard(&self, hash: u64) -> &Mutex<HashTable<Labels>> {
-        // The table takes its slot from the low bits and its tag from the highest seven; the shard comes
-        // from in between.
-        &self.shards[(hash >> 40) as usize % SHARDS]
+impl Item for Set {
+    fn hash(&self) -> u64 {
+        self.0.header.header.hash
+    }
+    fn handles(&self) -> &AtomicU32 {
+        &self.0.header.header.handles
+    }
+    fn address(&self) -> usize {
+        std::ptr::from_ref(&self.0.header).addr()
+    }
+}
+
+impl Set {
+    fn new(encoded: &Encoded<'_>) -> Self {
+        let wire_len = u32::try_from(encoded.wire.len()).expect("bodies are far below four gigabytes");
+        let header = Header { hash: encoded.hash, wire_len, handles: AtomicU32::new(0) };
+        let fields: SmallVec<[Field; 16]> = fields(encoded.wire).map(Field::intern).collect();
+        Self(ThinArc::from_header_and_iter(header, fields.into_iter()))
     }
 
-    /// The handle of a set that is alive, without allocating for the question.
-    fn find(&self, encoded: &Encoded<'_>) -> Option<Series> {
-        let table = self.shard(encoded.hash).lock();
-        let same = |known: &Labels| known.hash() == encoded.hash && known.wire_bytes() == encoded.wire;
-        let known = table.find(encoded.hash, same)?;
-        known.handles().fetch_add(1, Ordering::Relaxed);
-        Some(Series(known.clone()))
-    }
-
-    fn intern(&self, labels: Labels) -> Series {
-        let mut table = self.shard(labels.hash()).lock();
-        if let Some(known) = table.find(labels.hash(), |known| *known == labels) {
-            known.handles().fetch_add(1, Ordering::Relaxed);
-            let series = Series(known.clone());
-            drop(table);
-            return series;
+    fn is(&self, wire: &[u8]) -> bool {
+        if self.0.header.header.wire_len as usize != wire.len() {
+            return false;
         }
-        labels.handles().fetch_add(1, Ordering::Relaxed);
-        table.insert_unique(labels.hash(), labels.clone(), |known| known.hash());
-        self.live.fetch_add(1, Ordering::Relaxed);
-        Series(labels)
-    }
-
-    #[cold]
-    fn remove(&self, labels: &Labels) {
-        let mut table = self.shard(labels.hash()).lock();
-        // Given out again between our decrement and the lock: that handle's end will remove it.
-        if labels.handles().load(Ordering::Relaxed) != 0 {
-            return;
-        }
-        // Absent if it was given out again and that handle has already ended.
-        if let Ok(entry) = table.find_entry(labels.hash(), |known| known.address() == labels.address()) {
-            entry.remove();
-            self.live.fetch_sub(1, Ordering::Relaxed);
-            if table.capacity() > MIN_SHRINK && table.len() < table.capacity() / 4 {
-                let keep = table.len() * 2;
-                table.shrink_to(keep, |known| known.hash());
-            }
-        }
+        let mut fields = self.0.slice.iter();
+        fields.try_fold(wire, |rest, field| rest.strip_prefix(field.bytes())).is_some_and(<[u8]>::is_empty)
     }
 }
 
 impl Series {
     /// The one handle for this set.
     pub fn intern(labels: Labels) -> Self {
-        INTERNER.intern(labels)
+        Self::of(&labels.encoded())
+    }
+
+    fn of(encoded: &Encoded<'_>) -> Self {
+        let same = |known: &Set| known.is(encoded.wire);
+        let known = SERIES.find(encoded.hash, same);
+        Self(known.unwrap_or_else(|| SERIES.insert(Set::new(encoded), same)))
     }
 
     /// The handle for the `TimeSeries.labels` fields of a remote write request, tags included. A set that is
     /// alive and comes in our own encoding (sorted, as senders do) is found by its bytes, which are not
     /// looked into.
     pub fn from_wire(bytes: &[u8]) -> Result<Self, LabelsError> {
-        if let Some(known) = INTERNER.find(&Encoded::foreign(bytes)) {
-            return Ok(known);
+        let encoded = Encoded::foreign(bytes);
+        if let Some(known) = SERIES.find(encoded.hash, |known| known.is(bytes)) {
+            return Ok(Self(known));
         }
         let pairs = decode(bytes).ok_or(LabelsError::Malformed)?;
         Labels::try_from_pairs(pairs).map(Self::intern)
@@ -109,22 +94,65 @@ impl Series {
     /// The one handle for a set of pairs that are sorted by name and unique; allocates only where the set is
     /// not alive yet.
     pub(crate) fn from_sorted<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        Encoded::with(pairs, |encoded| {
-            INTERNER.find(encoded).unwrap_or_else(|| INTERNER.intern(encoded.to_labels()))
-        })
+        Encoded::with(pairs, Self::of)
     }
 
-    /// The label set.
-    pub fn labels(&self) -> &Labels {
-        &self.0
+    /// The set as one of its own, copied.
+    pub fn to_labels(&self) -> Labels {
+        Labels::from_sorted(self.iter())
+    }
+
+    /// Names and values in order of names.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter::of_fields(&self.0.0.slice)
+    }
+
+    /// The value of a label; `None` where absent.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().value(name)
+    }
+
+    /// The value of `__name__`.
+    pub fn metric_name(&self) -> Option<&str> {
+        self.get(METRIC_NAME)
+    }
+
+    /// Number of labels.
+    pub fn len(&self) -> usize {
+        self.0.0.slice.len()
+    }
+
+    /// Whether it has no labels.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The hash of the set, that of the equal [`Labels`].
+    pub fn hash(&self) -> u64 {
+        self.0.hash()
+    }
+
+    /// The `TimeSeries.labels` fields of remote write 1, tags included, one by one. Series that have a label
+    /// in common have the same bytes of it, at the same address.
+    #[inline]
+    pub fn wire_fields(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
+        self.0.0.slice.iter().map(Field::bytes)
+    }
+
+    /// Bytes of all [`Series::wire_fields`].
+    #[inline]
+    pub fn wire_len(&self) -> usize {
+        self.0.0.header.header.wire_len as usize
     }
 
     /// A key that is this series' alone for as long as a handle is held.
+    #[inline]
     pub fn id(&self) -> usize {
         self.0.address()
     }
 
     /// Whether two handles are of one set; the same as equality of the sets.
+    #[inline]
     pub fn ptr_eq(&self, other: &Self) -> bool {
         self.id() == other.id()
     }
@@ -140,7 +168,7 @@ impl Clone for Series {
 impl Drop for Series {
     fn drop(&mut self) {
         if self.0.handles().fetch_sub(1, Ordering::AcqRel) == 1 {
-            INTERNER.remove(&self.0);
+            SERIES.remove(&self.0);
         }
     }
 }
@@ -150,20 +178,22 @@ impl From<Labels> for Series {
         Self::intern(labels)
     }
 }
-impl std::ops::Deref for Series {
-    type Target = Labels;
-    fn deref(&self) -> &Labels {
-        &self.0
+impl<'a> IntoIterator for &'a Series {
+    type Item = (&'a str, &'a str);
+    type IntoIter = Iter<'a>;
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
     }
 }
 impl fmt::Debug for Series {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        fmt::Display::fmt(self, f)
     }
 }
 impl fmt::Display for Series {
+    /// As [`Labels`] are shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        write_pairs(self.iter(), f)
     }
 }
 impl PartialEq for Series {
@@ -172,6 +202,11 @@ impl PartialEq for Series {
     }
 }
 impl Eq for Series {}
+impl PartialEq<Labels> for Series {
+    fn eq(&self, other: &Labels) -> bool {
+        self.hash() == other.hash() && self.0.is(other.wire_bytes())
+    }
+}
 impl Hash for Series {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_usize(self.id());
@@ -180,14 +215,22 @@ impl Hash for Series {
 
 #[cfg(test)]
 mod tests {
+    use parking_lot::Mutex;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::interner::SHARDS;
 
     fn labels(value: &str) -> Labels {
         Labels::from_pairs([("series_test", value)])
     }
 
     fn is_held(labels: &Labels) -> bool {
-        INTERNER.shard(labels.hash()).lock().find(labels.hash(), |known| known == labels).is_some()
+        SERIES
+            .shard(labels.hash())
+            .lock()
+            .find(labels.hash(), |known| known.is(labels.wire_bytes()))
+            .is_some()
     }
 
     #[test]
@@ -207,14 +250,12 @@ mod tests {
     #[test]
     fn a_label_set_outlives_its_series_and_can_be_interned_again() {
         let series = Series::intern(labels("again"));
-        let kept = series.labels().clone();
-        let id = series.id();
+        let kept = series.to_labels();
         drop(series);
         assert!(!is_held(&kept));
         let series = Series::intern(kept.clone());
-        assert_eq!(series.id(), id);
-        drop(kept);
-        assert!(is_held(&series));
+        assert_eq!(series, kept);
+        assert!(is_held(&kept));
     }
 
     #[test]
@@ -249,7 +290,7 @@ mod tests {
     #[test]
     fn a_series_is_found_by_the_bytes_of_a_remote_write_request() {
         let known = Series::intern(Labels::from_pairs([("series_test", "wire"), ("z", "1")]));
-        assert_eq!(Series::from_wire(known.wire_bytes()).as_ref(), Ok(&known));
+        assert_eq!(Series::from_wire(known.to_labels().wire_bytes()).as_ref(), Ok(&known));
         // Unsorted, value before name, and a label without a value.
         let bytes = b"\x0a\x06\x12\x011\x0a\x01z\x0a\x03\x0a\x01e\x0a\x13\x0a\x0bseries_test\x12\x04wire";
         assert_eq!(Series::from_wire(bytes), Ok(known.clone()));
@@ -270,9 +311,45 @@ mod tests {
         let wave: Vec<Series> =
             (0..SHARDS * 400).map(|i| Series::intern(labels(&format!("wave{i}")))).collect();
         assert!(series_count() >= wave.len());
-        let shard = INTERNER.shard(wave[0].labels().hash());
+        let shard = SERIES.shard(wave[0].hash());
         let full = shard.lock().capacity();
         drop(wave);
         assert!(shard.lock().capacity() < full);
+    }
+
+    #[test]
+    fn a_series_takes_eight_bytes_a_label_and_shares_their_text() {
+        let of = |path: &str| {
+            Series::intern(Labels::from_pairs([("job", "series test"), ("path", path), ("zone", "a")]))
+        };
+        let (one, two) = (of("/1"), of("/2"));
+        let shared = |i: usize| {
+            let at = |series: &Series| series.wire_fields().nth(i).expect("a label").as_ptr();
+            at(&one) == at(&two)
+        };
+        assert_eq!([shared(0), shared(1), shared(2)], [true, false, true]);
+        assert_eq!(size_of::<Header>(), 16);
+        assert_eq!(size_of::<Field>(), 8);
+    }
+
+    proptest! {
+        #[test]
+        fn a_series_says_what_its_labels_say(pairs in proptest::collection::vec(("[a-cé_]{1,3}", ".{0,3}"), 0..6)) {
+            let labels = Labels::from_pairs(pairs);
+            let series = Series::intern(labels.clone());
+            prop_assert_eq!(&series, &labels);
+            prop_assert_eq!(series.hash(), labels.hash());
+            prop_assert_eq!(series.len(), labels.len());
+            prop_assert!(series.iter().eq(labels.iter()));
+            prop_assert_eq!(series.iter().len(), labels.len());
+            prop_assert_eq!(series.to_string(), labels.to_string());
+            prop_assert_eq!(series.wire_fields().collect::<Vec<_>>().concat(), labels.wire_bytes());
+            prop_assert_eq!(series.wire_len(), labels.wire_bytes().len());
+            for (name, value) in &labels {
+                prop_assert_eq!(series.get(name), Some(value));
+            }
+            prop_assert_eq!(series.get("b!"), None);
+            prop_assert_eq!(series.to_labels(), labels);
+        }
     }
 }

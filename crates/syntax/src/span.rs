@@ -38,6 +38,7 @@ struct SourceInner {
     name: String,
     text: String,
     line_starts: Vec<u32>,
+    concealed: bool,
 }
 
 /// A place for people: line and column count from 1, the column in characters.
@@ -55,7 +56,19 @@ impl Source {
         let text = text.into();
         let mut line_starts = vec![0];
         line_starts.extend(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i as u32 + 1));
-        Self(Arc::new(SourceInner { name: name.into(), text, line_starts }))
+        Self(Arc::new(SourceInner { name: name.into(), text, line_starts, concealed: false }))
+    }
+
+    /// The same text, of which nobody is to be shown a line.
+    pub fn concealed(&self) -> Self {
+        let SourceInner { name, text, line_starts, .. } = &*self.0;
+        let (name, text, line_starts) = (name.clone(), text.clone(), line_starts.clone());
+        Self(Arc::new(SourceInner { name, text, line_starts, concealed: true }))
+    }
+
+    /// Whether nobody is to be shown a line of it.
+    pub fn is_concealed(&self) -> bool {
+        self.0.concealed
     }
 
     /// The name it is reported by.

@@ -13,6 +13,7 @@ pub mod faro;
 pub mod firehose;
 pub mod gelf;
 pub mod jaeger;
+pub mod json;
 pub mod logfmt;
 pub mod loki;
 mod native;

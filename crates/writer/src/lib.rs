@@ -9,23 +9,19 @@
 mod args;
 mod gauges;
 mod life;
+mod plan;
+
+use std::time::Duration;
 
 use component::Rejected;
-use xxhash_rust::xxh64::xxh64;
 
-pub use args::{Fsync, OnFull};
+pub use args::{Fsync, OnFull, Retries, distinct};
 pub use gauges::Gauges;
 pub use life::{Backend, Role, run};
+pub use plan::{disk, plans};
 
-/// A name that stays the same while an endpoint is the same back end: of its name, or of its URL where it has none.
-/// A second one of the same is numbered.
-pub fn key<'a>(name: &str, url: &str, mut taken: impl FnMut(&str) -> bool + 'a) -> String {
-    let identity = if name.is_empty() { url } else { name };
-    let plain = format!("{:016x}", xxh64(identity.as_bytes(), 0));
-    let twins = (1..).map(|n| format!("{plain}-{n}"));
-    let key = std::iter::once(plain.clone()).chain(twins).find(|key| !taken(key));
-    key.expect("numbers do not end")
-}
+/// No limit of age: longer than any program runs.
+pub const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// What several endpoints' answers to one batch come to. A refusal that can be repeated wins: the others then get
 /// the batch twice, none loses it.
@@ -41,14 +37,6 @@ pub fn answer(answers: &[Result<(), Rejected>]) -> Result<(), Rejected> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_follow_the_name_and_twins_are_numbered() {
-        let first = key("", "http://a/", |_| false);
-        assert_eq!(first, key("http://a/", "http://b/", |_| false));
-        assert_eq!(key("", "http://a/", |key| key == first), format!("{first}-1"));
-        assert_eq!(key("", "http://a/", |key| !key.ends_with("-2")), format!("{first}-2"));
-    }
 
     #[test]
     fn what_can_be_repeated_is_repeated_whatever_others_have_said() {

@@ -32,8 +32,12 @@ pub enum Path {
     Otlp(otlp::Otlp),
     /// Scraped pprof profiles to Pyroscope.
     Profiles(profiles::Profiles),
-    /// Start to ready, idle memory, size of the binary.
-    Idle,
+    /// Start to ready with all four paths configured, idle memory, size of the binary.
+    Idle {
+        /// Measure this build of the program instead of making one.
+        #[arg(long)]
+        program: Option<std::path::PathBuf>,
+    },
 }
 
 /// The work.
@@ -60,6 +64,9 @@ pub struct Metrics {
     /// Five relabelling rules before and after the scrape.
     #[arg(long)]
     relabel: bool,
+    /// Measure this build of the program instead of making one.
+    #[arg(long)]
+    program: Option<std::path::PathBuf>,
     /// Another build of our program, measured too as `ferroalloy-before`.
     #[arg(long)]
     before: Option<std::path::PathBuf>,
@@ -85,9 +92,11 @@ struct Figures {
 /// Measures and prints.
 pub fn run(root: &FilePath, path: &Path) -> anyhow::Result<()> {
     let binary = match path {
-        Path::Logs(logs::Logs { program: Some(program), .. })
+        Path::Metrics(Metrics { program: Some(program), .. })
+        | Path::Logs(logs::Logs { program: Some(program), .. })
         | Path::Otlp(otlp::Otlp { program: Some(program), .. })
-        | Path::Profiles(profiles::Profiles { program: Some(program), .. }) => program.clone(),
+        | Path::Profiles(profiles::Profiles { program: Some(program), .. })
+        | Path::Idle { program: Some(program) } => program.clone(),
         _ => build(root)?,
     };
     match path {
@@ -95,7 +104,7 @@ pub fn run(root: &FilePath, path: &Path) -> anyhow::Result<()> {
         Path::Logs(work) => logs::run(&binary, work),
         Path::Otlp(work) => otlp::run(&binary, work),
         Path::Profiles(work) => profiles::run(&binary, work),
-        Path::Idle => idle(&binary),
+        Path::Idle { .. } => idle(&binary),
     }
 }
 
@@ -206,7 +215,7 @@ fn idle(binary: &FilePath) -> anyhow::Result<()> {
     let targets: Vec<std::net::SocketAddr> = Vec::new();
     let setup =
         peers::Setup { folder: &folder, targets: &targets, sink: sink.address, interval: 60, relabel: false };
-    let peer = Peer::ours("ferroalloy", binary, peers::Variant::Plain);
+    let peer = Peer::ours("ferroalloy", binary, peers::Variant::AllPaths);
     let start = Instant::now();
     let mut child = Running(peer.start(&setup)?);
     let address = peers::api_address(&folder)?;

@@ -1,7 +1,7 @@
-//! What tests need of file systems: all files of a folder, and a device that is full soon.
+//! What tests need of file systems: all files of a folder, and a disk that is full soon.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// All files below a folder.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
@@ -17,26 +17,49 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// A file system that is gone with the test.
-pub struct Small(tempfile::TempDir);
-
-impl Small {
-    /// `None` where this user may not mount.
-    pub fn mount(size: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut mount = Command::new("mount");
-        let status = mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder.path());
-        status.status().is_ok_and(|s| s.success()).then(|| Self(folder))
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        self.0.path()
-    }
+/// A disk of its own for a program's storage: small, and gone with the program. It is a file system in memory, mounted
+/// where only the program sees it; so a test needs root only where users may not have namespaces of their own.
+pub struct SmallDisk {
+    folder: tempfile::TempDir,
+    size: &'static str,
+    /// How `unshare` is told to make the namespace here.
+    namespace: &'static str,
 }
 
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+impl SmallDisk {
+    /// `size` is as `mount` takes it. `None`, told as such, where nothing of this kind can be had by this user.
+    ///
+    /// # Panics
+    /// Where root cannot have it, as in a container without the capability: root tests everything or fails.
+    pub fn of(size: &'static str) -> Option<Self> {
+        let mut folder = tempfile::tempdir().expect("a folder");
+        // A mount namespace, which is root's to make; or one with a user namespace in which this user is root.
+        for namespace in ["--mount", "-Urm"] {
+            let disk = Self { folder, size, namespace };
+            let mut probe = disk.command(Path::new("true"));
+            let probe = probe.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+            if probe.status().is_ok_and(|status| status.success()) {
+                return Some(disk);
+            }
+            folder = disk.folder;
+        }
+        let why = "a small disk needs `unshare --mount` or `unshare -Urm` and a mount in it, which are refused here";
+        assert!(!rustix::process::geteuid().is_root(), "{why}: a container needs the capability SYS_ADMIN");
+        super::skipped(why);
+        None
+    }
+
+    /// Where it is to the program.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A command that becomes the program once the disk is there: the process has the id that was spawned.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("unshare");
+        let script = r#"mount -t tmpfs -o "size=$1" tmpfs "$2" && shift 2 && exec "$@""#;
+        command.args([self.namespace, "--", "sh", "-c", script, "sh", self.size]);
+        command.arg(self.path()).arg(program);
+        command
     }
 }

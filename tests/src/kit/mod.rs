@@ -11,18 +11,25 @@ pub mod sdk;
 mod sink;
 mod target;
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
-pub use files::{Small, files};
+pub use files::{SmallDisk, files};
 pub use http::{Answer, get, post, post_body};
 pub use journal::{Journal, Open, number_of};
 pub use loki::Loki;
-pub use process::{Peer, Program, binary, free_address};
+pub use process::{Peer, Program, binary, free_address, kept_waiting};
 pub use sink::{Mode, Sink};
 pub use target::Target;
 
 /// The longest that anything may take on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Says that a test ends without having tested anything, past the harness, which shows nothing of a test that passes.
+pub fn skipped(why: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {why}");
+}
 
 /// Waits for a condition, looking often.
 ///

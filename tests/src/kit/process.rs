@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::http::{Answer, get, post};
-use super::{PATIENCE, eventually};
+use super::{PATIENCE, SmallDisk, eventually};
 
 /// An address of loopback that nobody listens at, each call another. Its port lies below those that the system gives to
 /// connections and to listeners that leave the choice to it, so that no other test takes it before it is used.
@@ -32,6 +32,8 @@ pub struct Program {
     child: Option<Child>,
     folder: tempfile::TempDir,
     storage: PathBuf,
+    /// What the storage is on, if not on the disk that all is on.
+    disk: Option<SmallDisk>,
     /// Of every launch.
     flags: Vec<&'static str>,
     environment: Vec<(&'static str, String)>,
@@ -55,7 +57,8 @@ impl Program {
         fs::write(folder.path().join("config.alloy"), config).expect("the configuration is written");
         let storage = folder.path().join("data");
         let (flags, environment) = (Vec::new(), Vec::new());
-        Self { child: None, folder, storage, flags, environment, elsewhere: None, address: free_address() }
+        let (disk, elsewhere) = (None, None);
+        Self { child: None, folder, storage, disk, flags, environment, elsewhere, address: free_address() }
     }
 
     /// As [`Program::prepare`], with a configuration that stays where it is.
@@ -80,9 +83,10 @@ impl Program {
         self.storage.clone()
     }
 
-    /// Has it store elsewhere.
-    pub fn store_at(&mut self, storage: &Path) {
-        self.storage = storage.to_path_buf();
+    /// Has it store on a disk of its own, which begins and ends with each launch.
+    pub fn store_on(&mut self, disk: SmallDisk) {
+        self.storage = disk.path().to_path_buf();
+        self.disk = Some(disk);
     }
 
     /// Permits components that are not generally available yet.
@@ -106,6 +110,11 @@ impl Program {
         line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("kilobytes") * 1024
     }
 
+    /// How long its threads have waited for a processor that others had.
+    pub fn kept_waiting(&self) -> Duration {
+        kept_waiting(self.child.as_ref().expect("running").id())
+    }
+
     /// Everything that the program has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
@@ -120,7 +129,10 @@ impl Program {
     pub fn launch_with(&mut self, flags: &[&str]) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log"));
         let log = log.expect("a log file");
-        let child = Command::new(binary())
+        let program = binary();
+        let mut command =
+            self.disk.as_ref().map_or_else(|| Command::new(&program), |disk| disk.command(&program));
+        let child = command
             .arg("run")
             .arg(format!("--server.http.listen-addr={}", self.address))
             .arg(format!("--storage.path={}", self.storage().display()))
@@ -214,6 +226,19 @@ impl Drop for Program {
             eprintln!("--- log of the program\n{}", self.log());
         }
     }
+}
+
+/// How long the threads of a process have been ready to run while the machine ran others: the second number of each
+/// thread's `schedstat`. A promise about time is one about what the program does with it, so a bound that is measured
+/// by the clock is moved by this. It is no excuse for a program that sleeps, waits for a timer or is busy. Threads that
+/// waited at the same time are all counted: on a crowded machine that is lenient.
+pub fn kept_waiting(process: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let waited = |thread: fs::DirEntry| -> Option<u64> {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').nth(1)?.parse().ok()
+    };
+    Duration::from_nanos(threads.filter_map(waited).sum())
 }
 
 /// The program that `cargo build -p cli` made; the tests' own profile tells which.

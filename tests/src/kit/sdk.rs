@@ -24,7 +24,7 @@ pub fn go_program(path: &str) -> Option<PathBuf> {
     let absent = folder().join(path).with_file_name("absent");
     match std::fs::read_to_string(absent) {
         Ok(why) => {
-            eprintln!("SKIPPED: {why}");
+            super::skipped(why.trim_end());
             None
         }
         Err(_) => Some(installed(path)),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use wire::compress::{Encoding, decompress};
 use wire::remote_write::{Message, decode};
@@ -31,11 +32,13 @@ struct State {
     mode: Mode,
     /// Values by series text, in order of arrival, with their times.
     samples: BTreeMap<String, Vec<(i64, f64)>>,
+    /// When the first request came that was accepted.
+    first: Option<Instant>,
 }
 
 impl Sink {
     pub fn start() -> Self {
-        let state = State { mode: Mode::Accept, samples: BTreeMap::new() };
+        let state = State { mode: Mode::Accept, samples: BTreeMap::new(), first: None };
         let state = Arc::new(Mutex::new(state));
         let server = serve(None, &state);
         Self { address: server.address, server: Some(server), state }
@@ -66,6 +69,11 @@ impl Sink {
         series.flat_map(|(_, values)| values.iter().map(|(_, v)| *v as u64)).collect()
     }
 
+    /// When the first request came that was accepted: looking late makes it no later.
+    pub fn first(&self) -> Option<Instant> {
+        self.state.lock().expect("not poisoned").first
+    }
+
     /// Times and values of each series whose text contains `part`.
     pub fn series(&self, part: &str) -> BTreeMap<String, Vec<(i64, f64)>> {
         let state = self.state.lock().expect("not poisoned");
@@ -80,6 +88,7 @@ fn serve(address: Option<SocketAddr>, state: &Arc<Mutex<State>>) -> Server {
 }
 
 fn handle(request: &Request, state: &Mutex<State>) -> Reply {
+    let now = Instant::now();
     let mut state = state.lock().expect("not poisoned");
     match &state.mode {
         Mode::Accept => {}
@@ -92,6 +101,7 @@ fn handle(request: &Request, state: &Mutex<State>) -> Reply {
     let mut body = Vec::new();
     decompress(Encoding::Snappy, &request.body, 64 << 20, &mut body).expect("snappy");
     let received = decode(message, &body, 64 << 20).expect("a request");
+    state.first.get_or_insert(now);
     for point in received.batch.points.iter() {
         let values = state.samples.entry(point.series.to_string()).or_default();
         values.push((point.timestamp_ms, point.value));

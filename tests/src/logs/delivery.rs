@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{DISK, Pipeline, all_arrive, each_arrives_once};
-use crate::kit::{Answer, Journal, Loki, Mode, Program, Small, eventually, get};
+use crate::kit::{Answer, Journal, Loki, Mode, Program, SmallDisk, eventually, get};
 
 #[test]
 fn lines_that_a_loki_refuses_for_now_are_kept_and_sent_later() {
@@ -139,10 +139,7 @@ fn stands_still(program: &Program, metric: &str) -> f64 {
 
 #[test]
 fn a_full_disk_stops_the_reading_and_loses_nothing() {
-    let Some(small) = Small::mount("4m") else {
-        eprintln!("only root may mount: not tested");
-        return;
-    };
+    let Some(disk) = SmallDisk::of("4m") else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.log");
     let journal = Journal::with_padding(&path, 1000);
@@ -152,7 +149,7 @@ fn a_full_disk_stops_the_reading_and_loses_nothing() {
     let write = "wal {\n\t\tenabled  = true\n\t\tmax_size = \"8MiB\"\n\t}";
     let config = Pipeline { write, ..Pipeline::new(&path, &loki) }.config();
     let mut program = Program::prepare(&config);
-    program.store_at(small.path());
+    program.store_on(disk);
     program.launch();
     program.wait_ready();
     const LINES: u64 = 30_000;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{DISK, Out, Pipeline, STORAGE, all_arrive, arrives, counted, counts, each_arrives_once};
 use crate::kit::otlp::{Backend, Behaviour, Kind, Load, Outcome, Shape, request, runtime};
-use crate::kit::{Small, eventually, get};
+use crate::kit::{SmallDisk, eventually, get};
 
 #[test]
 fn spans_that_a_back_end_refuses_for_now_are_kept_and_sent_later() {
@@ -251,10 +251,7 @@ fn one_otlp_back_end_that_is_down_does_not_delay_another() {
 
 #[test]
 fn a_full_disk_under_a_sending_queue_refuses_clients_for_now_and_loses_nothing() {
-    let Some(small) = Small::mount("4m") else {
-        eprintln!("only root may mount: not tested");
-        return;
-    };
+    let Some(disk) = SmallDisk::of("4m") else { return };
     let mut backend = Backend::start();
     backend.go_down();
     let pipeline = Pipeline {
@@ -264,7 +261,7 @@ fn a_full_disk_under_a_sending_queue_refuses_clients_for_now_and_loses_nothing()
         ..Pipeline::new(&backend)
     };
     let mut program = pipeline.prepare();
-    program.store_at(small.path());
+    program.store_on(disk);
     pipeline.launch(&mut program);
     let shape = Shape { items: 20, padding: 5000, gzip: false, ..Shape::default() };
     let load = Load::start(pipeline.grpc, pipeline.http, &shape);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{DISK, PAUSE, Pipeline, all_arrive, arrive, counted, counts, each_arrives_once};
 use crate::kit::pyroscope::{Load, Pyroscope, Way};
-use crate::kit::{Answer, Mode, Small, eventually, get};
+use crate::kit::{Answer, Mode, SmallDisk, eventually, get};
 
 #[test]
 fn profiles_that_a_pyroscope_refuses_for_now_are_kept_and_sent_later() {
@@ -146,17 +146,14 @@ fn one_pyroscope_that_is_down_does_not_delay_another() {
 
 #[test]
 fn a_full_disk_under_the_queue_of_profiles_refuses_clients_for_now_and_loses_nothing() {
-    let Some(small) = Small::mount("4m") else {
-        eprintln!("only root may mount: not tested");
-        return;
-    };
+    let Some(disk) = SmallDisk::of("4m") else { return };
     let pyroscope = Pyroscope::start();
     pyroscope.go_down();
     // More than the disk has; a segment, the unit in which room becomes free, is an eighth of it.
     let write = "wal {\n\t\tenabled  = true\n\t\tmax_size = \"8MiB\"\n\t}";
     let pipeline = Pipeline { write, ..Pipeline::new(&pyroscope) };
     let mut program = crate::kit::Program::prepare(&pipeline.config());
-    program.store_at(small.path());
+    program.store_on(disk);
     pipeline.launch(&mut program);
     let load = Load::start(pipeline.address, 20_000, PAUSE);
     eventually("clients are told to wait", || {

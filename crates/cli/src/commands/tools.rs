@@ -127,7 +127,7 @@ fn waiting(
             for (series, timestamp_ms) in
                 points.chain(batch.histograms.iter().map(|p| (&p.series, p.timestamp_ms)))
             {
-                let Some(key) = by(series.labels()) else { continue };
+                let Some(key) = by(&series.to_labels()) else { continue };
                 let stats =
                     all.entry(key).or_insert(Stats { samples: 0, oldest_ms: i64::MAX, newest_ms: i64::MIN });
                 stats.samples += 1;

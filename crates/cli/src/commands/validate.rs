@@ -73,6 +73,12 @@ pub fn sources(path: &Path) -> Result<Vec<Source>, Vec<Diagnostic>> {
             Err(error) => problems.push(unreadable(file, error)),
         }
     }
+    if files.is_empty() {
+        // As `run` says it.
+        let message = format!("{} holds no *.alloy file", path.display());
+        problems
+            .push(Diagnostic::plain("unreadable", message).with_help("name the folder of the configuration"));
+    }
     if problems.is_empty() { Ok(sources) } else { Err(problems) }
 }
 
@@ -105,6 +111,16 @@ mod tests {
             .map(|s| Path::new(s.name()).file_name().expect("a name").to_string_lossy().into_owned())
             .collect();
         assert_eq!(names, ["a.alloy", "b.alloy"]);
+    }
+
+    #[test]
+    fn a_directory_without_a_configuration_is_refused_as_by_run() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        std::fs::write(folder.path().join("config.txt"), "// nothing\n").expect("written");
+        let refused = sources(folder.path()).expect_err("nothing to check");
+        assert!(refused[0].message.ends_with("holds no *.alloy file"), "{refused:?}");
+        let source = ConfigSource::Path(folder.path().to_path_buf());
+        assert!(source.read().is_err());
     }
 
     #[test]

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use component::OnceAMinute;
 
-/// First and longest pause before a batch is offered again.
-const PAUSE: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+use super::pauses::Pauses;
+
 /// How long a batch may wait once the source is to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -63,7 +63,7 @@ impl HandOver {
             tokio::time::sleep(GRACE).await;
         };
         tokio::pin!(too_late);
-        let mut pause = PAUSE[0];
+        let mut pauses = Pauses::default();
         loop {
             let receivers = forward_to();
             let sending = receivers.send(batch.clone());
@@ -85,9 +85,8 @@ impl HandOver {
             if self.may_warn() {
                 tracing::warn!(error = why, entries = count, "entries wait to be taken");
             }
-            let jitter = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
             tokio::select! {
-                () = tokio::time::sleep(jitter) => pause = (pause * 2).min(PAUSE[1]),
+                () = tokio::time::sleep(pauses.next()) => {}
                 () = &mut too_late => {
                     self.drop("stopped", count);
                     return 0;

@@ -13,6 +13,7 @@ pub mod heroku;
 mod http_intake;
 pub mod journal;
 pub mod outlet;
+mod pauses;
 pub mod syslog;
 
 use bytes::Bytes;

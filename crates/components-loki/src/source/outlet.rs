@@ -5,7 +5,6 @@
 //! back.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use component::metrics::IntCounter;
 use component::{Fanout, Rejected};
@@ -16,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use component::OnceAMinute;
 
-/// Waits between two offers of a batch: from, up to.
-const WAIT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+use super::pauses::Pauses;
+
 /// So many positions wait one by one; then the newest wait together.
 const MAX_WAITING: usize = 64;
 
@@ -51,7 +50,7 @@ impl Outlet {
     /// Offers a batch until it is taken.
     pub async fn send(&self, batch: Logs, stop: &CancellationToken) -> Handed {
         let mut receivers = self.forward_to.subscribe();
-        let mut wait = WAIT.0;
+        let mut pauses = Pauses::default();
         loop {
             let forward_to = receivers.borrow_and_update().clone();
             match forward_to.send(batch.clone()).await {
@@ -66,11 +65,10 @@ impl Outlet {
                 // The receiver may be about to be replaced by another.
                 Err(Rejected::Retryable(_) | Rejected::Stopped) => {}
             }
-            let jitter = 0.5 + fastrand::f64() / 2.0;
             tokio::select! {
                 () = stop.cancelled() => return Handed::Stopped,
                 result = receivers.changed() => if result.is_err() { return Handed::Stopped },
-                () = tokio::time::sleep(wait.mul_f64(jitter)) => wait = (wait * 2).min(WAIT.1),
+                () = tokio::time::sleep(pauses.next()) => {}
             }
         }
     }
@@ -117,6 +115,8 @@ impl<P> Ledger<P> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use component::testkit::Sink;
     use signal::Labels;
     use signal::logs::{Entry, LogBuilder};

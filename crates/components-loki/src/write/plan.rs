@@ -1,15 +1,11 @@
 //! Everything about an endpoint that follows from the configuration, without I/O.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use component::{BuildCx, Error};
-use delivery::{Backoff, Config, DiskConfig, OnFull};
-use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING, USER_AGENT,
-};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use delivery::{Config, DiskConfig, OnFull};
+use http::HeaderMap;
 use net::{ClientOptions, Poster, Url, shown_url};
 
 use super::args::{self, Args};
@@ -19,8 +15,6 @@ use super::encode::Shape;
 /// refuses does not take many others along.
 const RECORDS_A_REQUEST: u64 = 4;
 const LARGEST_RECORD: u64 = 1 << 20;
-/// No limit: longer than any program runs.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Everything about an endpoint that follows from the configuration, without I/O.
 #[derive(Clone)]
@@ -60,12 +54,8 @@ impl delivery::Plan for Plan {
 
 /// Plans for all endpoints, or what is wrong with the arguments.
 pub(super) fn plans(args: &Args, cx: &BuildCx) -> Result<Vec<Plan>, Error> {
-    let mut plans: Vec<Plan> = Vec::with_capacity(args.endpoint.len());
-    for endpoint in &args.endpoint {
-        let key = writer::key(&endpoint.name, &endpoint.url, |key| plans.iter().any(|p| p.key == key));
-        plans.push(plan(args, endpoint, key, cx)?);
-    }
-    Ok(plans)
+    let make = |endpoint: &args::Endpoint, key| plan(args, endpoint, key, cx);
+    writer::plans(&args.endpoint, |endpoint| (endpoint.name.as_str(), endpoint.url.as_str()), make)
 }
 
 fn plan(args: &Args, endpoint: &args::Endpoint, key: String, cx: &BuildCx) -> Result<Plan, Error> {
@@ -88,7 +78,7 @@ fn plan(args: &Args, endpoint: &args::Endpoint, key: String, cx: &BuildCx) -> Re
         tenant: endpoint.tenant_id.clone(),
         max_streams: usize::try_from(args.max_streams).unwrap_or(usize::MAX),
         client: client.map_err(|e| Error::argument("endpoint", e.to_string()))?,
-        headers: headers(endpoint, cx)?,
+        headers: net::request_headers(&endpoint.headers, &cx.services().user_agent())?,
         timeout: endpoint.remote_timeout,
         drain_timeout: if args.wal.enabled { args.wal.drain_timeout } else { queue.drain_timeout },
         key,
@@ -105,16 +95,8 @@ fn record_bytes(endpoint: &args::Endpoint) -> usize {
 }
 
 fn disk(args: &Args, cx: &BuildCx, key: &str) -> Option<DiskConfig> {
-    args.wal.enabled.then(|| DiskConfig {
-        max_bytes: args.wal.max_size.0,
-        fsync: args.wal.fsync.into(),
-        ..DiskConfig::new(folder(&cx.data_path(), key))
-    })
-}
-
-/// Where an endpoint's queue lives below the component's data path.
-pub(super) fn folder(data_path: &Path, key: &str) -> PathBuf {
-    data_path.join("queue").join(key)
+    let wal = &args.wal;
+    wal.enabled.then(|| writer::disk(&cx.data_path(), key, wal.max_size, wal.fsync))
 }
 
 fn config(args: &Args, endpoint: &args::Endpoint, disk: Option<DiskConfig>) -> Config {
@@ -122,7 +104,7 @@ fn config(args: &Args, endpoint: &args::Endpoint, disk: Option<DiskConfig>) -> C
     Config {
         memory_bytes: queue.capacity.0,
         memory_items: u64::MAX,
-        max_age: if disk.is_some() { args.wal.max_segment_age } else { FOR_EVER },
+        max_age: if disk.is_some() { args.wal.max_segment_age } else { writer::FOR_EVER },
         disk,
         on_full: if queue.block_on_overflow { OnFull::Block } else { OnFull::Reject },
         min_senders: queue.min_shards,
@@ -131,29 +113,6 @@ fn config(args: &Args, endpoint: &args::Endpoint, disk: Option<DiskConfig>) -> C
         batch_items: u64::MAX,
         batch_bytes: endpoint.batch_size.0,
         batch_wait: endpoint.batch_wait,
-        backoff: Backoff { min: endpoint.min_backoff_period, max: endpoint.max_backoff_period },
-        retry_limited: endpoint.retry_on_http_429,
-        max_attempts: u32::try_from(endpoint.max_backoff_retries).ok().filter(|retries| *retries > 0),
-        // Above what an attempt may take by itself: a request, and one more where it is redirected.
-        attempt_timeout: endpoint.remote_timeout.saturating_mul(2).saturating_add(Duration::from_secs(10)),
-        ..Config::default()
+        ..endpoint.retries.config(endpoint.remote_timeout)
     }
-}
-
-/// The headers that every request of an endpoint has. As Alloy, the user's do not replace the protocol's.
-fn headers(endpoint: &args::Endpoint, cx: &BuildCx) -> Result<HeaderMap, Error> {
-    const OURS: [HeaderName; 7] =
-        [CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING, USER_AGENT];
-    let mut headers = HeaderMap::new();
-    let agent = HeaderValue::try_from(cx.services().user_agent());
-    headers.insert(USER_AGENT, agent.expect("name and version of the program are plain text"));
-    for (name, value) in &endpoint.headers {
-        let (name, value) = net::request_header(name, value).map_err(|m| Error::argument("headers", m))?;
-        if OURS.contains(&name) {
-            tracing::warn!(header = %name, "headers cannot set this header; it is left out");
-            continue;
-        }
-        headers.insert(name, value);
-    }
-    Ok(headers)
 }

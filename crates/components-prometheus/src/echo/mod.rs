@@ -9,7 +9,7 @@ use component::{
 };
 use signal::exposition::write_value;
 use signal::samples::NO_FAMILY;
-use signal::{FamilyMetadata, Labels, MetricKind, Samples};
+use signal::{FamilyMetadata, MetricKind, Samples, Series};
 
 /// `prometheus.echo`
 #[derive(Clone, Debug, PartialEq, Arguments)]
@@ -140,8 +140,8 @@ fn write_family(family: &FamilyMetadata, out: &mut String) {
     let _ = writeln!(out, "# TYPE {} {kind}", family.name);
 }
 
-fn write_series(labels: &Labels, out: &mut String) {
-    let _ = write!(out, "{labels} ");
+fn write_series(series: &Series, out: &mut String) {
+    let _ = write!(out, "{series} ");
 }
 
 fn write_time(milliseconds: i64, format: Format, out: &mut String) {
@@ -158,9 +158,8 @@ fn write_time(milliseconds: i64, format: Format, out: &mut String) {
 mod tests {
     use std::sync::Arc;
 
-    use signal::SampleBatch;
-    use signal::Series;
     use signal::samples::Point;
+    use signal::{Labels, SampleBatch};
 
     use super::*;
 

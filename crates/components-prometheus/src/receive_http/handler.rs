@@ -64,7 +64,7 @@ impl Metrics {
 }
 
 /// What of the arguments can change while requests are under way.
-pub(super) struct Config {
+pub struct Config {
     pub(super) args: Args,
     pub(super) forward_to: Fanout<Samples>,
 }
@@ -258,7 +258,7 @@ fn add_type_and_unit(batch: &mut SampleBatch) {
     let families = &batch.families;
     let mut label = |series: &mut Series, family: u32| {
         let Some(family) = families.get(family as usize) else { return };
-        builder.reset(series);
+        builder.reset_series(series);
         builder.set("__type__", kind_word(family.kind));
         builder.set("__unit__", &family.unit);
         *series = builder.build_series();

@@ -275,7 +275,7 @@ impl Mapped {
         for (at, (old, index)) in from.series().iter().zip(from.family()).enumerate() {
             if let Some(new) = answer(old) {
                 series.push(new);
-                family.push(*index);
+                family.push(index);
                 kept.push(at as u32);
             }
         }

@@ -173,12 +173,7 @@ fn invalid(field: &'static str, message: &str) -> Result<(), Invalid> {
 
 impl Args {
     fn validate(&self) -> Result<(), Invalid> {
-        let mut names: Vec<_> = self.endpoint.iter().map(|e| &e.name).filter(|n| !n.is_empty()).collect();
-        names.sort();
-        if names.windows(2).any(|w| w[0] == w[1]) {
-            return invalid("endpoint", "two endpoints have the same name: names must differ");
-        }
-        Ok(())
+        writer::distinct(self.endpoint.iter().map(|e| &e.name))
     }
 }
 

@@ -17,6 +17,7 @@ mod metrics;
 mod plan;
 mod prepared;
 mod record;
+mod sift;
 #[cfg(test)]
 mod tests;
 mod transport;

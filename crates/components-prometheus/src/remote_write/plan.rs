@@ -1,6 +1,5 @@
 //! Everything about an endpoint that follows from the configuration, without I/O.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,12 +74,8 @@ impl Plan {
 
 /// Plans for all endpoints, or what is wrong with the arguments.
 pub(super) fn plans(args: &Args, cx: &BuildCx) -> Result<Vec<Plan>, Error> {
-    let mut plans: Vec<Plan> = Vec::with_capacity(args.endpoint.len());
-    for endpoint in &args.endpoint {
-        let key = writer::key(&endpoint.name, &endpoint.url, |key| plans.iter().any(|p| p.key == key));
-        plans.push(plan(args, endpoint, key, cx)?);
-    }
-    Ok(plans)
+    let make = |endpoint: &args::Endpoint, key| plan(args, endpoint, key, cx);
+    writer::plans(&args.endpoint, |endpoint| (endpoint.name.as_str(), endpoint.url.as_str()), make)
 }
 
 fn plan(args: &Args, endpoint: &args::Endpoint, key: String, cx: &BuildCx) -> Result<Plan, Error> {
@@ -115,16 +110,8 @@ fn plan(args: &Args, endpoint: &args::Endpoint, key: String, cx: &BuildCx) -> Re
 }
 
 fn disk(args: &Args, cx: &BuildCx, key: &str) -> Option<DiskConfig> {
-    args.wal.enabled.then(|| DiskConfig {
-        max_bytes: args.wal.max_size.0,
-        fsync: args.wal.fsync.into(),
-        ..DiskConfig::new(folder(&cx.data_path(), key))
-    })
-}
-
-/// Where an endpoint's queue lives below the component's data path.
-pub(super) fn folder(data_path: &Path, key: &str) -> PathBuf {
-    data_path.join("queue").join(key)
+    let wal = &args.wal;
+    wal.enabled.then(|| writer::disk(&cx.data_path(), key, wal.max_size, wal.fsync))
 }
 
 fn config(args: &Args, endpoint: &args::Endpoint, queue: &QueueConfig, disk: Option<DiskConfig>) -> Config {

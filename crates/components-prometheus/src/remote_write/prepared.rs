@@ -119,7 +119,7 @@ impl Requests {
                 let series = survives(series)?;
                 kept.push(u32::try_from(at).ok()?);
                 // Any value but 0, which messages leave out.
-                Some(Point { series, timestamp_ms, value: 1.0, start_ms: 0, family: *family })
+                Some(Point { series, timestamp_ms, value: 1.0, start_ms: 0, family })
             });
         let points: Vec<Point> = points.collect();
         let samples = points.len();

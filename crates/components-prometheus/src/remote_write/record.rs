@@ -12,7 +12,7 @@ use wire::remote_write::{Counts, Message, V1Encoder, decode, merge_v2};
 /// Bytes before the block.
 pub(super) const HEAD: usize = 12;
 /// What a record may be when it is decompressed; a batch is far smaller.
-const MOST_BYTES: usize = 256 << 20;
+pub(super) const MOST_BYTES: usize = 256 << 20;
 
 /// Tags of records.
 pub(super) const KIND_V1: u8 = 1;

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use component::OnceAMinute;
 use delivery::{BoxFuture, Handover, Outcome, Record, Transport};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use net::{Poster, Request, Response, Url, describe};
+use tokio::time::Instant;
 use wire::remote_write::{
     CONTENT_ENCODING as SNAPPY, Counts, EXEMPLARS_WRITTEN_HEADER, HISTOGRAMS_WRITTEN_HEADER, Message,
     SAMPLES_WRITTEN_HEADER, VERSION_HEADER,
@@ -19,6 +21,7 @@ use wire::remote_write::{
 
 use super::metrics::Counters;
 use super::record::{KIND_METADATA, body, message, total};
+use super::sift::{MOST_PARTS, halves};
 
 /// How much of an error answer is read for its message.
 const ERROR_BODY: usize = 512;
@@ -28,6 +31,10 @@ const ERROR_BODY: usize = 512;
 pub(super) struct Learned {
     /// The endpoint has refused version 2: version 1 from now on.
     pub v1_only: AtomicBool,
+    /// It has refused every part of a record, and taken nothing since: to cut records up helps nobody.
+    refuses_all: AtomicBool,
+    /// When a refusal of a part was last told.
+    told: OnceAMinute,
 }
 
 /// Sends to one URL.
@@ -104,11 +111,85 @@ impl HttpTransport {
                 }
             }
         };
+        if let ([only], Outcome::Drop { reason: "http_400" | "http_413" | "http_422", .. }) = (records, &done.outcome)
+            // An endpoint that says what it has written has taken all that it wants.
+            && done.written == Counts::default()
+            && !self.learned.refuses_all.load(Ordering::Relaxed)
+            && let Some(parts) = halves(only)
+        {
+            return self.sift(parts, attempt, done.outcome).await;
+        }
+        self.tell(records, &done);
+        done.outcome
+    }
+
+    fn tell(&self, records: &[Record], done: &Done) {
         self.counters.tell(&done.outcome, total(records), done.written);
         if done.outcome == Outcome::Delivered {
+            self.learned.refuses_all.store(false, Ordering::Relaxed);
             self.counters.sent_bytes(records[0].kind == KIND_METADATA, done.bytes);
         }
-        done.outcome
+    }
+
+    /// Sends a refused record in parts; only parts that are refused as well, and cannot be cut or not any more,
+    /// are given up.
+    async fn sift(&self, parts: [Record; 2], attempt: u32, refusal: Outcome) -> Outcome {
+        let started = Instant::now();
+        let [first, second] = parts;
+        // What is sent next is at the end.
+        let (mut waiting, mut requests) = (vec![second, first], 0);
+        let (mut given_up, mut last, mut any_taken) = (Vec::new(), refusal, false);
+        while let Some(part) = waiting.pop() {
+            // The engine would end an attempt that takes for ever, and begin it again.
+            if requests == MOST_PARTS || started.elapsed() > self.timeout {
+                given_up.push(part);
+                continue;
+            }
+            requests += 1;
+            let Attempt::Done(done) = self.attempt(std::slice::from_ref(&part), attempt).await else {
+                // It takes version 1 only, which the record as a whole learns best.
+                return retry("http_415", "the endpoint has ceased to take remote write 2.0".to_owned());
+            };
+            match done.outcome {
+                Outcome::Delivered => {
+                    any_taken = true;
+                    self.tell(std::slice::from_ref(&part), &done);
+                }
+                Outcome::Retry { .. } => {
+                    self.tell(std::slice::from_ref(&part), &done);
+                    return done.outcome;
+                }
+                Outcome::Drop { .. } | Outcome::Split { .. } => {
+                    last = done.outcome;
+                    match halves(&part) {
+                        Some([earlier, later]) => waiting.extend([later, earlier]),
+                        None => given_up.push(part),
+                    }
+                }
+            }
+        }
+        self.give_up(&given_up, last, any_taken)
+    }
+
+    /// What is left of a record that was sent in parts.
+    fn give_up(&self, parts: &[Record], refusal: Outcome, any_taken: bool) -> Outcome {
+        if parts.is_empty() {
+            return Outcome::Delivered;
+        }
+        let counts = total(parts);
+        self.counters.tell(&refusal, counts, Counts::default());
+        self.learned.refuses_all.store(!any_taken, Ordering::Relaxed);
+        match &refusal {
+            // The rest has arrived: what has not is counted here, for the queue knows whole records only.
+            Outcome::Drop { reason, message } if any_taken => {
+                self.counters.dropped(reason, counts);
+                if self.learned.told.now() {
+                    tracing::warn!(remote_name = %self.name, reason, error = message, samples = counts.items(), "the endpoint refused a part of a request; the rest was sent without it");
+                }
+                Outcome::Delivered
+            }
+            _ => refusal,
+        }
     }
 
     async fn attempt(&self, records: &[Record], attempt: u32) -> Attempt {

@@ -1,12 +1,12 @@
 //! `scrape_failure_log_file`: failed scrapes as lines of JSON, appended to a file.
 
-use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use wire::json;
 
 /// The file, opened when there is something to write. It is opened anew when writing has failed.
 pub(super) struct FailureLog {
@@ -52,26 +52,10 @@ fn line(job: &str, target: &str, error: &str, at_ms: i64) -> String {
     let mut out = format!("{{\"time\":\"{time}\",\"level\":\"ERROR\",\"msg\":");
     for (key, value) in [("", error), (",\"job_name\":", job), (",\"target\":", target)] {
         out.push_str(key);
-        push_json(value, &mut out);
+        json::text(value, false, &mut out);
     }
     out.push_str("}\n");
     out
-}
-
-/// A JSON string (RFC 8259, section 7).
-fn push_json(text: &str, out: &mut String) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            c if c < ' ' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
 }
 
 #[cfg(test)]
@@ -84,7 +68,7 @@ mod tests {
         assert_eq!(
             line,
             "{\"time\":\"1970-01-01T00:00:01.5Z\",\"level\":\"ERROR\",\
-             \"msg\":\"line 1: \\\"x\\\\\\u000a\\u0001\\\"\",\"job_name\":\"job\",\"target\":\"http://a/metrics\"}\n"
+             \"msg\":\"line 1: \\\"x\\\\\\n\\u0001\\\"\",\"job_name\":\"job\",\"target\":\"http://a/metrics\"}\n"
         );
     }
 }

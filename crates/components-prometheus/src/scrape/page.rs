@@ -60,7 +60,6 @@ struct Pattern {
 #[derive(Default)]
 pub struct Scratch {
     builder: LabelsBuilder,
-    expected: Vec<u8>,
     collector: Collector,
 }
 
@@ -116,7 +115,7 @@ pub fn read(
         format,
         now_ms,
         last_ms: memory.last_ms,
-        walk: Walk::new(&mut memory.lines, std::mem::take(&mut scratch.expected), rules.convert_classic),
+        walk: Walk::new(&mut memory.lines, rules.convert_classic),
         families: &mut memory.families,
         exemplars: &mut memory.exemplars,
         builder: &mut scratch.builder,
@@ -134,7 +133,7 @@ pub fn read(
             let mut ended = std::mem::take(&mut memory.leftover);
             let live = memory.live;
             memory.plain = walk.is_repeated() && ended.is_empty() && tally.is_plain();
-            scratch.expected = walk.finish(|series, flags, part| {
+            walk.finish(|series, flags, part| {
                 if live {
                     ended.extend(series.map(|s| (s, flags)));
                     ended.extend(part.histogram.map(|s| (s, flags | HISTOGRAM)));
@@ -148,7 +147,7 @@ pub fn read(
             (tally, Ok(()))
         }
         Err(message) => {
-            scratch.expected = walk.abandon();
+            walk.abandon();
             memory.fail(rules, now_ms, batch);
             (tally, Err(message))
         }
@@ -201,6 +200,7 @@ impl Memory {
         let (series, family) = points.map(|p| (p.series, p.family)).unzip();
         let list = Arc::new(SeriesList::new(series, family, batch.families.clone()));
         batch.points = Row::new(list.clone(), time, values).into();
+        self.lines.share(&list);
         self.pattern = Some(Pattern { list, comments });
     }
 
@@ -219,9 +219,9 @@ impl Memory {
         batch.families = FamilyList::default();
         let mut ended = std::mem::take(&mut self.leftover);
         if self.live {
-            for (entry, histogram) in self.lines.iter().filter(|(entry, _)| entry.flags & FRESH == 0) {
-                ended.extend(entry.series.clone().map(|s| (s, entry.flags)));
-                ended.extend(histogram.cloned().map(|s| (s, entry.flags | HISTOGRAM)));
+            for entry in self.lines.iter().filter(|entry| entry.flags & FRESH == 0) {
+                ended.extend(entry.series.cloned().map(|s| (s, entry.flags)));
+                ended.extend(entry.histogram.cloned().map(|s| (s, entry.flags | HISTOGRAM)));
             }
         }
         self.lines.settle();
@@ -234,9 +234,9 @@ impl Memory {
     fn forget_lines(&mut self, rules: &Rules) {
         let lines = std::mem::take(&mut self.lines);
         if self.live {
-            for (entry, histogram) in lines.iter() {
-                self.leftover.extend(entry.series.clone().map(|s| (s, entry.flags)));
-                self.leftover.extend(histogram.cloned().map(|s| (s, entry.flags | HISTOGRAM)));
+            for entry in lines.iter() {
+                self.leftover.extend(entry.series.cloned().map(|s| (s, entry.flags)));
+                self.leftover.extend(entry.histogram.cloned().map(|s| (s, entry.flags | HISTOGRAM)));
             }
         }
         // What had times of its own stays untracked, whatever the new rules say.
@@ -246,8 +246,8 @@ impl Memory {
     /// Lines have gone; their series have ended only where no other line has them.
     fn mark_ended(&mut self, ended: Vec<(Series, u16)>, rules: &Rules, now_ms: i64, batch: &mut SampleBatch) {
         let mut by_id: BTreeMap<usize, (Series, u16)> = ended.into_iter().map(|e| (e.0.id(), e)).collect();
-        for (entry, histogram) in self.lines.iter() {
-            for series in entry.series.iter().chain(histogram) {
+        for entry in self.lines.iter() {
+            for series in entry.series.into_iter().chain(entry.histogram) {
                 by_id.remove(&series.id());
             }
         }
@@ -318,7 +318,7 @@ impl Reader<'_> {
         let families = self.rules.needs_families();
         loop {
             // Matched where it lies: an event is too large to be moved for every sample.
-            match parser.next(self.walk.expected()) {
+            match parser.next_predicted(|rest| self.walk.predict(rest)) {
                 Ok(Some(Event::Sample(ref sample))) => self.sample(sample)?,
                 Ok(Some(Event::Histogram(sample))) => self.histogram(*sample)?,
                 Ok(Some(Event::Type { name, kind })) => {
@@ -354,9 +354,9 @@ impl Reader<'_> {
         let mark = if stated.is_some() { STATED } else { 0 };
         self.tally.scraped += 1;
         let line = match self.walk.find(sample.raw) {
-            Found::Known(entry, part) => {
-                entry.flags = entry.flags & !(STATED | HISTOGRAM) | mark;
-                let (series, flags) = (entry.series.clone(), entry.flags);
+            Found::Known { series, flags, part } => {
+                *flags = *flags & !(STATED | HISTOGRAM) | mark;
+                let (series, flags) = (series.cloned(), *flags);
                 match part {
                     None => return self.push_sample(series, flags, false, sample, stated),
                     Some(part) => Resolved { series, flags, part: part.clone(), new: false },
@@ -409,14 +409,9 @@ impl Reader<'_> {
         let mark = HISTOGRAM | if stated.is_some() { STATED } else { 0 };
         self.tally.scraped += 1;
         let line = match self.walk.find(sample.raw) {
-            Found::Known(entry, _) => {
-                entry.flags = entry.flags & !(STATED | HISTOGRAM) | mark;
-                Resolved {
-                    series: entry.series.clone(),
-                    flags: entry.flags,
-                    part: Part::default(),
-                    new: false,
-                }
+            Found::Known { series, flags, .. } => {
+                *flags = *flags & !(STATED | HISTOGRAM) | mark;
+                Resolved { series: series.cloned(), flags: *flags, part: Part::default(), new: false }
             }
             Found::Repeated => self.repeated(sample.raw, stated)?,
             Found::New => self.add(sample.raw, mark)?,
@@ -465,11 +460,12 @@ impl Reader<'_> {
     /// Whether the sample is to be sent; counts it.
     #[inline]
     fn accept(&mut self, stated: Option<i64>) -> bool {
+        // As prometheus/scrape: what is left out for its time counts towards the limit.
+        self.accepted += 1;
         if stated.is_some_and(|time| time > self.now_ms + MAX_AHEAD_MS) {
             self.tally.ahead += 1;
             return false;
         }
-        self.accepted += 1;
         self.rules.limits.samples == 0 || self.accepted <= self.rules.limits.samples
     }
 

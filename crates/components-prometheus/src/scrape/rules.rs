@@ -128,6 +128,9 @@ pub(super) fn add_target_labels(builder: &mut LabelsBuilder, target: &Labels, ho
     for (name, value) in target {
         match builder.get(name) {
             Some(_) if honor => continue,
+            // An empty label is the page's way to say that it wants none: the Pushgateway shows `instance=""` so
+            // that what was pushed without an instance does not get the gateway's.
+            None if honor && builder.is_blank(name) => continue,
             Some(scraped) => conflicts.push((name.to_owned(), scraped.to_owned())),
             None => {}
         }

@@ -41,7 +41,7 @@ pub(super) struct Shared {
     pub(super) forward_to: ArcSwap<Fanout<Profiles>>,
     bodies: Budget,
     unpacked: Budget,
-    requests: RequestMetrics,
+    pub(super) requests: RequestMetrics,
     limits: GaugeVec,
     profiles: IntCounter,
     refused: IntCounterVec,
@@ -76,8 +76,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn tell(&self, limit: usize, connections: usize) {
-        self.requests.connections("http", connections);
+    pub(super) fn tell(&self, limit: usize) {
         self.limits.with_label_values(&["http"]).set(limit as f64);
     }
 }

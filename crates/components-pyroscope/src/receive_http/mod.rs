@@ -14,16 +14,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use component::{BuildCx, Component, Error, Event, Exports, Fanout, RunCx, Stability};
-use net::{Server, ServerOptions};
+use component::{BuildCx, Component, Error, Exports, Fanout, RunCx, Stability};
+use net::args::HttpServerArgs;
+use net::server::serving::{self, Serving};
+use net::server::{RequestMetrics, StreamHandler};
 use signal::Profiles;
-use tokio::time::MissedTickBehavior;
 
 pub use args::Args;
 use handler::{Answering, MAX_BODY, Shared};
-
-/// How often the number of connections is told.
-const TICK: Duration = Duration::from_secs(5);
 
 /// Nothing: profiles go to `forward_to`.
 #[derive(Clone, Debug, Default, PartialEq, Exports)]
@@ -43,77 +41,59 @@ impl Component for ReceiveHttp {
     type Exports = ReceiveHttpExports;
 
     fn build(args: Args, cx: &BuildCx) -> Result<(Self, ReceiveHttpExports), Error> {
-        check(&args)?;
-        let shared = Arc::new(Shared::new(fanout(&args), cx));
+        serving::check::<Self>(&args)?;
+        let shared = Arc::new(Shared::new(ArcSwap::from_pointee(fanout(&args)), cx));
         Ok((Self { args, shared }, ReceiveHttpExports {}))
     }
 
-    async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {
-        let Self { mut args, shared } = self;
-        let mut server = bind(&args, &shared, &cx).await?;
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                event = cx.event() => match event {
-                    Event::Stop => {
-                        server.shutdown(args.graceful_shutdown_timeout).await;
-                        return Ok(());
-                    }
-                    Event::Update(update) => {
-                        let new = update.args().clone();
-                        let result = change(&mut server, &args, &new, &shared, &cx).await;
-                        if result.is_ok() {
-                            args = new;
-                        }
-                        update.answer(result);
-                    }
-                },
-                _ = tick.tick() => shared.tell(limit(&args), server.connections()),
-            }
-        }
+    async fn run(self, cx: RunCx<Self>) -> Result<(), Error> {
+        let args = self.args.clone();
+        serving::serve(&self, args, cx).await
     }
 }
 
-fn fanout(args: &Args) -> ArcSwap<Fanout<Profiles>> {
-    ArcSwap::from_pointee(Fanout::new(args.forward_to.iter().cloned()))
+impl Serving for ReceiveHttp {
+    type Config = Fanout<Profiles>;
+
+    fn http(args: &Args) -> Option<&HttpServerArgs> {
+        args.http.as_ref()
+    }
+
+    fn max_body(_args: &Args) -> usize {
+        MAX_BODY
+    }
+
+    fn grace(args: &Args) -> Duration {
+        args.graceful_shutdown_timeout
+    }
+
+    fn handler(&self) -> Arc<dyn StreamHandler> {
+        Arc::new(Answering(self.shared.clone()))
+    }
+
+    fn config(args: &Args) -> Result<Fanout<Profiles>, Error> {
+        Ok(fanout(args))
+    }
+
+    fn apply(&self, forward_to: Fanout<Profiles>) {
+        self.shared.forward_to.store(Arc::new(forward_to));
+    }
+
+    fn requests(&self) -> &RequestMetrics {
+        &self.shared.requests
+    }
+
+    fn tell(&self, args: &Args) {
+        self.shared.tell(limit(args));
+    }
+}
+
+fn fanout(args: &Args) -> Fanout<Profiles> {
+    Fanout::new(args.forward_to.iter().cloned())
 }
 
 /// Connections that are let in; 0 is what the server has of its own.
 fn limit(args: &Args) -> usize {
     let given = args.http.as_ref().and_then(|http| usize::try_from(http.conn_limit).ok());
     given.filter(|given| *given > 0).unwrap_or(net::server::DEFAULT_CONNECTIONS)
-}
-
-/// What the decoder cannot check.
-fn check(args: &Args) -> Result<(), Error> {
-    ServerOptions::from_http(&args.http.clone().unwrap_or_default())?;
-    Ok(())
-}
-
-async fn bind(args: &Args, shared: &Arc<Shared>, cx: &BuildCx) -> Result<Server, Error> {
-    let http = args.http.clone().unwrap_or_default();
-    let options = ServerOptions::from_http(&http)?.max_body(MAX_BODY);
-    let handler = Arc::new(Answering(shared.clone()));
-    Ok(Server::bind(cx.id(), &http.listen_address, http.port(), options, handler).await?)
-}
-
-/// Puts new arguments into force. The old server answers what it has begun.
-async fn change(
-    server: &mut Server,
-    old: &Args,
-    new: &Args,
-    shared: &Arc<Shared>,
-    cx: &RunCx<ReceiveHttp>,
-) -> Result<(), Error> {
-    check(new)?;
-    if new.http != old.http {
-        let before = std::mem::replace(server, bind(new, shared, cx).await?);
-        let grace = old.graceful_shutdown_timeout;
-        cx.spawn(async move {
-            before.shutdown(grace).await;
-        });
-    }
-    shared.forward_to.store(fanout(new).into_inner());
-    Ok(())
 }

@@ -7,7 +7,7 @@ use component::Arguments;
 use component::eval::{Invalid, Size};
 use net::args::HttpClientArgs;
 use wire::pyroscope::is_label_name;
-use writer::Fsync;
+use writer::{Fsync, Retries};
 
 /// `pyroscope.write`
 #[derive(Clone, Debug, PartialEq, Arguments)]
@@ -48,18 +48,9 @@ pub struct Endpoint {
     /// Additional request headers; those that the protocol itself sets stay as they are.
     #[arg(default)]
     pub headers: BTreeMap<String, String>,
-    /// First wait after a failure; it doubles up to `max_backoff_period`.
-    #[arg(default = Duration::from_millis(500))]
-    pub min_backoff_period: Duration,
-    /// Longest wait after a failure.
-    #[arg(default = Duration::from_secs(300))]
-    pub max_backoff_period: Duration,
-    /// After so many attempts a profile is dropped and counted; 0 keeps it for as long as the queue may.
-    #[arg(default = 10)]
-    pub max_backoff_retries: i64,
-    /// Keep profiles that were refused with 429; otherwise they are dropped and counted.
-    #[arg(default = true)]
-    pub retry_on_http_429: bool,
+    /// How it is tried again.
+    #[arg(squash)]
+    pub retries: Retries,
     /// How to connect and authenticate.
     #[arg(squash, default = HttpClientArgs::default())]
     pub client: HttpClientArgs,
@@ -124,11 +115,7 @@ fn invalid(field: &'static str, message: &str) -> Result<(), Invalid> {
 
 impl Args {
     fn validate(&self) -> Result<(), Invalid> {
-        let mut names: Vec<_> = self.endpoint.iter().map(|e| &e.name).filter(|n| !n.is_empty()).collect();
-        names.sort();
-        if names.windows(2).any(|w| w[0] == w[1]) {
-            return invalid("endpoint", "two endpoints have the same name: names must differ");
-        }
+        writer::distinct(self.endpoint.iter().map(|e| &e.name))?;
         if let Some(name) = self.external_labels.keys().find(|name| !is_label_name(name)) {
             let message = format!(
                 "Pyroscope takes no label {name:?}: letters, digits, `_` and `.` are what its name may be made of"
@@ -146,16 +133,8 @@ impl Endpoint {
         if self.remote_timeout.is_zero() {
             return invalid("remote_timeout", "must be above 0");
         }
-        if self.min_backoff_period.is_zero() || self.min_backoff_period > self.max_backoff_period {
-            return invalid("min_backoff_period", "must be above 0 and at most max_backoff_period");
-        }
-        if !(0..=i64::from(u32::MAX)).contains(&self.max_backoff_retries) {
-            return invalid("max_backoff_retries", "must be 0 or more");
-        }
-        for (name, value) in &self.headers {
-            net::request_header(name, value).map_err(|m| Invalid::field("headers", m))?;
-        }
-        Ok(())
+        self.retries.validate()?;
+        net::check_headers(&self.headers)
     }
 }
 

@@ -1,21 +1,14 @@
 //! Everything about an endpoint that follows from the configuration, without I/O.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use component::{BuildCx, Error};
-use delivery::{Backoff, Config, DiskConfig, OnFull};
-use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING, USER_AGENT,
-};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use delivery::{Config, DiskConfig, OnFull};
+use http::HeaderMap;
 use net::{ClientOptions, Poster, TraceHeaders, Url, shown_url};
 use wire::pyroscope::{INGEST_PATH, PUSH_PATH};
 
 use super::args::{self, Args};
-
-/// No limit: longer than any program runs.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Everything about an endpoint that follows from the configuration, without I/O.
 #[derive(Clone)]
@@ -51,12 +44,8 @@ impl delivery::Plan for Plan {
 
 /// Plans for all endpoints, or what is wrong with the arguments.
 pub(super) fn plans(args: &Args, cx: &BuildCx) -> Result<Vec<Plan>, Error> {
-    let mut plans: Vec<Plan> = Vec::with_capacity(args.endpoint.len());
-    for endpoint in &args.endpoint {
-        let key = writer::key(&endpoint.name, &endpoint.url, |key| plans.iter().any(|p| p.key == key));
-        plans.push(plan(args, endpoint, key, cx)?);
-    }
-    Ok(plans)
+    let make = |endpoint: &args::Endpoint, key| plan(args, endpoint, key, cx);
+    writer::plans(&args.endpoint, |endpoint| (endpoint.name.as_str(), endpoint.url.as_str()), make)
 }
 
 fn plan(args: &Args, endpoint: &args::Endpoint, key: String, cx: &BuildCx) -> Result<Plan, Error> {
@@ -75,7 +64,7 @@ fn plan(args: &Args, endpoint: &args::Endpoint, key: String, cx: &BuildCx) -> Re
         client: client.map_err(|e| Error::argument("endpoint", e.to_string()))?,
         push_url: below(&url, PUSH_PATH),
         ingest_url: below(&url, INGEST_PATH),
-        headers: headers(endpoint, cx)?,
+        headers: net::request_headers(&endpoint.headers, &cx.services().user_agent())?,
         timeout: endpoint.remote_timeout,
         drain_timeout: endpoint.queue_config.drain_timeout,
         name: if endpoint.name.is_empty() { key.clone() } else { endpoint.name.clone() },
@@ -97,16 +86,8 @@ fn below(url: &Url, path: &str) -> Url {
 }
 
 fn disk(args: &Args, cx: &BuildCx, key: &str) -> Option<DiskConfig> {
-    args.wal.enabled.then(|| DiskConfig {
-        max_bytes: args.wal.max_size.0,
-        fsync: args.wal.fsync.into(),
-        ..DiskConfig::new(folder(&cx.data_path(), key))
-    })
-}
-
-/// Where an endpoint's queue lives below the component's data path.
-pub(super) fn folder(data_path: &Path, key: &str) -> PathBuf {
-    data_path.join("queue").join(key)
+    let wal = &args.wal;
+    wal.enabled.then(|| writer::disk(&cx.data_path(), key, wal.max_size, wal.fsync))
 }
 
 fn config(args: &Args, endpoint: &args::Endpoint, disk: Option<DiskConfig>) -> Config {
@@ -114,7 +95,7 @@ fn config(args: &Args, endpoint: &args::Endpoint, disk: Option<DiskConfig>) -> C
     Config {
         memory_bytes: queue.capacity.0,
         memory_items: u64::MAX,
-        max_age: if disk.is_some() { args.wal.max_age } else { FOR_EVER },
+        max_age: if disk.is_some() { args.wal.max_age } else { writer::FOR_EVER },
         disk,
         on_full: if queue.block_on_overflow { OnFull::Block } else { OnFull::Reject },
         min_senders: 1,
@@ -123,31 +104,8 @@ fn config(args: &Args, endpoint: &args::Endpoint, disk: Option<DiskConfig>) -> C
         // One profile a request: a Pyroscope that refuses one of several may have stored the others, and a profile
         // that is sent twice counts twice.
         batch_items: 1,
-        backoff: Backoff { min: endpoint.min_backoff_period, max: endpoint.max_backoff_period },
-        retry_limited: endpoint.retry_on_http_429,
-        max_attempts: u32::try_from(endpoint.max_backoff_retries).ok().filter(|retries| *retries > 0),
-        // Above what an attempt may take by itself: a request, and one more where it is redirected.
-        attempt_timeout: endpoint.remote_timeout.saturating_mul(2).saturating_add(Duration::from_secs(10)),
-        ..Config::default()
+        ..endpoint.retries.config(endpoint.remote_timeout)
     }
-}
-
-/// The headers that every request of an endpoint has. The user's do not replace the protocol's.
-fn headers(endpoint: &args::Endpoint, cx: &BuildCx) -> Result<HeaderMap, Error> {
-    const OURS: [HeaderName; 7] =
-        [CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING, USER_AGENT];
-    let mut headers = HeaderMap::new();
-    let agent = HeaderValue::try_from(cx.services().user_agent());
-    headers.insert(USER_AGENT, agent.expect("name and version of the program are plain text"));
-    for (name, value) in &endpoint.headers {
-        let (name, value) = net::request_header(name, value).map_err(|m| Error::argument("headers", m))?;
-        if OURS.contains(&name) {
-            tracing::warn!(header = %name, "headers cannot set this header; it is left out");
-            continue;
-        }
-        headers.insert(name, value);
-    }
-    Ok(headers)
 }
 
 #[cfg(test)]

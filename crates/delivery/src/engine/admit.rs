@@ -1,14 +1,12 @@
 //! How a record gets in: room is checked or made, the log written, the lane chosen.
 
-use std::io;
-
 use super::{Accepted, Engine, Moment, RECORD_OVERHEAD, Refused};
 use crate::{
     OnFull, Record,
     config::Fsync,
     format::MAX_BODY,
     lane::{Entry, lane_of},
-    log::Log,
+    log::{Log, is_full},
     stats::Amount,
 };
 
@@ -86,8 +84,7 @@ impl Engine {
             };
             self.note_error(now, "disk", &error.to_string());
             self.stats.disk_refuses = self.stats.last_error.clone();
-            let no_space = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-            if !(no_space && self.config.on_full == OnFull::DropOldest && self.evict(now)) {
+            if !(is_full(&error) && self.config.on_full == OnFull::DropOldest && self.evict(now)) {
                 return Err(Refused::Io { error, wait: self.config.on_full != OnFull::Reject });
             }
         }

@@ -25,6 +25,8 @@ struct Disk {
     durable_names: BTreeMap<String, u64>,
     next_inode: u64,
     capacity: Option<usize>,
+    /// As what a write that finds no room is told of: the device, or the user's part of it.
+    by_quota: bool,
     /// Mutating calls until the process is gone.
     calls_left: Option<u64>,
     /// Chance of failing, in percent, for mutating calls.
@@ -50,6 +52,12 @@ impl FakeFs {
     /// Bytes that all files together may hold.
     pub(crate) fn set_capacity(&self, capacity: Option<usize>) {
         self.disk.lock().capacity = capacity;
+    }
+
+    /// As [`FakeFs::set_capacity`], of what this user may have.
+    pub(crate) fn set_quota(&self, bytes: usize) {
+        let mut disk = self.disk.lock();
+        (disk.capacity, disk.by_quota) = (Some(bytes), true);
     }
 
     /// Makes so many percent of the mutating calls fail.
@@ -295,9 +303,10 @@ impl Append for Open {
         let mut disk = self.fs.disk.lock();
         let bytes = parts.concat();
         let room = disk.capacity.map_or(usize::MAX, |capacity| capacity.saturating_sub(disk.used()));
+        let full = if disk.by_quota { io::ErrorKind::QuotaExceeded } else { io::ErrorKind::StorageFull };
         let (len, result) = match disk.fate(self.generation) {
             Fate::Done if room >= bytes.len() => (bytes.len(), Ok(())),
-            Fate::Done => (disk.rng.usize(0..=room), Err(io::ErrorKind::StorageFull.into())),
+            Fate::Done => (disk.rng.usize(0..=room), Err(full.into())),
             Fate::Half => (disk.rng.usize(0..=bytes.len()), Err(io::Error::other("killed"))),
             Fate::Failed(error) if self.generation == disk.generation && disk.calls_left != Some(0) => {
                 (disk.rng.usize(0..=bytes.len().min(room)), Err(error))

@@ -11,6 +11,7 @@ mod connection;
 mod filter;
 mod handler;
 mod listener;
+pub mod serving;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

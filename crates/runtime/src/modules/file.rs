@@ -61,12 +61,14 @@ impl ImportSource for FileArgs {
     }
 }
 
-/// The directory that a file is in; a directory itself.
+/// The directory that a file is in; a directory itself. Never empty: what is joined to it with a slash must not
+/// become a path from the root.
 pub(crate) fn directory(path: &Path) -> String {
-    if path.is_dir() {
-        return path.display().to_string();
+    let directory = if path.is_dir() { Some(path) } else { path.parent() };
+    match directory.map(|p| p.display().to_string()) {
+        Some(named) if !named.is_empty() => named,
+        _ => ".".to_string(),
     }
-    path.parent().map(|p| p.display().to_string()).unwrap_or_default()
 }
 
 /// No configuration is larger; more is a mistake in the path.
@@ -102,5 +104,25 @@ fn read_text(path: &Path) -> Result<ModuleText, String> {
         return Err(format!("{name} is larger than {} MiB", MAX_BYTES >> 20));
     }
     let text = String::from_utf8(bytes).map_err(|_| format!("{name} is not UTF-8 text"))?;
-    Ok(ModuleText { name, text })
+    Ok(ModuleText { name, text, is_secret: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_of_a_file_can_be_joined_with_a_slash() {
+        let cases = [
+            ("config.alloy", "."),
+            ("a/b.alloy", "a"),
+            ("./b.alloy", "."),
+            ("/b.alloy", "/"),
+            ("/", "/"),
+            (".", "."),
+        ];
+        for (path, directory_of) in cases {
+            assert_eq!(directory(Path::new(path)), directory_of, "{path}");
+        }
+    }
 }

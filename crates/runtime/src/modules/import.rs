@@ -31,6 +31,8 @@ pub struct ModuleText {
     pub name: String,
     /// The text.
     pub text: String,
+    /// Diagnostics show none of its lines.
+    pub is_secret: bool,
 }
 
 /// The arguments of one kind of import block, with what it does.
@@ -146,7 +148,8 @@ impl ImportSource for StringArgs {
 
     fn read_now(&self) -> Option<Result<Vec<ModuleText>, String>> {
         let text = self.content.reveal().to_string();
-        Some(Ok(vec![ModuleText { name: "import.string".to_string(), text }]))
+        let (name, is_secret) = ("import.string".to_string(), self.content.is_secret());
+        Some(Ok(vec![ModuleText { name, text, is_secret }]))
     }
 
     fn fetch<'a>(&'a self, _cx: &'a FetchCx) -> BoxFuture<'a, Result<Vec<ModuleText>, String>> {

@@ -148,6 +148,7 @@ fn read(texts: &[ModuleText], definitions: &Definitions) -> Result<Blueprint, Ve
     let mut declared = std::collections::HashSet::new();
     for text in texts {
         let source = Source::new(&*text.name, &*text.text);
+        let source = if text.is_secret { source.concealed() } else { source };
         let (file, found) = syntax::parse(&source);
         problems.extend(found.into_iter().filter(Diagnostic::is_error));
         for statement in file.body.statements {

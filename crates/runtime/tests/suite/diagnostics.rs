@@ -61,3 +61,21 @@ fn a_good_configuration_has_no_diagnostics() {
     "#;
     assert_eq!(rendered("good.alloy", &spread(good)), "");
 }
+
+#[test]
+fn no_line_that_is_shown_holds_a_secret() {
+    let text = include_str!("diagnostics/secret_lines.alloy");
+    let shown = rendered("secret_lines.alloy", text);
+    assert!(!shown.contains("hunter2"), "{shown}");
+    for line in [
+        "password = \"*******\" + 1",
+        "pasword = \"*******\"",
+        "token = \"*******\"  other = \"shown\"",
+        "value = \"http://u:*******@host\" + 1",
+        "sys.nope({ \"Authorization\" = \"*******\", \"b\" = \"shown\" })",
+        "string.format(\"**********\", argument.nope)",
+        "api_token = `*******` + 1",
+    ] {
+        assert!(shown.contains(line), "{line} is not in {shown}");
+    }
+}

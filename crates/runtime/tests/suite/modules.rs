@@ -247,7 +247,9 @@ impl runtime::ImportSource for Remote {
             n => Ok(format!("declare \"it\" {{ export \"out\" {{ value = {n} }} }}")),
         };
         let name = "http://module".to_string();
-        Box::pin(std::future::ready(text.map(|text| vec![runtime::ModuleText { name, text }])))
+        Box::pin(std::future::ready(
+            text.map(|text| vec![runtime::ModuleText { name, text, is_secret: false }]),
+        ))
     }
 
     fn poll(&self) -> Option<Duration> {

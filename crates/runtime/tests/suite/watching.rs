@@ -7,7 +7,7 @@ use std::time::Duration;
 use eval::Value;
 use runtime::{ConfigSource, Reloader};
 
-use crate::world::{export, folder, runtime};
+use crate::world::{export, folder, load, runtime};
 
 fn value(n: u32) -> String {
     format!("test.value \"v\" {{ value = {n} }}")
@@ -114,4 +114,35 @@ async fn a_file_in_another_language_is_converted_at_each_load_and_a_failure_chan
     std::fs::write(&file, "v: 3").unwrap();
     reloader.reload().await.unwrap();
     assert_eq!(export(reloader.runtime(), "test.value.v", "value"), Some(Value::from(3_i64)));
+}
+
+#[tokio::test]
+async fn a_reload_whose_file_cannot_be_read_counts_as_a_failure() {
+    let folder = folder();
+    let file = folder.path().join("config.alloy");
+    std::fs::write(&file, value(1)).unwrap();
+    let reloader = Reloader::new(runtime(), ConfigSource::Path(file.clone()));
+    reloader.reload().await.unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(!reloader.reload().await.unwrap_err().applied);
+    let text = reloader.runtime().services().metrics.text();
+    for line in ["alloy_config_last_load_successful 0", "alloy_config_load_failures_total 1"] {
+        assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_hash_is_that_of_the_configuration_in_force_even_if_a_part_of_it_failed() {
+    let runtime = runtime();
+    let hash = |runtime: &runtime::Runtime| {
+        let text = runtime.services().metrics.text();
+        text.lines().find(|l| l.starts_with("alloy_config_hash{")).map(str::to_owned).expect("a hash")
+    };
+    load(&runtime, &value(1)).await.unwrap();
+    let first = hash(&runtime);
+    assert!(!load(&runtime, "broken {").await.unwrap_err().applied);
+    assert_eq!(hash(&runtime), first);
+    let failing = format!("{}\ntest.faulty \"f\" {{ how = \"build error\" }}", value(1));
+    assert!(load(&runtime, &failing).await.unwrap_err().applied);
+    assert_ne!(hash(&runtime), first);
 }

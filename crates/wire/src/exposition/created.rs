@@ -52,7 +52,7 @@ impl CreatedSeries {
         let mut ahead = parser.lookahead();
         self.found = None;
         // Another family, the end or an error: there is none for what stands before.
-        while let Ok(Some(Event::Sample(Sample { raw, value, .. }))) = ahead.next(&[]) {
+        while let Ok(Some(Event::Sample(Sample { raw, value, .. }))) = ahead.next(|_| None) {
             if metric_name(raw).is_some_and(|n| n.ends_with(b"_created")) {
                 let mut identity = Vec::new();
                 write_identity(raw, parser.kind(), &mut identity);

@@ -37,7 +37,7 @@ pub fn lint(body: &[u8]) -> Vec<Finding> {
         let at = parser.pos();
         lint.line += memchr::memchr_iter(b'\n', &body[counted..at]).count();
         counted = at;
-        match parser.next(&[]) {
+        match parser.next(|_| None) {
             Ok(None) => break,
             Ok(Some(Event::Sample(sample))) => lint.sample(&sample),
             Ok(Some(Event::Type { name, kind })) => lint.metadata(&name, Metadata::Type(kind)),
@@ -191,6 +191,19 @@ impl Lint {
         for point in &family.points {
             self.end_point(&family, point);
         }
+        // Names clash even where the samples that would show it are not there.
+        for suffix in suffixes(family.kind.unwrap_or_default()) {
+            let name = format!("{}{suffix}", family.name);
+            if let Some(other) = self.names.insert(name.clone(), family.name.clone())
+                && other != family.name
+            {
+                let message = format!(
+                    "'{name}' would be a sample name of the families '{other}' and '{}'",
+                    family.name
+                );
+                self.find_at(family.last_line, message);
+            }
+        }
         self.ended.insert(family.name);
     }
 
@@ -259,6 +272,9 @@ impl Lint {
                 return None;
             }
         };
+        if raw.ends_with(b",}") {
+            self.find(format!("no comma may stand behind the last label of '{name}'"));
+        }
         let mut seen = HashSet::new();
         for (label, _) in &pairs {
             if !seen.insert(label.as_str()) {
@@ -359,6 +375,9 @@ impl Lint {
         if twice {
             self.find(format!("the exemplar of '{name}' has a label twice"));
         }
+        if labels.ends_with(b",}") {
+            self.find(format!("no comma may stand behind the last label of the exemplar of '{name}'"));
+        }
         if chars > MAX_EXEMPLAR_CHARS {
             self.find(format!(
                 "the exemplar's labels have {chars} characters, at most {MAX_EXEMPLAR_CHARS} are allowed"
@@ -414,19 +433,25 @@ impl Lint {
         if point.count.is_some_and(|count| count != *last) {
             self.find_at(point.line, format!("the count of '{name}' must equal its bucket le=\"+Inf\""));
         }
-        if point.count.is_some() != point.sum.is_some()
-            && family.kind == Some(MetricKind::Histogram)
-            && point.count.is_none()
-        {
-            self.find_at(point.line, format!("the histogram '{name}' has a sum and no count"));
+        match (point.sum.is_some(), point.count.is_some()) {
+            (true, false) => {
+                self.find_at(point.line, format!("the histogram '{name}' has a sum and no count"));
+            }
+            (false, true) => {
+                let message =
+                    format!("the histogram '{name}' has a count and no sum: leave the count out as well");
+                self.find_at(point.line, message);
+            }
+            _ => {}
         }
+        // Whatever they count: what can be negative is no counter.
         if point.sum.is_some()
             && family.kind == Some(MetricKind::Histogram)
-            && point.buckets.first().is_some_and(|(bound, count)| *bound < 0.0 && *count > 0.0)
+            && point.buckets.first().is_some_and(|(bound, _)| *bound < 0.0)
         {
             self.find_at(
                 point.line,
-                format!("the histogram '{name}' has negative observations: it must not have a sum"),
+                format!("the histogram '{name}' has negative bounds: it must not have a sum"),
             );
         }
     }
@@ -520,7 +545,28 @@ mod tests {
             ),
             (
                 "# TYPE h histogram\nh_bucket{le=\"-1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_count 1\nh_sum 2\n",
-                "5: the histogram 'h{}' has negative observations",
+                "5: the histogram 'h{}' has negative bounds",
+            ),
+            (
+                "# TYPE h histogram\nh_bucket{le=\"-1\"} 0\nh_bucket{le=\"+Inf\"} 1\nh_count 1\nh_sum 2\n",
+                "5: the histogram 'h{}' has negative bounds",
+            ),
+            (
+                "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_count 1\n",
+                "3: the histogram 'h{}' has a count and no sum",
+            ),
+            ("a{x=\"1\",} 1\n", "1: no comma may stand behind the last label of 'a'"),
+            (
+                "# TYPE a counter\na_total 1 # {x=\"1\",} 1\n",
+                "2: no comma may stand behind the last label of the exemplar",
+            ),
+            (
+                "# TYPE a counter\n# TYPE a_created gauge\n",
+                "2: 'a_created' would be a sample name of the families 'a' and 'a_created'",
+            ),
+            (
+                "# TYPE h_sum gauge\n# TYPE h summary\n",
+                "2: 'h_sum' would be a sample name of the families 'h_sum' and 'h'",
             ),
             ("# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1.5\n", "2: 'h_bucket' must be a whole number"),
             ("# TYPE h histogram\nh_bucket 1\n", "2: 'h_bucket' needs a label 'le'"),

@@ -195,8 +195,19 @@ impl<'a> Parser<'a> {
     /// comparison and changes nothing in the result. After an error nothing more is to be read.
     #[inline]
     pub fn next(&mut self, expected: &[u8]) -> Result<Option<Event<'_>>, Error> {
+        self.next_predicted(|rest| rest.starts_with(expected).then_some(expected.len()))
+    }
+
+    /// As [`Parser::next`], for a caller that remembers less of a text than the text: `predict` tells the length
+    /// of the series text that it predicts, if what it is given begins with that. It is asked once a line, with
+    /// the rest of the page from there on, and may be asked about lines that are no samples.
+    #[inline]
+    pub fn next_predicted(
+        &mut self,
+        predict: impl FnMut(&[u8]) -> Option<usize>,
+    ) -> Result<Option<Event<'_>>, Error> {
         match &mut self.0 {
-            Inner::Text(parser) => parser.next(expected),
+            Inner::Text(parser) => parser.next(predict),
             Inner::Proto(parser) => parser.next(),
         }
     }

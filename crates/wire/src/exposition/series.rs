@@ -269,7 +269,11 @@ pub(super) fn fill(
         if name.is_empty() {
             return Err("a label has an empty name".to_owned());
         }
-        builder.set(name, value);
+        if value.is_empty() {
+            builder.note_blank(name);
+        } else {
+            builder.set(name, value);
+        }
     }
     Ok(())
 }

@@ -85,10 +85,14 @@ impl<'a> TextParser<'a> {
         &self.body[self.pos..]
     }
 
-    pub(crate) fn next(&mut self, expected: &[u8]) -> Result<Option<Event<'a>>, Error> {
+    #[inline]
+    pub(crate) fn next(
+        &mut self,
+        mut predict: impl FnMut(&[u8]) -> Option<usize>,
+    ) -> Result<Option<Event<'a>>, Error> {
         loop {
             let rest = self.rest();
-            let raw_len = match self.predicted(rest, expected) {
+            let raw_len = match predict(rest).filter(|len| ends_at(rest, *len)) {
                 Some(len) => len,
                 None => match self.entry()? {
                     Entry::Skipped => continue,
@@ -106,21 +110,6 @@ impl<'a> TextParser<'a> {
             }
             return Ok(Some(Event::Sample(sample)));
         }
-    }
-
-    /// The length of the series text, if the line begins with what is expected and the series ends there.
-    #[inline]
-    fn predicted(&self, rest: &[u8], expected: &[u8]) -> Option<usize> {
-        let len = expected.len();
-        let last = *expected.last()?;
-        if !rest.starts_with(expected) {
-            return None;
-        }
-        // A brace ends the series; a bare name might go on, or labels might follow blanks.
-        let ends = last == b'}'
-            || (rest.get(len) == Some(&b' ')
-                && !matches!(rest.get(len + 1), Some(b' ' | b'\t' | b'{') | None));
-        ends.then_some(len)
     }
 
     /// What begins here, where the prediction failed.
@@ -428,6 +417,16 @@ impl Keyword {
 /// Whether a metric name ends in `_` and the unit.
 pub(super) fn has_unit(name: &str, unit: &str) -> bool {
     name.strip_suffix(unit).is_some_and(|rest| rest.ends_with('_'))
+}
+
+/// Whether a series whose text is the first `len` bytes is at its end there.
+#[inline]
+fn ends_at(text: &[u8], len: usize) -> bool {
+    // A brace ends the series; a bare name might go on, or labels might follow blanks.
+    len > 0
+        && (text[len - 1] == b'}'
+            || (text.get(len) == Some(&b' ')
+                && !matches!(text.get(len + 1), Some(b' ' | b'\t' | b'{') | None)))
 }
 
 fn blanks(text: &[u8]) -> usize {

@@ -13,6 +13,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::compress::{self, Encoding, decompress};
+use crate::json;
 pub use chunks::{Assembled, Chunks};
 
 /// The first bytes of a chunk.
@@ -138,7 +139,7 @@ impl Message {
         let mut text = |name: &str, value: &str, always: bool| {
             if always || !value.is_empty() {
                 let _ = write!(out, "{}\"{name}\":", if out.is_empty() { '{' } else { ',' });
-                write_text(value, out);
+                json::text(value, true, out);
             }
         };
         text("version", &self.version, true);
@@ -146,17 +147,17 @@ impl Message {
         text("short_message", &self.short, true);
         text("full_message", &self.full, false);
         out.push_str(",\"timestamp\":");
-        number::write(self.timestamp, out);
+        json::float(self.timestamp, out);
         if self.level != 0 {
             let _ = write!(out, ",\"level\":{}", self.level);
         }
         if !self.facility.is_empty() {
             out.push_str(",\"facility\":");
-            write_text(&self.facility, out);
+            json::text(&self.facility, true, out);
         }
         for (name, json) in &self.extra {
             out.push(',');
-            write_text(name, out);
+            json::text(name, true, out);
             out.push(':');
             out.push_str(json);
         }
@@ -170,12 +171,12 @@ fn write_value(value: &Value, out: &mut String) {
         Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
         Value::Number(n) => match n.as_f64() {
             // Whole numbers keep all their digits, which Go loses above 2^53.
-            Some(float) if n.is_f64() => number::write(float, out),
+            Some(float) if n.is_f64() => json::float(float, out),
             _ => {
                 let _ = write!(out, "{n}");
             }
         },
-        Value::String(text) => write_text(text, out),
+        Value::String(text) => json::text(text, true, out),
         Value::Array(list) => {
             out.push('[');
             for (i, value) in list.iter().enumerate() {
@@ -194,34 +195,13 @@ fn write_value(value: &Value, out: &mut String) {
                 if i > 0 {
                     out.push(',');
                 }
-                write_text(name, out);
+                json::text(name, true, out);
                 out.push(':');
                 write_value(value, out);
             }
             out.push('}');
         }
     }
-}
-
-/// A string as Go's `encoding/json` writes it: `<`, `>`, `&` and the two line separators are escaped.
-fn write_text(text: &str, out: &mut String) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\0'..='\u{1f}' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
 }
 
 #[cfg(test)]

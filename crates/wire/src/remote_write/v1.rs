@@ -46,7 +46,7 @@ impl V1Requests<'_> {
         let mut counts = Counts::default();
         while let Some(group) = self.plan.next_group(&mut self.exemplars) {
             count(&mut counts, &group, self.exemplars.len());
-            let labels = group.series.wire_bytes();
+            let labels = group.series.wire_len();
             let only = match group.data {
                 Data::Points(run) if self.exemplars.is_empty() => run.only(),
                 _ => None,
@@ -54,15 +54,15 @@ impl V1Requests<'_> {
             match only {
                 Some(point) => {
                     let sample = self.sample.bytes(point.timestamp_ms, point.value);
-                    out.reserve(labels.len() + sample.len() + 11);
+                    out.reserve(labels + sample.len() + 11);
                     out.push(0x0a);
-                    push_varint(out, (labels.len() + sample.len()) as u64);
-                    out.extend_from_slice(labels);
+                    push_varint(out, (labels + sample.len()) as u64);
+                    group.series.wire_fields().for_each(|field| out.extend_from_slice(field));
                     out.extend_from_slice(sample);
                 }
                 None => {
                     self.scratch.clear();
-                    self.scratch.extend_from_slice(labels);
+                    group.series.wire_fields().for_each(|field| self.scratch.extend_from_slice(field));
                     match group.data {
                         Data::Points(points) => push_points(points, &mut self.sample, self.scratch),
                         Data::Histograms(histograms) => push_histograms(histograms, self.scratch),

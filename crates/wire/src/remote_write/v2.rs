@@ -5,7 +5,7 @@
 //! specification, with start times in samples and histograms (prometheus/docs `remote_write_spec_2_0`).
 
 use signal::samples::ExemplarPoint;
-use signal::{Labels, SampleBatch};
+use signal::{Labels, SampleBatch, Series};
 
 use super::plan::{Data, Group, Plan, SampleField, count};
 use super::symbols::Symbols;
@@ -37,7 +37,7 @@ struct Metadata {
 
 /// A label of the series before, with the references that it got.
 struct Known<'a> {
-    /// The label as it is in [`Labels::wire_bytes`].
+    /// The label as it is among [`Series::wire_fields`].
     field: &'a [u8],
     name: &'a [u8],
     name_ref: u32,
@@ -100,7 +100,7 @@ impl<'a> V2Requests<'a> {
         let mut counts = Counts::default();
         while let Some(group) = self.plan.next_group(&mut self.exemplars) {
             count(&mut counts, &group, self.exemplars.len());
-            self.write_refs(group.series.wire_bytes());
+            self.write_refs(group.series);
             let metadata = self.metadata_of(group.family);
             let only = match group.data {
                 Data::Points(run) if self.exemplars.is_empty() => run.only().filter(|p| p.start_ms == 0),
@@ -129,28 +129,20 @@ impl<'a> V2Requests<'a> {
     }
 
     /// Puts the packed references of a label set into `refs`.
-    fn write_refs(&mut self, labels: &'a [u8]) {
+    fn write_refs(&mut self, series: &'a Series) {
         let V2Encoder { refs, symbols, .. } = &mut *self.encoder;
         let known = &mut self.known;
-        let mut rest = labels;
-        let mut i = 0;
+        // A label that two series have in common is one piece of memory: nothing is compared but addresses.
+        let same_field = |known: &[Known<'_>], i: usize, field: &[u8]| {
+            known.get(i).is_some_and(|known| std::ptr::eq(known.field, field))
+        };
+        let fields = series.wire_fields();
         // Labels up to the first that differs keep also the bytes of their references.
-        while let Some(label) = known.get(i)
-            && starts_with(rest, label.field)
-        {
-            rest = &rest[label.field.len()..];
-            i += 1;
-        }
-        refs.truncate(if i == 0 { 0 } else { known[i - 1].refs_end });
-        while !rest.is_empty() {
-            // The field begins with its length, so equal bytes are an equal label.
-            if let Some(label) = known.get(i)
-                && starts_with(rest, label.field)
-            {
-                rest = &rest[label.field.len()..];
-            } else {
-                let (name, value, field) = split_label(rest);
-                rest = &rest[field.len()..];
+        let kept = fields.clone().enumerate().take_while(|(i, field)| same_field(known, *i, field)).count();
+        refs.truncate(if kept == 0 { 0 } else { known[kept - 1].refs_end });
+        for (i, field) in fields.enumerate().skip(kept) {
+            if !same_field(known, i, field) {
+                let (name, value) = split_label(field);
                 let same_name = |known: &[Known<'_>]| known.get(i).is_some_and(|k| k.name == name);
                 let mut same = same_name(known);
                 if !same {
@@ -161,7 +153,7 @@ impl<'a> V2Requests<'a> {
                 }
                 if same {
                     let label = &mut known[i];
-                    if label.field != field {
+                    if !std::ptr::eq(label.field, field) {
                         label.value_ref = symbols.of(value);
                     }
                     (label.name, label.field) = (name, field);
@@ -173,9 +165,8 @@ impl<'a> V2Requests<'a> {
             let label = &mut known[i];
             push_refs(refs, label.name_ref, label.value_ref);
             label.refs_end = refs.len();
-            i += 1;
         }
-        known.truncate(i);
+        known.truncate(series.len());
     }
 
     fn metadata_of(&mut self, family: u32) -> Metadata {
@@ -252,39 +243,22 @@ fn push_refs(out: &mut Vec<u8>, name: u32, value: u32) {
     }
 }
 
-/// `text.starts_with(prefix)` in place: a call of `memcmp` for each short label costs more than comparing it.
-/// The last bytes go first, for values differ there.
+/// Name and value of one of [`Series::wire_fields`]: `0x0A len { 0x0A len name 0x12 len value }`.
 #[inline]
-fn starts_with(text: &[u8], prefix: &[u8]) -> bool {
-    let Some(text) = text.get(..prefix.len()) else { return false };
-    match (text.last_chunk::<8>(), prefix.last_chunk::<8>()) {
-        (Some(a), Some(b)) => {
-            u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b)
-                && text.as_chunks::<8>().0.iter().zip(prefix.as_chunks::<8>().0).all(|(a, b)| a == b)
-        }
-        _ => text == prefix,
-    }
-}
-
-/// Name, value and all bytes of the first `Label` field of [`Labels::wire_bytes`]:
-/// `0x0A len { 0x0A len name 0x12 len value }`.
-#[inline]
-fn split_label(labels: &[u8]) -> (&[u8], &[u8], &[u8]) {
+fn split_label(field: &[u8]) -> (&[u8], &[u8]) {
     const OURS: &str = "label sets are built by us in exactly this form";
-    if let [_, len @ ..=0x7f, _, name_len, ..] = labels {
+    if let [_, ..=0x7f, _, name_len, ..] = field {
         // All lengths inside are shorter still: one byte each.
-        let field = &labels[..2 + usize::from(*len)];
         let (name, value) = field[4..].split_at(usize::from(*name_len));
-        return (name, &value[2..], field);
+        return (name, &value[2..]);
     }
-    let mut outer = Reader::new(&labels[1..]);
+    let mut outer = Reader::new(&field[1..]);
     let label = outer.delimited().expect(OURS);
-    let field = &labels[..labels.len() - outer.rest().len()];
     let mut reader = Reader::new(&label[1..]);
     let name = reader.delimited().expect(OURS);
     let mut reader = Reader::new(&reader.rest()[1..]);
     let value = reader.delimited().expect(OURS);
-    (name, value, field)
+    (name, value)
 }
 
 /// Begins a `timeseries` field: its labels, and `parts` bytes that follow.

@@ -22,6 +22,8 @@ pub enum Variant {
     Plain,
     Version2,
     MemoryOnly,
+    /// Not metrics alone: logs, OpenTelemetry and profiles too, with nothing to do.
+    AllPaths,
 }
 
 /// Starts a program at a path for a setup.
@@ -41,6 +43,7 @@ impl Peer {
             Variant::Plain => |path: &Path, setup: &Setup<'_>| alloy(path, setup, Variant::Plain),
             Variant::Version2 => |path: &Path, setup: &Setup<'_>| alloy(path, setup, Variant::Version2),
             Variant::MemoryOnly => |path: &Path, setup: &Setup<'_>| alloy(path, setup, Variant::MemoryOnly),
+            Variant::AllPaths => |path: &Path, setup: &Setup<'_>| alloy(path, setup, Variant::AllPaths),
         };
         Self { name, path: path.to_path_buf(), start }
     }
@@ -98,6 +101,7 @@ fn alloy(path: &Path, setup: &Setup<'_>, variant: Variant) -> anyhow::Result<Chi
     };
     let wal = if variant == Variant::MemoryOnly { "wal {\n\t\tenabled = false\n\t}" } else { "" };
     let (rules, forward) = relabelling(setup.relabel);
+    let others = if variant == Variant::AllPaths { other_paths(setup)? } else { String::new() };
     let config = format!(
         r#"
 {before}
@@ -116,6 +120,7 @@ prometheus.remote_write "bench" {{
 		{message}
 	}}
 }}
+{others}
 "#,
         interval = setup.interval,
         sink = setup.sink,
@@ -133,6 +138,73 @@ prometheus.remote_write "bench" {{
         .arg("--disable-reporting")
         .arg(file);
     quiet(&mut command, setup.folder)
+}
+
+/// A file to Loki, OTLP to OTLP, a profile to Pyroscope.
+fn other_paths(setup: &Setup<'_>) -> anyhow::Result<String> {
+    let (folder, sink, grpc, http) = (setup.folder.display(), setup.sink, free()?, free()?);
+    Ok(format!(
+        r#"
+local.file_match "bench" {{
+	path_targets = [{{"__path__" = "{folder}/*.log"}}]
+}}
+loki.source.file "bench" {{
+	targets    = local.file_match.bench.targets
+	forward_to = [loki.process.bench.receiver]
+}}
+loki.process "bench" {{
+	stage.json {{
+		expressions = {{level = ""}}
+	}}
+	stage.labels {{
+		values = {{level = ""}}
+	}}
+	forward_to = [loki.write.bench.receiver]
+}}
+loki.write "bench" {{
+	endpoint {{
+		url = "http://{sink}/loki/api/v1/push"
+	}}
+}}
+otelcol.receiver.otlp "bench" {{
+	grpc {{
+		endpoint = "{grpc}"
+	}}
+	http {{
+		endpoint = "{http}"
+	}}
+	output {{
+		metrics = [otelcol.processor.batch.bench.input]
+		logs    = [otelcol.processor.batch.bench.input]
+		traces  = [otelcol.processor.batch.bench.input]
+	}}
+}}
+otelcol.processor.batch "bench" {{
+	output {{
+		metrics = [otelcol.exporter.otlp.bench.input]
+		logs    = [otelcol.exporter.otlp.bench.input]
+		traces  = [otelcol.exporter.otlp.bench.input]
+	}}
+}}
+otelcol.exporter.otlp "bench" {{
+	client {{
+		endpoint = "{sink}"
+		tls {{
+			insecure = true
+		}}
+	}}
+}}
+pyroscope.scrape "bench" {{
+	targets    = []
+	forward_to = [pyroscope.write.bench.receiver]
+}}
+pyroscope.write "bench" {{
+	endpoint {{
+		url = "http://{sink}"
+	}}
+}}
+"#
+    ))
 }
 
 /// Five rules for targets, of which four change nothing: the rules as text and what to scrape.

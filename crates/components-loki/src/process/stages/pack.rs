@@ -1,10 +1,10 @@
 //! `stage.pack` puts labels and extracted values into the line, as JSON that Loki's `unpack` takes apart.
 
 use component::{Arguments, Error};
+use wire::json;
 
 use crate::process::pipeline::{Cx, Flow, MapStage, Node, StageCx};
 use crate::process::record::Record;
-use crate::process::template::show::json_string;
 
 /// `stage.pack`
 #[derive(Clone, Debug, PartialEq, Arguments)]
@@ -39,14 +39,14 @@ impl MapStage for Pack {
         line.push('{');
         for name in &self.names {
             let Some(value) = record.extracted.text(name) else { continue };
-            json_string(name, true, &mut line);
+            json::text(name, true, &mut line);
             line.push(':');
-            json_string(&value, true, &mut line);
+            json::text(&value, true, &mut line);
             line.push(',');
             record.labels.remove(name);
         }
         line.push_str("\"_entry\":");
-        json_string(&record.line, true, &mut line);
+        json::text(&record.line, true, &mut line);
         line.push('}');
         record.line.set(line);
         if self.now {

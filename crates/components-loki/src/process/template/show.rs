@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 
 use gotmpl::Value;
+use wire::json;
 
 use super::args::{Args, Map, error, text};
 use super::budget::{self, Result};
@@ -81,41 +82,9 @@ fn json_float(n: f64) -> Result<String> {
     if !n.is_finite() {
         return error(format!("json: unsupported value: {}", float(n)));
     }
-    let size = n.abs();
-    if size != 0.0 && !(1e-6..1e21).contains(&size) {
-        let scientific = format!("{n:e}");
-        let (digits, exponent) = scientific.split_once('e').expect("LowerExp always writes an exponent");
-        let sign = if exponent.starts_with('-') { "" } else { "+" };
-        return Ok(format!("{digits}e{sign}{exponent}"));
-    }
-    Ok(format!("{n}"))
-}
-
-/// Appends a text as JSON has it; `html`: `<`, `>` and `&` escaped, as Go does it unless told not to.
-pub(in crate::process) fn json_string(value: &str, html: bool, out: &mut String) {
-    out.push('"');
-    for c in value.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '<' | '>' | '&' if html => {
-                let _ = write!(out, "\\u{:04x}", c as u32);
-            }
-            '\u{2028}' | '\u{2029}' => {
-                let _ = write!(out, "\\u{:04x}", c as u32);
-            }
-            c if (c as u32) < 0x20 => {
-                let _ = write!(out, "\\u{:04x}", c as u32);
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
+    let mut out = String::new();
+    json::float(n, &mut out);
+    Ok(out)
 }
 
 /// How JSON is laid out.
@@ -148,7 +117,7 @@ impl Json {
             Value::Float(n) => out.push_str(&json_float(*n)?),
             Value::String(text) => {
                 budget::spend_text(text.len())?;
-                json_string(text, self.html, out);
+                json::text(text, self.html, out);
             }
             Value::List(items) => {
                 out.push('[');
@@ -164,7 +133,7 @@ impl Json {
                 }
                 out.push(']');
             }
-            Value::Map(map) if dates::is_time(map) => json_string(&dates::rfc3339(map), self.html, out),
+            Value::Map(map) if dates::is_time(map) => json::text(&dates::rfc3339(map), self.html, out),
             Value::Map(map) => self.write_map(map, depth, out)?,
             Value::Function(_) => return error("json: unsupported type: func"),
             other => {
@@ -184,7 +153,7 @@ impl Json {
                 out.push(',');
             }
             self.line(depth + 1, out);
-            json_string(key, self.html, out);
+            json::text(key, self.html, out);
             out.push(':');
             if self.pretty {
                 out.push(' ');

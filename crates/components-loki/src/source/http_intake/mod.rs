@@ -19,17 +19,14 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use component::eval::Arguments;
 use component::metrics::{IntCounter, IntCounterVec, NodeMetrics};
-use component::{
-    BuildCx, Component, Error, Event, Exports, Fanout, Receiver, RelabelRules, RunCx, Stability,
-};
+use component::{BuildCx, Component, Error, Exports, Fanout, Receiver, RelabelRules, RunCx, Stability};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, request};
 use net::args::{GrpcServerArgs, HttpServerArgs};
-use net::server::{Budget, Refusal, RequestMetrics};
-use net::{Server, ServerOptions};
+use net::server::serving::{self, Serving};
+use net::server::{Budget, Refusal, RequestMetrics, StreamHandler};
 use parking_lot::Mutex;
 use signal::logs::LogBatch;
 use signal::{Labels, Logs};
-use tokio::time::MissedTickBehavior;
 use wire::compress::{self, Encoding, decompress};
 
 use crate::intake::{Fixed, Intake};
@@ -41,8 +38,6 @@ use tunnel::Tunnel;
 const BUDGET: usize = 256 << 20;
 /// Bytes that the entries of a request may take at least, however small its body may be.
 const MIN_MEMORY: usize = 64 << 20;
-/// How often the number of connections is told.
-const TICK: Duration = Duration::from_secs(5);
 
 /// The arguments of the server itself.
 #[derive(Clone, Debug, PartialEq, component::Arguments)]
@@ -256,7 +251,7 @@ struct Shared<P: Protocol> {
 }
 
 /// What of the arguments can change while requests are under way.
-struct Config<P: Protocol> {
+pub struct Config<P: Protocol> {
     args: P::Args,
     forward_to: Fanout<Logs>,
     /// Own labels and rules.
@@ -288,7 +283,7 @@ impl<P: Protocol> Component for HttpSource<P> {
     type Exports = NoExports;
 
     fn build(args: P::Args, cx: &BuildCx) -> Result<(Self, NoExports), Error> {
-        check::<P>(&args)?;
+        serving::check::<Self>(&args)?;
         let metrics = cx.metrics();
         let shared = Arc::new(Shared {
             protocol: P::new(&metrics),
@@ -309,116 +304,48 @@ impl<P: Protocol> Component for HttpSource<P> {
         Ok((Self { args, shared }, NoExports {}))
     }
 
-    async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {
-        let Self { mut args, shared } = self;
-        let mut servers = Servers::bind(&args, &shared).await?;
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                event = cx.event() => match event {
-                    Event::Stop => {
-                        servers.shutdown(P::common(&args).server.graceful_shutdown_timeout).await;
-                        return Ok(());
-                    }
-                    Event::Update(update) => {
-                        let new = update.args().clone();
-                        let result = change(&mut servers, &args, &new, &shared, &cx).await;
-                        if result.is_ok() {
-                            args = new;
-                        }
-                        update.answer(result);
-                    }
-                },
-                _ = tick.tick() => servers.tell(&shared.requests),
-            }
-        }
+    async fn run(self, cx: RunCx<Self>) -> Result<(), Error> {
+        let args = self.args.clone();
+        serving::serve(&self, args, cx).await
     }
 }
 
-/// What the decoder cannot check.
-fn check<P: Protocol>(args: &P::Args) -> Result<(), Error> {
-    let server = P::common(args).server;
-    ServerOptions::from_http(&server.http.clone().unwrap_or_default())?;
-    server.grpc.as_ref().map(ServerOptions::from_grpc).transpose()?;
-    Ok(())
-}
+impl<P: Protocol> Serving for HttpSource<P> {
+    type Config = Config<P>;
 
-/// The listeners of a component.
-struct Servers {
-    http: Server,
-    grpc: Option<Server>,
-}
-
-impl Servers {
-    async fn bind<P: Protocol>(args: &P::Args, shared: &Arc<Shared<P>>) -> Result<Self, Error> {
-        let http = bind_http(args, shared).await?;
-        Ok(Self { http, grpc: bind_grpc(args, shared).await? })
+    fn http(args: &P::Args) -> Option<&HttpServerArgs> {
+        P::common(args).server.http.as_ref()
     }
 
-    fn tell(&self, metrics: &RequestMetrics) {
-        metrics.connections("http", self.http.connections());
-        if let Some(grpc) = &self.grpc {
-            metrics.connections("grpc", grpc.connections());
-        }
+    fn grpc(args: &P::Args) -> Option<&GrpcServerArgs> {
+        P::common(args).server.grpc.as_ref()
     }
 
-    async fn shutdown(self, grace: Duration) {
-        let grpc = async {
-            if let Some(grpc) = self.grpc {
-                grpc.shutdown(grace).await;
-            }
-        };
-        tokio::join!(self.http.shutdown(grace), grpc);
+    fn max_body(args: &P::Args) -> usize {
+        P::common(args).max_body[0]
     }
-}
 
-async fn bind_http<P: Protocol>(args: &P::Args, shared: &Arc<Shared<P>>) -> Result<Server, Error> {
-    let common = P::common(args);
-    let http = common.server.http.clone().unwrap_or_default();
-    let options = ServerOptions::from_http(&http)?.max_body(common.max_body[0]);
-    let handler = Arc::new(Requests(shared.clone()));
-    Ok(Server::bind(shared.cx.id(), &http.listen_address, http.port(), options, handler).await?)
-}
+    fn grace(args: &P::Args) -> Duration {
+        P::common(args).server.graceful_shutdown_timeout
+    }
 
-async fn bind_grpc<P: Protocol>(args: &P::Args, shared: &Arc<Shared<P>>) -> Result<Option<Server>, Error> {
-    let Some(grpc) = &P::common(args).server.grpc else { return Ok(None) };
-    let options = ServerOptions::from_grpc(grpc)?;
-    let handler = Arc::new(Tunnel(shared.clone()));
-    let server = Server::bind(shared.cx.id(), &grpc.listen_address, grpc.port(), options, handler).await?;
-    tracing::info!(address = %server.address(), "listening for gRPC");
-    Ok(Some(server))
-}
+    fn handler(&self) -> Arc<dyn StreamHandler> {
+        Arc::new(Requests(self.shared.clone()))
+    }
 
-/// Puts new arguments into force. Old servers answer what they have begun.
-async fn change<P: Protocol>(
-    servers: &mut Servers,
-    old: &P::Args,
-    new: &P::Args,
-    shared: &Arc<Shared<P>>,
-    cx: &RunCx<HttpSource<P>>,
-) -> Result<(), Error> {
-    check::<P>(new)?;
-    let config = Config::new(new)?;
-    let (before, after) = (P::common(old), P::common(new));
-    let http = match before.server.http != after.server.http || before.max_body != after.max_body {
-        true => Some(bind_http(new, shared).await?),
-        false => None,
-    };
-    let mut gone = Vec::new();
-    if before.server.grpc != after.server.grpc {
-        let grpc = bind_grpc(new, shared).await?;
-        gone.extend(std::mem::replace(&mut servers.grpc, grpc));
+    fn grpc_handler(&self) -> Arc<dyn StreamHandler> {
+        Arc::new(Tunnel(self.shared.clone()))
     }
-    if let Some(http) = http {
-        gone.push(std::mem::replace(&mut servers.http, http));
+
+    fn config(args: &P::Args) -> Result<Config<P>, Error> {
+        Config::new(args)
     }
-    shared.config.store(Arc::new(config));
-    let grace = before.server.graceful_shutdown_timeout;
-    for server in gone {
-        cx.spawn(async move {
-            server.shutdown(grace).await;
-        });
+
+    fn apply(&self, config: Config<P>) {
+        self.shared.config.store(Arc::new(config));
     }
-    Ok(())
+
+    fn requests(&self) -> &RequestMetrics {
+        &self.shared.requests
+    }
 }

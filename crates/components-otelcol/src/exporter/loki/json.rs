@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use signal::otlp::proto::common::v1::AnyValue;
 use signal::otlp::proto::common::v1::any_value::Value;
+use wire::json;
 
 use super::record::{Attributes, Record};
 use crate::value::text;
@@ -58,13 +59,13 @@ impl Object {
         if self.0.len() > 1 {
             self.0.push(',');
         }
-        string(&mut self.0, key);
+        json::text(key, true, &mut self.0);
         self.0.push(':');
         &mut self.0
     }
 
     fn text(&mut self, key: &str, value: &str) {
-        string(self.key(key), value);
+        json::text(value, true, self.key(key));
     }
 
     fn finish(mut self) -> String {
@@ -87,11 +88,11 @@ fn map(out: &mut String, list: &Attributes<'_>) {
 fn value(out: &mut String, any: Option<&AnyValue>) {
     match any.and_then(|any| any.value.as_ref()) {
         None | Some(Value::StringValueStrindex(_)) => out.push_str("null"),
-        Some(Value::StringValue(value)) => string(out, value),
+        Some(Value::StringValue(value)) => json::text(value, true, out),
         Some(Value::BoolValue(_) | Value::IntValue(_)) => out.push_str(&text(any)),
         Some(Value::DoubleValue(number)) if number.is_finite() => out.push_str(&text(any)),
         // JSON has neither NaN nor infinities; the collector drops the record.
-        Some(Value::DoubleValue(_) | Value::BytesValue(_)) => string(out, &text(any)),
+        Some(Value::DoubleValue(_) | Value::BytesValue(_)) => json::text(&text(any), true, out),
         Some(Value::ArrayValue(list)) => {
             out.push('[');
             for (at, any) in list.values.iter().enumerate() {
@@ -112,25 +113,4 @@ fn value(out: &mut String, any: Option<&AnyValue>) {
             out.push_str(&inner.finish());
         }
     }
-}
-
-/// As Go's encoder: characters that mean something to HTML are escaped.
-fn string(out: &mut String, text: &str) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..'\u{20}' => {
-                out.push_str(&format!("\\u{:04x}", u32::from(c)));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
 }

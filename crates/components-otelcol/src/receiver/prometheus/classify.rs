@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
-use signal::Labels;
+use signal::Series;
 use signal::points::PointRef;
 use signal::samples::{FamilyMetadata, MetricKind};
 
@@ -114,7 +114,7 @@ impl<'a> Shapes<'a> {
     pub(super) fn of(points: impl Iterator<Item = PointRef<'a>>) -> Self {
         let mut shapes = Self::default();
         for point in points {
-            let labels = point.series.labels();
+            let labels = point.series;
             let Some(name) = labels.metric_name() else { continue };
             if let Some(stem) = name.strip_suffix("_total").filter(|stem| !stem.is_empty()) {
                 shapes.counters.insert(stem);
@@ -146,7 +146,7 @@ impl<'a> Shapes<'a> {
 
 /// What a float sample is.
 pub(super) fn sample<'a>(
-    labels: &'a Labels,
+    labels: &'a Series,
     name: &'a str,
     family: Option<&Arc<FamilyMetadata>>,
     known: &Known,

@@ -10,7 +10,7 @@ use signal::histogram::ResetHint;
 use signal::otlp::proto::common::v1::KeyValue;
 use signal::points::PointRef;
 use signal::samples::{ExemplarPoint, FamilyMetadata, HistogramPoint, NO_FAMILY};
-use signal::{Labels, METRIC_NAME, NativeHistogram, SampleBatch, Series};
+use signal::{METRIC_NAME, NativeHistogram, SampleBatch, Series};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::classify::{self, Class, Kind, Known, Part, Shapes};
@@ -136,7 +136,7 @@ impl<'a> Gathered<'a> {
     }
 
     fn point(&mut self, point: PointRef<'_>, family: Option<&Arc<FamilyMetadata>>, shapes: &Shapes<'_>) {
-        let labels = point.series.labels();
+        let labels = &*point.series;
         let Some(name) = self.named(labels) else { return };
         match name {
             "target_info" => return self.target_info(labels),
@@ -160,7 +160,7 @@ impl<'a> Gathered<'a> {
     }
 
     fn histogram(&mut self, point: &HistogramPoint, family: Option<&Arc<FamilyMetadata>>) {
-        let Some(name) = self.named(point.series.labels()) else { return };
+        let Some(name) = self.named(&point.series) else { return };
         let custom = point.histogram.has_custom_buckets();
         let class = classify::histogram(name, family, self.known, custom);
         let group = self.group(&point.series, &class, point.timestamp_ms, point.start_ms);
@@ -185,7 +185,7 @@ impl<'a> Gathered<'a> {
         }
     }
 
-    fn named<'l>(&self, labels: &'l Labels) -> Option<&'l str> {
+    fn named<'l>(&self, labels: &'l Series) -> Option<&'l str> {
         let name = labels.metric_name();
         if name.is_none() {
             self.dropped.add("sample", "no metric name", 1);
@@ -198,7 +198,7 @@ impl<'a> Gathered<'a> {
             self.dropped.add("sample", "time before 1970", 1);
             return None;
         }
-        let labels = series.labels();
+        let labels = series;
         let metric = self.metric(labels, class);
         let kind = class.kind;
         let own = labels.iter().filter(|(name, _)| !is_own(kind, name));
@@ -228,7 +228,7 @@ impl<'a> Gathered<'a> {
         Some(group)
     }
 
-    fn metric(&mut self, labels: &Labels, class: &Class<'_>) -> usize {
+    fn metric(&mut self, labels: &Series, class: &Class<'_>) -> usize {
         let scope = self.scope(labels);
         // Counters' creation times have the name without `_total`, which samples have or not.
         let name = match class.part {
@@ -249,7 +249,7 @@ impl<'a> Gathered<'a> {
         })
     }
 
-    fn resource(&mut self, labels: &Labels) -> usize {
+    fn resource(&mut self, labels: &Series) -> usize {
         let identity = ["job", "instance"].map(|label| (label, labels.get(label).unwrap_or_default()));
         let key = self.key(Level::Resource, 0, 0, identity.into_iter());
         let resources = &mut self.resources;
@@ -260,7 +260,7 @@ impl<'a> Gathered<'a> {
         })
     }
 
-    fn scope(&mut self, labels: &Labels) -> usize {
+    fn scope(&mut self, labels: &Series) -> usize {
         let resource = self.resource(labels);
         let own = labels.iter().filter(|(name, _)| name.starts_with(SCOPE));
         self.scope_at(resource, own)
@@ -290,14 +290,14 @@ impl<'a> Gathered<'a> {
         })
     }
 
-    fn target_info(&mut self, labels: &Labels) {
+    fn target_info(&mut self, labels: &Series) {
         let resource = self.resource(labels);
         let own = labels.iter().filter(|(name, _)| !matches!(*name, METRIC_NAME | "job" | "instance"));
         self.resources[resource].info = own.map(|(name, value)| attribute(name, value)).collect();
     }
 
     /// Attributes for the scope that the points name with the same name and version.
-    fn scope_info(&mut self, labels: &Labels) {
+    fn scope_info(&mut self, labels: &Series) {
         let resource = self.resource(labels);
         let is_name =
             |name: &str| matches!(name, "otel_scope_name" | "otel_scope_version" | "otel_scope_schema_url");

@@ -1,9 +1,11 @@
 //! Back ends that misbehave: nothing is lost, nothing wrong is believed.
 
 use component::HealthState;
+use signal::SampleBatch;
 
+use super::super::sift::MOST_PARTS;
 use super::receiver::{Posted, Receiver, RemoteWrite as _, Reply, status, written};
-use super::{batch, endpoint, start};
+use super::{batch, endpoint, point, series, start};
 
 #[tokio::test]
 async fn whatever_breaks_an_exchange_the_samples_are_sent_again() {
@@ -103,6 +105,74 @@ async fn of_several_records_in_a_refused_request_each_is_tried_alone() {
             assert_eq!(running.sum("prometheus_remote_storage_samples_dropped_total", &reason), 1.0);
         }
     }
+}
+
+/// Samples of several series at one time, and one that is far older.
+fn with_an_old_one(count: u32) -> SampleBatch {
+    let mut points: Vec<_> = (1..=count)
+        .map(|i| point(series(&[("__name__", "up"), ("i", &i.to_string())]), 2_000_000, f64::from(i)))
+        .collect();
+    points.insert(1, point(series(&[("__name__", "old")]), 5, -1.0));
+    SampleBatch { points: points.into(), origin: Some(1), ..SampleBatch::default() }
+}
+
+#[tokio::test]
+async fn one_sample_that_is_refused_does_not_cost_those_beside_it() {
+    for version in ["", "protobuf_message = \"io.prometheus.write.v2.Request\""] {
+        let receiver = Receiver::start(|posted| match posted.values().contains(&-1.0) {
+            true => status(400),
+            false => written(posted),
+        })
+        .await;
+        let running = start(&endpoint(&receiver.url(), version)).await;
+        running.send(with_an_old_one(4)).await;
+        running.eventually("sent", |r| r.sum("prometheus_remote_storage_samples_total", "") == 4.0).await;
+        assert_eq!(receiver.taken(), [1.0, 2.0, 3.0, 4.0]);
+        let dropped = |r: &super::Running| {
+            r.sum("prometheus_remote_storage_samples_dropped_total", "reason=\"http_400\"")
+        };
+        running.eventually("counted", |r| dropped(r) == 1.0).await;
+        assert_eq!(running.sum("prometheus_remote_storage_samples_failed_total", ""), 1.0);
+        // The whole, what is old of it, the rest.
+        assert_eq!(receiver.all().len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_large_is_sent_in_parts() {
+    let receiver = Receiver::start(|posted| match posted.values().len() {
+        0..=3 => written(posted),
+        _ => status(413),
+    })
+    .await;
+    let running = start(&endpoint(&receiver.url(), "")).await;
+    running.send(with_an_old_one(12)).await;
+    running.eventually("sent", |r| r.sum("prometheus_remote_storage_samples_total", "") == 13.0).await;
+    assert_eq!(running.sum("prometheus_remote_storage_samples_dropped_total", ""), 0.0);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_everything_is_not_sent_parts_for_ever() {
+    let receiver = Receiver::start(|_| status(400)).await;
+    let running = start(&endpoint(&receiver.url(), "")).await;
+    let dropped =
+        |r: &super::Running| r.sum("prometheus_remote_storage_samples_dropped_total", "reason=\"http_400\"");
+    running.send(with_an_old_one(1999)).await;
+    running.eventually("dropped", |r| dropped(r) == 2000.0).await;
+    let parts = receiver.all().len();
+    assert!(parts <= 1 + MOST_PARTS, "{parts}");
+    running.send(with_an_old_one(1999)).await;
+    running.eventually("dropped", |r| dropped(r) == 4000.0).await;
+    assert_eq!(receiver.all().len(), parts + 1);
+    // Once something is taken, the next refusal may be about one sample again.
+    receiver.script(|posted| match posted.values().contains(&-1.0) {
+        true => status(400),
+        false => written(posted),
+    });
+    running.push("up", 1.0).await;
+    running.eventually("sent", |r| r.sum("prometheus_remote_storage_samples_total", "") == 1.0).await;
+    running.send(with_an_old_one(9)).await;
+    running.eventually("sent", |r| r.sum("prometheus_remote_storage_samples_total", "") == 10.0).await;
 }
 
 #[tokio::test]

@@ -140,7 +140,7 @@ fn point(series: Series, timestamp_ms: i64, value: f64) -> Point {
 fn batch(name: &str, values: &[f64]) -> SampleBatch {
     let one = series(&[("__name__", name)]);
     let points: Vec<_> = values.iter().map(|v| point(one.clone(), 1_000_000 + *v as i64, *v)).collect();
-    SampleBatch { points: points.into(), origin: Some(one.stable_hash()), ..SampleBatch::default() }
+    SampleBatch { points: points.into(), origin: Some(one.hash()), ..SampleBatch::default() }
 }
 
 /// The pairs that references mean.

@@ -40,6 +40,17 @@ async fn labels_that_a_target_label_hides_are_exported_or_honored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_honored_label_without_a_value_keeps_the_label_of_the_target_away() {
+    let page = "a{instance=\"\",job=\"\"} 1\nb{instance=\"\"} 1\nc 1\n";
+    let bench = Bench::start("honor_labels = true", [text(page)]).await;
+    let batch = bench.next().await;
+    let shown: Vec<_> = (0..3).map(|at| batch.points.at(at).series.to_string()).collect();
+    assert_eq!(shown, ["a", r#"b{job="j"}"#, r#"c{instance="i", job="j"}"#]);
+    let bench = Bench::start("", [text(page)]).await;
+    assert_eq!(bench.next().await.points.at(0).series.to_string(), r#"a{instance="i", job="j"}"#);
+}
+
+#[tokio::test(start_paused = true)]
 async fn times_on_the_page_are_taken_unless_told_otherwise() {
     let page = "a 1 1700000000000\n";
     let bench = Bench::start("", [text(page)]).await;
@@ -125,6 +136,8 @@ async fn limits_fail_the_whole_scrape() {
         let info = format!("{:?}", bench.harness.node.debug_info());
         assert!(info.contains(part), "{limit}: {info}");
     }
+    let bench = Bench::start("sample_limit = 1", [text("a 1 9700000000000\nb 2\n")]).await;
+    assert_eq!(reported(&bench.next().await, "up"), Some(0.0), "a sample that is left out counts");
     let limits = "sample_limit = 2\nlabel_limit = 4\nlabel_name_length_limit = 9\nlabel_value_length_limit = 10\ntarget_limit = 1\nbody_size_limit = \"32B\"";
     let bench = Bench::start(limits, [text(page)]).await;
     assert_eq!(bench.scraped().await.len(), 2);
