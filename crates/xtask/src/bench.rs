@@ -60,6 +60,9 @@ pub struct Metrics {
     /// Five relabelling rules before and after the scrape.
     #[arg(long)]
     relabel: bool,
+    /// No two targets have a series' labels in common; otherwise they differ in `instance` alone.
+    #[arg(long)]
+    distinct: bool,
     /// Another build of our program, measured too as `ferroalloy-before`.
     #[arg(long)]
     before: Option<std::path::PathBuf>,
@@ -136,7 +139,7 @@ fn metrics(binary: &FilePath, work: &Metrics) -> anyhow::Result<()> {
 fn measure(peer: &Peer, work: &Metrics) -> anyhow::Result<Figures> {
     let folder = std::env::temp_dir().join(format!("ferroalloy-bench-{}-{}", peer.name, std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    let targets = Targets::start(work.targets, work.series)?;
+    let targets = Targets::start(work.targets, work.series, work.distinct)?;
     let sink = Sink::start()?;
     let setup = peers::Setup {
         folder: &folder,
