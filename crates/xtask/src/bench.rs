@@ -67,6 +67,9 @@ pub struct Metrics {
     /// Measure this build of the program instead of making one.
     #[arg(long)]
     program: Option<std::path::PathBuf>,
+    /// No two targets have a series' labels in common; otherwise they differ in `instance` alone.
+    #[arg(long)]
+    distinct: bool,
     /// Another build of our program, measured too as `ferroalloy-before`.
     #[arg(long)]
     before: Option<std::path::PathBuf>,
@@ -145,7 +148,7 @@ fn metrics(binary: &FilePath, work: &Metrics) -> anyhow::Result<()> {
 fn measure(peer: &Peer, work: &Metrics) -> anyhow::Result<Figures> {
     let folder = std::env::temp_dir().join(format!("ferroalloy-bench-{}-{}", peer.name, std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    let targets = Targets::start(work.targets, work.series)?;
+    let targets = Targets::start(work.targets, work.series, work.distinct)?;
     let sink = Sink::start()?;
     let setup = peers::Setup {
         folder: &folder,

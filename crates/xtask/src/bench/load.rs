@@ -16,14 +16,19 @@ pub struct Targets {
 }
 
 impl Targets {
-    pub fn start(count: usize, series: usize) -> std::io::Result<Self> {
+    /// All targets show the same labels, as hosts with the same exporter do, or each its own (`distinct`).
+    pub fn start(count: usize, series: usize, distinct: bool) -> std::io::Result<Self> {
         let served = Arc::new(AtomicU64::new(0));
-        let pages: Arc<Vec<Vec<u8>>> = Arc::new((0..PAGES).map(|i| response(&page(series, i))).collect());
+        let pages = |place: &str| -> Arc<Vec<Vec<u8>>> {
+            Arc::new((0..PAGES).map(|i| response(&page(series, i, place))).collect())
+        };
+        let same = if distinct { Arc::default() } else { pages("lib") };
         let mut addresses = Vec::with_capacity(count);
-        for _ in 0..count {
+        for number in 0..count {
             let listener = TcpListener::bind("127.0.0.1:0")?;
             addresses.push(listener.local_addr()?);
-            let (pages, served) = (pages.clone(), served.clone());
+            let pages = if distinct { pages(&format!("lib-{number}")) } else { same.clone() };
+            let served = served.clone();
             std::thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
                     let (pages, served) = (pages.clone(), served.clone());
@@ -51,8 +56,8 @@ fn answer(stream: TcpStream, pages: &[Vec<u8>], served: &AtomicU64) {
     }
 }
 
-/// A page like an exporter's: families of 19 series with three labels.
-fn page(series: usize, turn: usize) -> String {
+/// A page like an exporter's: families of 19 series with three labels, one of which tells the place.
+fn page(series: usize, turn: usize, place: &str) -> String {
     const PER_FAMILY: usize = 19;
     let mut text = String::with_capacity(series * 120);
     for i in 0..series {
@@ -65,7 +70,7 @@ fn page(series: usize, turn: usize) -> String {
         }
         let value = if i % 3 == 0 { i * 7 } else { i * 1_000 + turn * 137 };
         text.push_str(&format!(
-            "bench_family_{family}_total{{device=\"nvme{}n1\",mode=\"mode-{}\",path=\"/var/lib/thing/{i}\"}} {value}\n",
+            "bench_family_{family}_total{{device=\"nvme{}n1\",mode=\"mode-{}\",path=\"/var/{place}/thing/{i}\"}} {value}\n",
             i % 4,
             i % PER_FAMILY
         ));
@@ -230,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_page_has_as_many_series_as_asked_for() {
-        let text = page(40, 1);
+        let text = page(40, 1, "lib");
         assert_eq!(text.lines().filter(|l| !l.starts_with('#')).count(), 40);
     }
 }

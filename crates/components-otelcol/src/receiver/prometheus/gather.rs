@@ -136,7 +136,7 @@ impl<'a> Gathered<'a> {
     }
 
     fn point(&mut self, point: PointRef<'_>, family: Option<&Arc<FamilyMetadata>>, shapes: &Shapes<'_>) {
-        let labels = &*point.series;
+        let labels = point.series;
         let Some(name) = self.named(labels) else { return };
         match name {
             "target_info" => return self.target_info(labels),
