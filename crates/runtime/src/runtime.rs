@@ -166,7 +166,12 @@ impl Runtime {
         for block in &shared.definitions.blocks {
             block.tell_carriers(|| graph.carriers(block.name()));
         }
-        diagnostics.extend(self.0.root.walk().await);
+        // The same mistake shows in each instance of a module: once is enough.
+        for found in self.0.root.walk().await {
+            if !diagnostics.contains(&found) {
+                diagnostics.push(found);
+            }
+        }
         let failed = diagnostics.iter().any(Diagnostic::is_error);
         if first && failed {
             self.0.root.stop(Instant::now() + shared.services.shutdown_deadline).await;

@@ -338,3 +338,17 @@ async fn nothing_is_evaluated_before_all_of_its_arguments_are_there() {
     assert_eq!(export(&runtime, "many.m/test.value.v", "value"), number(ARGUMENTS as i64 - 1));
     assert_eq!(errors.0.load(std::sync::atomic::Ordering::SeqCst), 0, "errors were logged");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_mistake_in_a_template_is_told_once_however_many_items_there_are() {
+    let runtime = runtime();
+    let text = r#"
+        foreach "f" {
+            collection = ["a", "b", "c"]
+            var = "item"
+            template { test.value "v" { value = item + 1 } }
+        }
+    "#;
+    let refused = load(&runtime, text).await.expect_err("a text and a number");
+    assert_eq!(refused.diagnostics.len(), 1, "{:?}", refused.diagnostics);
+}
