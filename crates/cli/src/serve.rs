@@ -112,17 +112,19 @@ impl StreamHandler for Front {
             };
             match self.api.answer(http::Request::from_parts(head, body)).await {
                 Reply::Whole(response) => response.map(full),
-                Reply::Stream(texts) => http::Response::new(parts(texts)),
+                Reply::Stream(texts, share) => http::Response::new(parts(texts, share)),
             }
         })
     }
 }
 
-/// Texts as they come, each with the mark that Alloy's UI splits at.
-fn parts(texts: broadcast::Receiver<Arc<str>>) -> ResponseBody {
-    let frames = stream::unfold(texts, |mut texts| async move {
+/// A share of the texts as they come, each with the mark that Alloy's UI splits at.
+fn parts(texts: broadcast::Receiver<Arc<str>>, share: f64) -> ResponseBody {
+    let frames = stream::unfold(texts, move |mut texts| async move {
         loop {
             match texts.recv().await {
+                // From 0 to below 1: a share of 1 is all of them.
+                Ok(_) if fastrand::f64() >= share => {}
                 Ok(text) => {
                     let frame = Frame::data(Bytes::from(format!("{text}|;|")));
                     return Some((Ok(frame), texts));

@@ -43,8 +43,8 @@ pub trait Host: Send + Sync + 'static {
 pub enum Reply {
     /// A whole answer.
     Whole(Response),
-    /// Texts of a component's live debugging, each followed by `|;|`.
-    Stream(broadcast::Receiver<Arc<str>>),
+    /// Texts of a component's live debugging, each followed by `|;|`, and the share of them that is wanted.
+    Stream(broadcast::Receiver<Arc<str>>, f64),
 }
 
 /// The routes.
@@ -81,7 +81,7 @@ impl Api {
             ));
         }
         if let Some(rest) = path.strip_prefix(&format!("{}/api/v0/web/debug/", self.settings.prefix)) {
-            return self.debug(rest);
+            return self.debug(rest, &request);
         }
         Reply::Whole(self.whole(&path, &request).await)
     }
@@ -155,7 +155,12 @@ impl Api {
         }
     }
 
-    fn debug(&self, id: &str) -> Reply {
+    fn debug(&self, id: &str, request: &Request) -> Reply {
+        let share = query(request, "sampleProb").map_or(Ok(1.0), str::parse::<f64>);
+        let Some(share) = share.ok().filter(|share| (0.0..=1.0).contains(share)) else {
+            let help = "sampleProb must be a number from 0 to 1: the share of the texts that is shown\n";
+            return Reply::Whole(text_response(StatusCode::BAD_REQUEST, help));
+        };
         let id = percent_decode_str(id).decode_utf8_lossy();
         if self.host.component(&id).is_none() {
             return Reply::Whole(text_response(
@@ -164,7 +169,7 @@ impl Api {
             ));
         }
         match self.services.live_debug.watch(&id) {
-            Some(texts) => Reply::Stream(texts),
+            Some(texts) => Reply::Stream(texts, share),
             None => {
                 let help =
                     "live debugging is off: add `livedebugging { enabled = true }` to the configuration\n";
@@ -262,7 +267,7 @@ mod tests {
             Reply::Whole(response) => {
                 (response.status().as_u16(), String::from_utf8_lossy(response.body()).into_owned())
             }
-            Reply::Stream(_) => (200, "stream".into()),
+            Reply::Stream(_, share) => (200, format!("stream {share}")),
         }
     }
 
@@ -305,7 +310,11 @@ mod tests {
         let path = "/api/v0/web/debug/mod.a/local.file.b";
         assert_eq!(get(&api, path).await.0, 500);
         api.services.live_debug.set_enabled(true);
-        assert_eq!(get(&api, path).await.1, "stream");
+        assert_eq!(get(&api, path).await.1, "stream 1");
+        assert_eq!(get(&api, &format!("{path}?sampleProb=0.25")).await.1, "stream 0.25");
+        for bad in ["2", "-1", "x", "NaN"] {
+            assert_eq!(get(&api, &format!("{path}?sampleProb={bad}")).await.0, 400, "{bad}");
+        }
         assert_eq!(get(&api, "/api/v0/web/debug/none").await.0, 404);
     }
 

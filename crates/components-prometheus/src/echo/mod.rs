@@ -95,7 +95,7 @@ fn render(batch: &Samples, format: Format) -> String {
     for point in batch.points.iter() {
         if point.family != told && point.family != NO_FAMILY {
             told = point.family;
-            write_family(&batch.families[told as usize], &mut out);
+            write_family(&batch.families[told as usize], format, &mut out);
         }
         write_series(point.series, &mut out);
         write_value(point.value, &mut out);
@@ -118,8 +118,14 @@ fn render(batch: &Samples, format: Format) -> String {
     out
 }
 
-fn write_family(family: &FamilyMetadata, out: &mut String) {
+fn write_family(family: &FamilyMetadata, format: Format, out: &mut String) {
     let kind = match family.kind {
+        // Prometheus text knows only four types and none.
+        MetricKind::Unknown | MetricKind::GaugeHistogram | MetricKind::Info | MetricKind::StateSet
+            if format == Format::Text =>
+        {
+            "untyped"
+        }
         MetricKind::Unknown => "unknown",
         MetricKind::Counter => "counter",
         MetricKind::Gauge => "gauge",
@@ -181,5 +187,21 @@ mod tests {
         let text = "# HELP hits Hits.\n# TYPE hits counter\nhits_total{code=\"200\"} 2.5 1500\n";
         assert_eq!(render(&batch(), Format::Text), text);
         assert!(render(&batch(), Format::Openmetrics).ends_with("2.5 1.500\n"));
+    }
+
+    #[test]
+    fn types_are_those_of_the_format() {
+        for (kind, text, openmetrics) in [
+            (MetricKind::Unknown, "untyped", "unknown"),
+            (MetricKind::Info, "untyped", "info"),
+            (MetricKind::Summary, "summary", "summary"),
+        ] {
+            let family = FamilyMetadata { name: "a".into(), kind, help: String::new(), unit: String::new() };
+            for (format, word) in [(Format::Text, text), (Format::Openmetrics, openmetrics)] {
+                let mut out = String::new();
+                write_family(&family, format, &mut out);
+                assert_eq!(out, format!("# TYPE a {word}\n"));
+            }
+        }
     }
 }

@@ -5,9 +5,13 @@
 //! again. Invariants: parts come in the order of time, so that each series keeps its order; the number of
 //! requests and the time that one record may take are bounded.
 
+use std::time::Duration;
+
 use delivery::Record;
+use parking_lot::Mutex;
 use signal::SampleBatch;
 use signal::samples::{HistogramPoint, Point};
+use tokio::time::Instant;
 use wire::compress::SnappyEncoder;
 use wire::remote_write::{Counts, Message, Options, V1Encoder, V2Encoder, decode};
 
@@ -15,6 +19,33 @@ use super::record::{KIND_METADATA, MOST_BYTES, message, open, put_head};
 
 /// Most requests that a refused record is tried in. A bad sample among two thousand is found by 22.
 pub(super) const MOST_PARTS: usize = 32;
+
+/// Most requests for parts, an endpoint, in a minute: what is refused again and again must not become a load.
+const PARTS_A_MINUTE: u32 = 256;
+
+/// Counts the requests for parts of an endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Allowance(Mutex<Option<(Instant, u32)>>);
+
+impl Allowance {
+    /// Whether another request may be made in this minute.
+    pub(super) fn is_left(&self) -> bool {
+        spent(*self.0.lock()) < PARTS_A_MINUTE
+    }
+
+    /// Counts a request, if it may be made.
+    pub(super) fn take(&self) -> bool {
+        let mut window = self.0.lock();
+        let before = spent(*window);
+        let start = window.filter(|_| before > 0).map_or_else(Instant::now, |(start, _)| start);
+        *window = Some((start, before.saturating_add(1).min(PARTS_A_MINUTE)));
+        before < PARTS_A_MINUTE
+    }
+}
+
+fn spent(window: Option<(Instant, u32)>) -> u32 {
+    window.filter(|(start, _)| start.elapsed() < Duration::from_secs(60)).map_or(0, |(_, count)| count)
+}
 
 enum Piece {
     Point(Point),
@@ -179,6 +210,19 @@ mod tests {
             }
             assert!(halves(&record(kind, &batch(&[5]))).is_none());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_allowance_is_for_a_minute() {
+        let allowance = Allowance::default();
+        let taken = |allowance: &Allowance| (0..1000).filter(|_| allowance.take()).count();
+        assert_eq!(taken(&allowance), PARTS_A_MINUTE as usize);
+        assert!(!allowance.is_left());
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert!(!allowance.is_left() && !allowance.take());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(allowance.is_left());
+        assert_eq!(taken(&allowance), PARTS_A_MINUTE as usize);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use wire::remote_write::{
 
 use super::metrics::Counters;
 use super::record::{KIND_METADATA, body, message, total};
-use super::sift::{MOST_PARTS, halves};
+use super::sift::{Allowance, MOST_PARTS, halves};
 
 /// How much of an error answer is read for its message.
 const ERROR_BODY: usize = 512;
@@ -33,6 +33,8 @@ pub(super) struct Learned {
     pub v1_only: AtomicBool,
     /// It has refused every part of a record, and taken nothing since: to cut records up helps nobody.
     refuses_all: AtomicBool,
+    /// What may still be spent on parts.
+    allowance: Allowance,
     /// When a refusal of a part was last told.
     told: OnceAMinute,
 }
@@ -111,16 +113,24 @@ impl HttpTransport {
                 }
             }
         };
-        if let ([only], Outcome::Drop { reason: "http_400" | "http_413" | "http_422", .. }) = (records, &done.outcome)
-            // An endpoint that says what it has written has taken all that it wants.
-            && done.written == Counts::default()
-            && !self.learned.refuses_all.load(Ordering::Relaxed)
+        if let [only] = records
+            && self.is_worth_sifting(&done)
             && let Some(parts) = halves(only)
         {
             return self.sift(parts, attempt, done.outcome).await;
         }
         self.tell(records, &done);
         done.outcome
+    }
+
+    /// Whether what was refused together may be taken in parts.
+    fn is_worth_sifting(&self, done: &Done) -> bool {
+        let Outcome::Drop { reason: "http_400" | "http_413" | "http_422", message } = &done.outcome else {
+            return false;
+        };
+        // These have stored all that they can of a request that they refuse: who says how much, and Mimir.
+        let is_stored = done.written != Counts::default() || message.contains("err-mimir-");
+        !is_stored && !self.learned.refuses_all.load(Ordering::Relaxed) && self.learned.allowance.is_left()
     }
 
     fn tell(&self, records: &[Record], done: &Done) {
@@ -141,7 +151,7 @@ impl HttpTransport {
         let (mut given_up, mut last, mut any_taken) = (Vec::new(), refusal, false);
         while let Some(part) = waiting.pop() {
             // The engine would end an attempt that takes for ever, and begin it again.
-            if requests == MOST_PARTS || started.elapsed() > self.timeout {
+            if requests == MOST_PARTS || started.elapsed() > self.timeout || !self.learned.allowance.take() {
                 given_up.push(part);
                 continue;
             }

@@ -439,3 +439,17 @@ async fn what_has_no_effect_is_warned_of_once_at_each_load() {
 fn place(diagnostic: &syntax::Diagnostic) -> u32 {
     diagnostic.location.as_ref().expect("it has a place").line_column().line
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_mistake_in_a_template_is_told_once_however_many_items_there_are() {
+    let runtime = runtime();
+    let text = r#"
+        foreach "f" {
+            collection = ["a", "b", "c"]
+            var = "item"
+            template { test.value "v" { value = item + 1 } }
+        }
+    "#;
+    let refused = load(&runtime, text).await.expect_err("a text and a number");
+    assert_eq!(refused.diagnostics.len(), 1, "{:?}", refused.diagnostics);
+}

@@ -6,6 +6,7 @@
 
 mod watch;
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -135,13 +136,16 @@ impl File {
 fn read(args: &Args, accessed: &Gauge) -> Result<FileExports, Error> {
     let path = PathBuf::from(&args.filename);
     let failed = |error| Error::io(format!("cannot read {}", path.display()), error);
-    let size = std::fs::metadata(&path).map_err(failed)?.len();
-    if size > MAX_SIZE {
-        let message = format!("{} has {size} bytes, more than the limit of {MAX_SIZE}", path.display());
+    // What the system says of a size is not asked: devices and files of the kernel have none.
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(&path).map_err(failed)?;
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_SIZE {
+        let message = format!("{} has more bytes than the limit of {MAX_SIZE}", path.display());
         return Err(Error::argument("filename", message));
     }
-    let text = String::from_utf8(std::fs::read(&path).map_err(failed)?)
-        .unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
+    let text =
+        String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     accessed.set(now.as_secs_f64());
     let content = if args.is_secret { OptionalSecret::secret(text) } else { OptionalSecret::plain(text) };
@@ -192,6 +196,14 @@ mod tests {
             harness.until_exports(shows("three")).await;
             harness.stop().await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_device_without_an_end_is_refused_at_the_limit() {
+        let services = component::Services::for_tests(std::env::temp_dir());
+        let harness = Harness::new(DEF, Names::default(), services);
+        let refused = harness.update("filename = \"/dev/zero\"").await.unwrap_err();
+        assert!(format!("{refused:?}").contains("more bytes than the limit"), "{refused:?}");
     }
 
     #[tokio::test]

@@ -139,6 +139,22 @@ async fn one_sample_that_is_refused_does_not_cost_those_beside_it() {
 }
 
 #[tokio::test]
+async fn a_receiver_that_stores_what_it_can_of_a_refused_request_is_sent_no_parts() {
+    let mimir = Reply::Answer {
+        status: 400,
+        headers: Vec::new(),
+        body: "the sample has been rejected (err-mimir-sample-out-of-order)".to_string(),
+    };
+    let receiver = Receiver::first([mimir]).await;
+    let running = start(&endpoint(&receiver.url(), "")).await;
+    running.send(with_an_old_one(4)).await;
+    receiver.wait(1).await;
+    running.push("up", 7.0).await;
+    running.eventually("sent", |r| r.sum("prometheus_remote_storage_samples_total", "") == 1.0).await;
+    assert_eq!(receiver.all().len(), 2);
+}
+
+#[tokio::test]
 async fn a_request_that_is_too_large_is_sent_in_parts() {
     let receiver = Receiver::start(|posted| match posted.values().len() {
         0..=3 => written(posted),
