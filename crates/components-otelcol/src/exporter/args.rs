@@ -306,9 +306,8 @@ impl ClientTls {
             ("curve_preferences", !self.curve_preferences.is_empty()),
         ]
         .into_iter()
-        .filter_map(|(name, set)| {
-            set.then(|| Invalid::without_effect(name, "insecure = true turns the whole block off"))
-        })
+        .filter(|(_, set)| *set)
+        .map(|(name, _)| Invalid::without_effect(name, "insecure = true turns the whole block off"))
         .collect()
     }
 
