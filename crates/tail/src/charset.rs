@@ -124,17 +124,21 @@ impl Charset {
         }
     }
 
-    /// Where a line of more than `max` bytes may be cut: not inside of a character, as far as one can tell.
+    /// Where a line of more than `max` bytes may be cut: not inside of a character, as far as one can tell, and never
+    /// where it begins.
     pub fn cut(self, line: &[u8], max: usize) -> usize {
         match self {
             Self::Utf8 => {
-                (max.saturating_sub(3)..=max).rev().find(|i| line[*i] & 0xC0 != 0x80).unwrap_or(max)
+                let begins = |i: &usize| line[*i] & 0xC0 != 0x80;
+                (max.saturating_sub(3).max(1)..=max).rev().find(begins).unwrap_or(max)
             }
             Self::Utf16 { big_endian } => {
-                let max = max & !1;
-                // A low surrogate belongs to what is before it.
-                let high_byte = if big_endian { line[max] } else { line[max + 1] };
-                if (0xDC..0xE0).contains(&high_byte) { max - 2 } else { max }
+                let max = (max & !1).max(2);
+                // A low surrogate belongs to what is before it. Of a file that ends in the middle of a unit the byte that
+                // tells may not be there.
+                let high_byte = line.get(if big_endian { max } else { max + 1 });
+                let low = high_byte.is_some_and(|byte| (0xDC..0xE0).contains(byte));
+                if low && max > 2 { max - 2 } else { max }
             }
             Self::Latin1 | Self::Other(_) => max,
         }
@@ -150,6 +154,24 @@ fn feed16(bytes: &[u8], i: usize, big_endian: bool) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cut_is_between_characters_and_gets_on_whatever_the_bytes_are() {
+        let (little, big) = (Charset::Utf16 { big_endian: false }, Charset::Utf16 { big_endian: true });
+        for (charset, line, max, expected) in [
+            (Charset::Utf8, &b"ab\xC3\xA4c"[..], 3, 2),
+            (Charset::Utf8, b"\xC3\xA4b", 1, 1),
+            (Charset::Utf8, b"\x80\x80\x80\x80\x80\x80", 5, 5),
+            (little, b"a\0b\0\x3D\xD8\x00\xDE", 6, 4),
+            (big, b"\0a\0b\xD8\x3D\xDE\x00", 6, 4),
+            (little, b"a\0b\0c", 4, 4),
+            (little, b"a\0b", 1, 2),
+            (big, b"\0a\xDE\x00", 2, 2),
+            (Charset::Latin1, b"abc", 2, 2),
+        ] {
+            assert_eq!(charset.cut(line, max), expected, "{charset:?} {line:?}");
+        }
+    }
 
     #[test]
     fn names_of_iana_are_known_and_others_refused() {

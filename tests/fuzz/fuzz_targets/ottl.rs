@@ -42,7 +42,7 @@ fuzz_target!(|input: (&str, &str)| {
         let mut request = ExportLogsServiceRequest {
             resource_logs: vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }],
         };
-        let _ = walk::logs(&mut request, Context::Log, None, &mut |item| {
+        let _ = walk::logs(&mut request, Context::Log, None, None, &mut |item| {
             statements.run(item, ErrorMode::Propagate, &mut |_| {}).map(drop)
         });
     }
