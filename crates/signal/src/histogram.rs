@@ -1,11 +1,12 @@
 //! Native (exponential and custom-bucket) histograms, in the shape that Prometheus stores and sends.
 //!
 //! Data here; what can be done with them is in `check` (validity), `resolution` (merging buckets) and
-//! `classic` (from `le` buckets), and their form in OTLP in `otlp`.
+//! `classic` (from `le` buckets), their form in OTLP in `otlp`, and as text in `display`.
 
 mod buckets;
 mod check;
 mod classic;
+mod display;
 mod otlp;
 mod resolution;
 

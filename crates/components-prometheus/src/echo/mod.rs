@@ -104,7 +104,7 @@ fn render(batch: &Samples, format: Format) -> String {
     }
     for point in &batch.histograms {
         write_series(&point.series, &mut out);
-        let _ = write!(out, "{:?}", point.histogram);
+        let _ = write!(out, "{}", point.histogram);
         write_time(point.timestamp_ms, format, &mut out);
         out.push('\n');
     }
@@ -164,8 +164,8 @@ fn write_time(milliseconds: i64, format: Format, out: &mut String) {
 mod tests {
     use std::sync::Arc;
 
-    use signal::samples::Point;
-    use signal::{Labels, SampleBatch};
+    use signal::samples::{HistogramPoint, Point};
+    use signal::{Labels, NativeHistogram, SampleBatch};
 
     use super::*;
 
@@ -187,6 +187,15 @@ mod tests {
         let text = "# HELP hits Hits.\n# TYPE hits counter\nhits_total{code=\"200\"} 2.5 1500\n";
         assert_eq!(render(&batch(), Format::Text), text);
         assert!(render(&batch(), Format::Openmetrics).ends_with("2.5 1.500\n"));
+    }
+
+    #[test]
+    fn native_histograms_are_printed_in_the_notation_of_prometheus() {
+        let series = Series::intern(Labels::from_pairs([("__name__", "took")]));
+        let histogram = Arc::new(NativeHistogram { sum: 0.0, ..NativeHistogram::stale() });
+        let point = HistogramPoint { series, timestamp_ms: 1500, histogram, start_ms: 0, family: NO_FAMILY };
+        let batch = SampleBatch { histograms: vec![point], ..SampleBatch::default() }.into();
+        assert_eq!(render(&batch, Format::Text), "took {count:0, sum:0} 1500\n");
     }
 
     #[test]
