@@ -108,10 +108,13 @@ fn is_zlib(body: &[u8]) -> bool {
     matches!(body, [cmf, flg, ..] if cmf & 0x0f == 8 && (u16::from(*cmf) << 8 | u16::from(*flg)) % 31 == 0)
 }
 
+/// The first chunk of snappy's framing format.
+const STREAM_IDENTIFIER: &[u8] = b"\xff\x06\x00\x00sNaPpY";
+
 /// Whether a snappy body is framed, by the first chunk of the format. No block begins so: its third byte on would be a literal of one
 /// byte and a copy from far before the beginning.
 pub fn is_framed(body: &[u8]) -> bool {
-    body.starts_with(b"\xff\x06\x00\x00sNaPpY")
+    body.starts_with(STREAM_IDENTIFIER)
 }
 
 fn copy(encoding: Encoding, reader: impl Read, limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
@@ -170,6 +173,11 @@ pub fn compress(
         Encoding::Zstd => zstd::stream::write::Encoder::new(&mut *out, level.unwrap_or(0))
             .and_then(|encoder| write_all(encoder, parts))
             .and_then(|e| e.finish().map(drop)),
+        // A stream of nothing: the encoder would write nothing at all, which is no stream.
+        Encoding::SnappyFramed if parts.iter().all(|part| part.is_empty()) => {
+            out.extend_from_slice(STREAM_IDENTIFIER);
+            Ok(())
+        }
         Encoding::SnappyFramed => write_all(snap::write::FrameEncoder::new(&mut *out), parts)
             .and_then(|e| e.into_inner().map(drop).map_err(|e| e.into_error())),
         Encoding::Snappy => {
@@ -284,6 +292,16 @@ mod tests {
             let mut out = b"before".to_vec();
             decompress(encoding, &compressed(encoding, &body()), 1 << 20, &mut out).unwrap();
             assert!(out.starts_with(b"before") && out[6..] == body(), "{encoding:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_comes_back_as_nothing() {
+        for encoding in ALL.into_iter().chain([Encoding::Identity]) {
+            let (mut packed, mut out) = (Vec::new(), Vec::new());
+            compress(encoding, None, &[b"", b""], &mut packed).unwrap();
+            decompress(encoding, &packed, 1, &mut out).unwrap();
+            assert_eq!(out, b"", "{encoding:?}");
         }
     }
 
