@@ -17,6 +17,13 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Whether this process has the capability SYS_ADMIN, number 21 of `capabilities(7)`.
+fn may_mount() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask >> 21 & 1 == 1)
+}
+
 /// A disk of its own for a program's storage: small, and gone with the program. It is a file system in memory, mounted
 /// where only the program sees it; so a test needs root only where users may not have namespaces of their own.
 pub struct SmallDisk {
@@ -29,6 +36,9 @@ pub struct SmallDisk {
 impl SmallDisk {
     /// `size` is as `mount` takes it. `None`, told as such, where nothing of this kind can be had: by a user
     /// who may have no namespaces, or in a container without the capability.
+    ///
+    /// # Panics
+    /// Where it is refused to a process that has the capability to mount.
     pub fn of(size: &'static str) -> Option<Self> {
         let mut folder = tempfile::tempdir().expect("a folder");
         // A mount namespace, which is root's to make; or one with a user namespace in which this user is root.
@@ -41,10 +51,9 @@ impl SmallDisk {
             }
             folder = disk.folder;
         }
-        super::skipped(
-            "a small disk needs `unshare --mount` or `unshare -Urm` and a mount in it, which are refused here: \
-             a container needs the capability SYS_ADMIN",
-        );
+        let why = "a small disk needs `unshare --mount` or `unshare -Urm` and a mount in it, which are refused here";
+        assert!(!may_mount(), "{why}, to a process with the capability SYS_ADMIN");
+        super::skipped(why);
         None
     }
 
