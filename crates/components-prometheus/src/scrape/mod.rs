@@ -25,7 +25,7 @@ use arc_swap::ArcSwap;
 use component::eval::Item;
 use component::{BuildCx, Component, Error, Event, Exports, Fanout, RunCx, Spawner, Stability};
 use http::HeaderValue;
-use net::scrape::{Pool, Status, first_within};
+use net::scrape::{Places, Pool, Status, first_within};
 use net::{Client, ClientOptions};
 use parking_lot::Mutex;
 use signal::{Labels, LabelsBuilder};
@@ -72,6 +72,7 @@ impl Component for Scrape {
             forward: ArcSwap::from_pointee(Fanout::new([])),
             pool: Pool::default(),
             metrics: self.metrics,
+            places: ArcSwap::from_pointee(places(0, &build)),
             cx: build,
         });
         let mut running = Running { workers: HashMap::new(), settings: self.settings, shared, shown, gone };
@@ -133,6 +134,7 @@ impl Running {
         self.settings = settings(args, refused, Some(&self.settings), cx)?;
         self.shared.forward.store(Arc::new(Fanout::new(args.forward_to.iter().cloned())));
         self.shared.metrics.targets.set(i64::try_from(specs.len()).unwrap_or(i64::MAX));
+        self.shared.places.store(Arc::new(places(specs.len(), cx)));
         let spread = Duration::from_millis(1000 + specs.len() as u64);
         let mut old = std::mem::take(&mut self.workers);
         let mut shown = Vec::with_capacity(specs.len());
@@ -213,6 +215,11 @@ impl Running {
             self.workers.remove(&key);
         }
     }
+}
+
+/// The same for as long as the program keeps its storage folder.
+fn places(targets: usize, cx: &BuildCx) -> Places {
+    Places::new(targets, xxhash_rust::xxh3::xxh3_64(cx.services().instance_id.as_bytes()))
 }
 
 /// The targets, each once; those that cannot be scraped are logged.

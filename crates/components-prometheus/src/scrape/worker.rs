@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use component::{BuildCx, Fanout, Offered, heavy, offer};
 use http::HeaderValue;
 use net::Client;
-use net::scrape::{Failed, Last, Pool, Status, first_within, wait_for_place};
+use net::scrape::{Failed, Last, Places, Pool, Status, first_within};
 use signal::samples::{NO_FAMILY, Point, STALE_NAN};
 use signal::{LabelsBuilder, METRIC_NAME, SampleBatch, Samples, Series};
 use tokio::sync::{mpsc, watch};
@@ -70,6 +70,8 @@ pub(super) struct Shared {
     pub(super) pool: Pool<Buffers>,
     pub(super) metrics: Metrics,
     pub(super) cx: BuildCx,
+    /// When targets are scraped; for as many as there are now.
+    pub(super) places: ArcSwap<Places>,
 }
 
 /// Unix time in milliseconds.
@@ -173,7 +175,7 @@ impl Worker {
             let tolerance = TOLERANCE_MS.min(interval.as_millis() as i64 / 100);
             if (0..=tolerance).contains(&(now - planned_ms)) { planned_ms } else { now }
         };
-        let next = next_due(target, at, time_ms);
+        let next = next_due(target, **self.shared.places.load(), at, time_ms);
         let mut buffers = self.shared.pool.take();
         let started = Instant::now();
         let page = async {
@@ -379,14 +381,14 @@ fn reports(job: &Job) -> Vec<Series> {
     REPORTS.iter().chain(extra).map(named).collect()
 }
 
-/// Each target has its own place within the interval, by its key and the clock, so that scrapes are spread and
+/// Each target has its place within the interval, by its key and the clock, so that scrapes are spread and
 /// stay where they are across restarts. The scrape after the first one comes half an interval later or more.
-fn next_due(target: &Target, at: Instant, time_ms: i64) -> Phase {
+fn next_due(target: &Target, places: Places, at: Instant, time_ms: i64) -> Phase {
     let interval = target.job.spec.interval;
     let interval_ms = (interval.as_millis() as i64).max(1);
     let now = Instant::now();
     if !target.scraped || at + interval < now {
-        let mut wait = wait_for_place(target.job.spec.key, interval, time_ms).as_millis() as i64;
+        let mut wait = places.wait(target.job.spec.key, interval, time_ms).as_millis() as i64;
         if wait < interval_ms / 2 {
             wait += interval_ms;
         }

@@ -9,6 +9,6 @@ mod shown;
 mod url;
 
 pub use fetch::{Failed, Fetch, Page, Pool};
-pub use place::{first_within, wait_for_place};
+pub use place::{Places, first_within, wait_for_place};
 pub use shown::{Last, Status};
 pub use url::{PARAM_PREFIX, SCHEME, check_address, target_url};
