@@ -19,7 +19,7 @@ const WORK: [&str; 9] = [
     "metrics --only ferroalloy --relabel --targets 30 --interval 1 --warmup 5 --seconds 5",
     "logs --only ferroalloy --rate 10 --stages none,json,logfmt,regex --warmup 2 --seconds 4",
     "otlp --only ferroalloy --warmup 1 --seconds 4",
-    "otlp --only ferroalloy --signal traces --incoming gzip --outgoing gzip,zstd --warmup 1 --seconds 3",
+    "otlp --only ferroalloy --signal traces --incoming gzip --outgoing none,gzip --warmup 1 --seconds 3",
     "otlp --only ferroalloy --signal traces --edit --warmup 1 --seconds 3",
     "profiles --only ferroalloy --interval 1 --warmup 3 --seconds 5",
     "idle",
