@@ -141,6 +141,24 @@ impl Replay {
     }
 }
 
+/// Reads any text as a place, what is written of it, and a log that goes on from there; for
+/// `tests/fuzz/fuzz_targets/log_places.rs` only.
+pub(super) fn read_arbitrary(text: &str, times: &[i64]) {
+    let Some(mut place) = Place::parse(text) else { return };
+    assert_eq!(Place::parse(&place.render()).as_ref(), Some(&place));
+    let _ = (place.since(), place.seconds());
+    let line =
+        |time: i64| Line { timestamp_ns: Some(time), stream: Stream::Stdout, text: "x".into(), cut: false };
+    for time in times {
+        place.push(&line(*time));
+    }
+    assert_eq!(Place::parse(&place.render()).as_ref(), Some(&place));
+    let mut replay = place.replay();
+    for time in times {
+        let _ = replay.was_sent(&line(*time));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;

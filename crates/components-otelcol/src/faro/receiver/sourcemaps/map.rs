@@ -75,3 +75,12 @@ impl Map {
         }
     }
 }
+
+/// Reads any bytes as a source map and looks places up in it; for `tests/fuzz/fuzz_targets/source_map.rs` only.
+pub(super) fn read_arbitrary(content: &[u8], line: u32, column: u32) {
+    let Ok(map) = Map::parse(content, "https://example.com/a/b.js.map") else { return };
+    assert!(map.memory >= map.map.get_token_count() as usize * TOKEN);
+    for (line, column) in [(line, column), (1, 0), (line % 8, column % 64)] {
+        assert!(map.place(line, column).is_none_or(|place| place.line > 0));
+    }
+}
