@@ -34,7 +34,7 @@ fn mistakes_are_shown_with_their_place_and_a_way_out() {
 fn rendered(name: &str, text: &str) -> String {
     let mut services = Services::for_tests("/nonexistent");
     std::sync::Arc::get_mut(&mut services).unwrap().stability = Stability::GenerallyAvailable;
-    syntax::render(&validate(options(services).0, &[Source::new(name, text)]), false)
+    syntax::render(&validate(options(services).0, &[Source::new(name, text)], None), false)
 }
 
 #[test]
