@@ -212,7 +212,7 @@ impl web::Host for LateHost {
         self.0.get().map(web::Host::unhealthy).unwrap_or_default()
     }
 
-    fn reload(&self) -> component::BoxFuture<'_, Result<(), String>> {
+    fn reload(&self) -> component::BoxFuture<'_, Result<String, String>> {
         match self.0.get() {
             Some(program) => web::Host::reload(program),
             None => Box::pin(std::future::ready(Err("the program is starting\n".to_string()))),
