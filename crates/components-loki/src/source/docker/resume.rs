@@ -81,7 +81,8 @@ impl Place {
     pub fn render(&self) -> String {
         let mut out = self.floor.to_string();
         for (time, hash) in &self.last {
-            let _ = write!(out, " {}.{hash:x}", time - self.floor);
+            // Times are the engine's: two of them may be further apart than one number reaches.
+            let _ = write!(out, " {}.{hash:x}", i128::from(*time) - i128::from(self.floor));
         }
         out
     }
@@ -93,7 +94,8 @@ impl Place {
         let mut last = VecDeque::new();
         for word in words {
             let (after, hash) = word.split_once('.')?;
-            let time = floor.checked_add(after.parse().ok()?)?;
+            let time = i128::from(floor).checked_add(after.parse().ok()?)?;
+            let time = i64::try_from(time).ok()?;
             last.push_back((time, u64::from_str_radix(hash, 16).ok()?));
         }
         (last.len() <= MAX_REMEMBERED + 1).then_some(Self { floor, last })

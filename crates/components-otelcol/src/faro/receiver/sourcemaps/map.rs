@@ -61,7 +61,8 @@ impl Map {
         Some(Place {
             file: self.absolute(source),
             function: token.get_name().map(str::to_owned),
-            line: token.get_src_line() + 1,
+            // A map may name any line: the last one there is has no number that counts from 1.
+            line: token.get_src_line().checked_add(1)?,
             column: token.get_src_col(),
         })
     }
