@@ -188,6 +188,55 @@ fn a_reload_over_http_answers_with_the_diagnostics() {
 }
 
 #[test]
+fn a_reload_over_http_answers_with_the_warnings_of_what_it_has_loaded() {
+    let (target, sink) = (Target::start(1), Sink::start());
+    let program = Program::start(&pipeline(&target, &sink));
+    let odd = pipeline(&target, &sink)
+        .replace("endpoint {", "wal {\n\t\ttruncate_frequency = \"1h\"\n\t}\n\tendpoint {");
+    let loaded = program.reload(&odd);
+    assert_eq!(loaded.status, 200, "{}", loaded.body);
+    assert!(loaded.body.starts_with("config reloaded\nwarning[no_effect]: "), "{}", loaded.body);
+    assert!(loaded.body.contains("config.alloy:11:3"), "{}", loaded.body);
+    assert_eq!(program.reload(&pipeline(&target, &sink)).body, "config reloaded\n");
+}
+
+#[test]
+fn an_address_that_is_taken_ends_the_start_with_one_line_that_says_so() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let folder = tempfile::tempdir().expect("a folder");
+    let ran = Command::new(crate::kit::binary())
+        .args(["run", &format!("--server.http.listen-addr={address}")])
+        .arg(format!("--storage.path={}", folder.path().display()))
+        .output()
+        .expect("runs");
+    let told = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(1), "{told}");
+    assert!(told.contains(&format!("--server.http.listen-addr: cannot listen on {address}: ")), "{told}");
+    assert_eq!(told.matches("Address already in use").count(), 1, "{told}");
+    assert!(told.contains("choose another port"), "{told}");
+}
+
+#[test]
+fn what_two_files_of_a_folder_define_is_refused_with_both_places() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+    write("a.alloy", "prometheus.echo \"x\" { }\n");
+    write("b.alloy", "// One more.\nprometheus.echo \"x\" { }\n");
+    let storage = tempfile::tempdir().expect("a folder");
+    let run = ["run", "--server.http.listen-addr=127.0.0.1:0"].map(str::to_string).to_vec();
+    let stored = format!("--storage.path={}", storage.path().display());
+    for arguments in [[run, vec![stored]].concat(), vec!["validate".to_string()]] {
+        let ran =
+            Command::new(crate::kit::binary()).args(arguments).arg(folder.path()).output().expect("runs");
+        let told = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(1), "{told}");
+        assert!(told.contains("b.alloy:2:1") && told.contains("a.alloy:1:1"), "{told}");
+        assert!(told.contains("is defined already"), "{told}");
+    }
+}
+
+#[test]
 fn cpu_profiles_are_taken_on_request() {
     let (target, sink) = (Target::start(1), Sink::start());
     let program = Program::start(&pipeline(&target, &sink));
