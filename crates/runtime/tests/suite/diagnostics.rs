@@ -63,6 +63,28 @@ fn a_good_configuration_has_no_diagnostics() {
 }
 
 #[test]
+fn no_line_shows_what_a_module_makes_a_secret_of() {
+    let text = r#"
+        declare "inner" {
+            argument "pw" { default = "hunter2" + 1 }
+            argument "plain" { }
+            test.sink "k" { world = argument.plain.value  password = string.trim_space(argument.pw.value) }
+        }
+        declare "outer" {
+            argument "handed_on" { }
+            inner "i" { pw = argument.handed_on.value  plain = "shown" }
+        }
+        outer "o" { handed_on = "hunter2" + 1 }
+        inner "n" { pw = ["hunter2"] + 1  plain = "shown" + 1 }
+    "#;
+    let shown = rendered("handed_on.alloy", &spread(text));
+    assert!(!shown.contains("hunter2"), "{shown}");
+    for line in ["handed_on = \"*******\" + 1", "pw = [\"*******\"] + 1", "plain = \"shown\" + 1"] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+}
+
+#[test]
 fn no_line_that_is_shown_holds_a_secret() {
     let text = include_str!("diagnostics/secret_lines.alloy");
     let shown = rendered("secret_lines.alloy", text);
