@@ -3,12 +3,12 @@
 //!
 //! Invariant: texts keep their length and their lines, so that places stay true.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use eval::{BodySchema, names_secret, passwords};
 use syntax::ast::{Body, Expr, ExprKind, Literal, Statement, walk_expr};
-use syntax::{Diagnostic, Source};
+use syntax::{Diagnostic, Source, assigned_strings};
 
 use crate::definitions::Definitions;
 use crate::secrets::{self, Names};
@@ -34,9 +34,12 @@ fn without_secrets(source: &Source, definitions: &Definitions) -> Source {
     if source.is_concealed() {
         found.push(0..source.text().len());
     } else {
-        let (file, _) = syntax::parse(source);
+        let (file, problems) = syntax::parse(source);
         found.extend(passwords(source.text()));
         let custom = secrets::of_declares(&file.body, definitions);
+        if !problems.is_empty() {
+            broken(source, &file.body, &custom, &mut found);
+        }
         Finder { definitions, custom, found: &mut found }.module(&file.body, &Names::new());
     }
     if found.is_empty() {
@@ -50,6 +53,35 @@ fn without_secrets(source: &Source, definitions: &Definitions) -> Source {
     // Whole characters were replaced.
     String::from_utf8(bytes)
         .map_or_else(|_| Source::new(source.name(), ""), |text| Source::new(source.name(), text))
+}
+
+/// The secrets of what is not part of the tree, for its line is broken. There names have to tell.
+fn broken(source: &Source, body: &Body, custom: &BTreeMap<String, Names>, found: &mut Vec<Range<usize>>) {
+    let mut strings = BTreeSet::new();
+    known_strings(body, &mut strings);
+    for (name, span) in
+        assigned_strings(source).into_iter().filter(|(_, span)| !strings.contains(&span.start))
+    {
+        // Whose default it is cannot be told.
+        if names_secret(name) || name == "default" || custom.values().any(|names| names.contains(name)) {
+            found.push(span.start as usize + 1..span.end as usize - 1);
+        }
+    }
+}
+
+/// Where the strings of a tree begin.
+fn known_strings(body: &Body, strings: &mut BTreeSet<u32>) {
+    for statement in &body.statements {
+        match statement {
+            Statement::Block(block) => known_strings(&block.body, strings),
+            Statement::Attribute(attribute) => walk_expr(&attribute.value, &mut |e| {
+                if matches!(e.kind, ExprKind::Literal(Literal::String(_))) {
+                    strings.insert(e.span.start);
+                }
+                true
+            }),
+        }
+    }
 }
 
 /// Finds the secrets of a text.

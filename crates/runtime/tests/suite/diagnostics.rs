@@ -85,6 +85,21 @@ fn no_line_shows_what_a_module_makes_a_secret_of() {
 }
 
 #[test]
+fn no_line_that_is_broken_shows_a_secret_either() {
+    for line in [
+        "test.sink \"k\" { world = \"w\"  password = \"hunter2\" }",
+        "test.sink \"k\" {\n\tpassword = \"a\" \"hunter2\"\n}",
+        "test.sink \"k\" {\n\tworld = \"w\" password = string.format(\"hunter2\"\n}",
+        "declare \"d\" {\n\targument \"a\" { optional = true  default = \"hunter2\" }\n}",
+        "declare \"d\" {\n\targument \"a\" { }\n\ttest.sink \"k\" {\n\t\tworld = \"w\"\n\t\tpassword = argument.a.value\n\t}\n}\n\
+         d \"x\" { optional = 1  a = `hunter2` }",
+    ] {
+        let shown = rendered("broken.alloy", line);
+        assert!(shown.contains("error[syntax]") && !shown.contains("hunter2"), "{line}\n{shown}");
+    }
+}
+
+#[test]
 fn no_line_that_is_shown_holds_a_secret() {
     let text = include_str!("diagnostics/secret_lines.alloy");
     let shown = rendered("secret_lines.alloy", text);
