@@ -237,6 +237,43 @@ fn what_two_files_of_a_folder_define_is_refused_with_both_places() {
 }
 
 #[test]
+fn a_reload_that_takes_long_does_not_keep_the_program_from_ending() {
+    // It takes connections and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let (target, sink) = (Target::start(1), Sink::start());
+    let mut program = Program::start(&pipeline(&target, &sink));
+    let address = silent.local_addr().expect("bound");
+    let import =
+        format!("import.http \"m\" {{\n\turl = \"http://{address}/\"\n\tpoll_timeout = \"10m\"\n}}\n");
+    program.write_config(&format!("{}{import}", pipeline(&target, &sink)));
+    program.signal(Signal::HUP);
+    let _asked = silent.accept().expect("the reload asks for the module");
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait().code(), Some(0), "{}", program.log());
+}
+
+#[test]
+fn a_second_interrupt_ends_the_program_at_once() {
+    let (target, sink) = (Target::start(1), Sink::start());
+    // Nobody listens on port 1: the end waits for the queue.
+    let mut program =
+        Program::start(&pipeline(&target, &sink).replace(&sink.url(), "http://127.0.0.1:1/push"));
+    eventually("samples wait", || match program.metric("prometheus_remote_storage_samples_pending") {
+        waiting if waiting > 0.0 => Ok(()),
+        waiting => Err(waiting.to_string()),
+    });
+    program.signal(Signal::INT);
+    eventually("it is stopping", || match program.log().contains("msg=stopping") {
+        true => Ok(()),
+        false => Err(program.log()),
+    });
+    program.signal(Signal::INT);
+    assert_eq!(program.wait().code(), Some(1), "{}", program.log());
+    let log = program.log();
+    assert!(log.contains("interrupted while stopping") && !log.contains("msg=stopped"), "{log}");
+}
+
+#[test]
 fn cpu_profiles_are_taken_on_request() {
     let (target, sink) = (Target::start(1), Sink::start());
     let program = Program::start(&pipeline(&target, &sink));
