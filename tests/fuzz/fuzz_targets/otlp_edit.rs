@@ -22,7 +22,7 @@ impl Edits {
                 _ => {}
             }
         }
-        if self.0 % 2 == 0 {
+        if self.0.is_multiple_of(2) {
             list.push(b"more".as_slice().into(), None);
         }
         list.write(splices);
