@@ -188,6 +188,92 @@ fn a_reload_over_http_answers_with_the_diagnostics() {
 }
 
 #[test]
+fn a_reload_over_http_answers_with_the_warnings_of_what_it_has_loaded() {
+    let (target, sink) = (Target::start(1), Sink::start());
+    let program = Program::start(&pipeline(&target, &sink));
+    let odd = pipeline(&target, &sink)
+        .replace("endpoint {", "wal {\n\t\ttruncate_frequency = \"1h\"\n\t}\n\tendpoint {");
+    let loaded = program.reload(&odd);
+    assert_eq!(loaded.status, 200, "{}", loaded.body);
+    assert!(loaded.body.starts_with("config reloaded\nwarning[no_effect]: "), "{}", loaded.body);
+    assert!(loaded.body.contains("config.alloy:11:3"), "{}", loaded.body);
+    assert_eq!(program.reload(&pipeline(&target, &sink)).body, "config reloaded\n");
+}
+
+#[test]
+fn an_address_that_is_taken_ends_the_start_with_one_line_that_says_so() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let folder = tempfile::tempdir().expect("a folder");
+    let ran = Command::new(crate::kit::binary())
+        .args(["run", &format!("--server.http.listen-addr={address}")])
+        .arg(format!("--storage.path={}", folder.path().display()))
+        .output()
+        .expect("runs");
+    let told = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(1), "{told}");
+    assert!(told.contains(&format!("--server.http.listen-addr: cannot listen on {address}: ")), "{told}");
+    assert_eq!(told.matches("Address already in use").count(), 1, "{told}");
+    assert!(told.contains("choose another port"), "{told}");
+}
+
+#[test]
+fn what_two_files_of_a_folder_define_is_refused_with_both_places() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+    write("a.alloy", "prometheus.echo \"x\" { }\n");
+    write("b.alloy", "// One more.\nprometheus.echo \"x\" { }\n");
+    let storage = tempfile::tempdir().expect("a folder");
+    let run = ["run", "--server.http.listen-addr=127.0.0.1:0"].map(str::to_string).to_vec();
+    let stored = format!("--storage.path={}", storage.path().display());
+    for arguments in [[run, vec![stored]].concat(), vec!["validate".to_string()]] {
+        let ran =
+            Command::new(crate::kit::binary()).args(arguments).arg(folder.path()).output().expect("runs");
+        let told = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(1), "{told}");
+        assert!(told.contains("b.alloy:2:1") && told.contains("a.alloy:1:1"), "{told}");
+        assert!(told.contains("is defined already"), "{told}");
+    }
+}
+
+#[test]
+fn a_reload_that_takes_long_does_not_keep_the_program_from_ending() {
+    // It takes connections and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let (target, sink) = (Target::start(1), Sink::start());
+    let mut program = Program::start(&pipeline(&target, &sink));
+    let address = silent.local_addr().expect("bound");
+    let import =
+        format!("import.http \"m\" {{\n\turl = \"http://{address}/\"\n\tpoll_timeout = \"10m\"\n}}\n");
+    program.write_config(&format!("{}{import}", pipeline(&target, &sink)));
+    program.signal(Signal::HUP);
+    let _asked = silent.accept().expect("the reload asks for the module");
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait().code(), Some(0), "{}", program.log());
+}
+
+#[test]
+fn a_second_interrupt_ends_the_program_at_once() {
+    let (target, sink) = (Target::start(1), Sink::start());
+    // Nobody listens on port 1: the end waits for the queue.
+    let mut program =
+        Program::start(&pipeline(&target, &sink).replace(&sink.url(), "http://127.0.0.1:1/push"));
+    eventually("samples wait", || match program.metric("prometheus_remote_storage_samples_pending") {
+        waiting if waiting > 0.0 => Ok(()),
+        waiting => Err(waiting.to_string()),
+    });
+    program.signal(Signal::INT);
+    eventually("it is stopping", || match program.log().contains("msg=stopping") {
+        true => Ok(()),
+        false => Err(program.log()),
+    });
+    program.signal(Signal::INT);
+    assert_eq!(program.wait().code(), Some(1), "{}", program.log());
+    let log = program.log();
+    assert!(log.contains("interrupted while stopping") && !log.contains("msg=stopped"), "{log}");
+}
+
+#[test]
 fn cpu_profiles_are_taken_on_request() {
     let (target, sink) = (Target::start(1), Sink::start());
     let program = Program::start(&pipeline(&target, &sink));

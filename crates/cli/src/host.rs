@@ -20,11 +20,15 @@ impl Host for Program {
         self.0.runtime().unhealthy().into_iter().map(|u| (u.id, u.message)).collect()
     }
 
-    fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
+    fn reload(&self) -> BoxFuture<'_, Result<String, String>> {
         Box::pin(async {
             let result = self.0.reload().await;
             log(&result);
-            result.map(drop).map_err(|error| text(&error))
+            match result {
+                Ok(loaded) if loaded.warnings.is_empty() => Ok(String::new()),
+                Ok(loaded) => Ok(syntax::render(&loaded.warnings, false)),
+                Err(error) => Err(text(&error)),
+            }
         })
     }
 

@@ -1,6 +1,6 @@
 //! What `run` and `validate` share: the settings of a load, and the check of a configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,16 +67,15 @@ pub fn services(
 }
 
 /// The whole static pass.
-pub fn validate(sources: &[Source], load: &LoadArgs) -> Vec<Diagnostic> {
+pub fn validate(sources: &[Source], path: &Path, load: &LoadArgs) -> Vec<Diagnostic> {
     let services =
         services(load, std::env::temp_dir(), "alloy.internal:12345", Duration::from_secs(600), String::new());
-    runtime::validate(options(&services, blocks::checked()), sources)
+    let converted = load.language.foreign().map(|_| path);
+    runtime::validate(options(&services, blocks::checked()), sources, converted)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use clap::Parser;
     use component::eval::{BodySchema, FieldSchema, Scope, check_schema};
 
@@ -90,7 +89,7 @@ mod tests {
 
     fn problems(name: &str, text: &str) -> Vec<String> {
         let load = Line::parse_from(["test", "--stability.level=experimental"]).load;
-        let found = validate(&[Source::new(name, text)], &load);
+        let found = validate(&[Source::new(name, text)], Path::new(name), &load);
         found.iter().map(|d| syntax::render(std::slice::from_ref(d), false)).collect()
     }
 

@@ -10,7 +10,7 @@ use component::Services;
 use component::metrics::{Collector, Computed, Gauge, Opts, proto};
 use runtime::{ConfigSource, Convert, Reloader, Runtime};
 use syntax::Diagnostic;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use web::Api;
@@ -78,14 +78,24 @@ async fn serve(args: RunArgs, journal: Log, spans: Spans) -> anyhow::Result<Exit
     }
     systemd::notify("READY=1");
     tokio::spawn(code_pages::keep_few());
-    until_told_to_stop(&args, &started.reloader).await?;
+    let mut interrupt = until_told_to_stop(&args, &started.reloader).await?;
     systemd::notify("STOPPING=1");
     tracing::info!("stopping");
-    // While those that take our own lines still run.
-    let patience = FLUSH.min(args.shutdown_deadline);
-    tokio::join!(journal.flush(patience), spans.flush(patience));
-    started.reloader.runtime().shutdown(args.shutdown_deadline).await;
-    started.server.shutdown().await;
+    let stop = async {
+        // While those that take our own lines still run.
+        let patience = FLUSH.min(args.shutdown_deadline);
+        tokio::join!(journal.flush(patience), spans.flush(patience));
+        started.reloader.runtime().shutdown(args.shutdown_deadline).await;
+        started.server.shutdown().await;
+    };
+    tokio::select! {
+        () = stop => {}
+        // Somebody at a terminal does not want to wait. A second SIGTERM changes nothing: wrappers repeat it.
+        _ = interrupt.recv() => {
+            tracing::warn!("interrupted while stopping: ends at once, what waits in memory is lost");
+            return Ok(ExitCode::FAILURE);
+        }
+    }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
@@ -136,7 +146,8 @@ fn log_conversion(found: &[Diagnostic]) {
     }
 }
 
-async fn until_told_to_stop(args: &RunArgs, reloader: &Reloader) -> anyhow::Result<()> {
+/// Reloads when there is a reason until a signal ends the program; gives back the interrupts that are still to come.
+async fn until_told_to_stop(args: &RunArgs, reloader: &Reloader) -> anyhow::Result<Signal> {
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
@@ -146,19 +157,22 @@ async fn until_told_to_stop(args: &RunArgs, reloader: &Reloader) -> anyhow::Resu
         }
         std::future::pending::<()>().await;
     };
-    tokio::pin!(watched);
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
-            _ = hangup.recv() => {
-                systemd::notify("RELOADING=1");
-                log(&reloader.reload().await);
-                systemd::notify("READY=1");
-            }
-            () = &mut watched => {}
+    // Beside the other signals: a reload may take long, and must not keep the program from ending.
+    let hung_up = async {
+        while hangup.recv().await.is_some() {
+            systemd::notify("RELOADING=1");
+            log(&reloader.reload().await);
+            systemd::notify("READY=1");
         }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        () = hung_up => {}
+        () = watched => {}
     }
+    Ok(interrupt)
 }
 
 fn register_metrics(services: &Services) {
@@ -212,7 +226,7 @@ impl web::Host for LateHost {
         self.0.get().map(web::Host::unhealthy).unwrap_or_default()
     }
 
-    fn reload(&self) -> component::BoxFuture<'_, Result<(), String>> {
+    fn reload(&self) -> component::BoxFuture<'_, Result<String, String>> {
         match self.0.get() {
             Some(program) => web::Host::reload(program),
             None => Box::pin(std::future::ready(Err("the program is starting\n".to_string()))),

@@ -47,7 +47,7 @@ impl MainServer {
         let port = port.parse().with_context(|| format!("--server.http.listen-addr: {port:?} is no port"))?;
         let front = Arc::new(Front { api, filter: ArcSwapOption::empty() });
         let server = Self(Arc::new(Shared { front, host: host.into(), port, bound: Mutex::new(None) }));
-        server.rebind(None).await?;
+        server.rebind(None).await.context("--server.http.listen-addr")?;
         Ok(server)
     }
 
@@ -112,22 +112,22 @@ impl StreamHandler for Front {
             };
             match self.api.answer(http::Request::from_parts(head, body)).await {
                 Reply::Whole(response) => response.map(full),
-                Reply::Stream(texts, share) => http::Response::new(parts(texts, share)),
+                Reply::Stream(texts, share) => http::Response::new(parts(texts, share, fastrand::Rng::new())),
             }
         })
     }
 }
 
 /// A share of the texts as they come, each with the mark that Alloy's UI splits at.
-fn parts(texts: broadcast::Receiver<Arc<str>>, share: f64) -> ResponseBody {
-    let frames = stream::unfold(texts, move |mut texts| async move {
+fn parts(texts: broadcast::Receiver<Arc<str>>, share: f64, chance: fastrand::Rng) -> ResponseBody {
+    let frames = stream::unfold((texts, chance), move |(mut texts, mut chance)| async move {
         loop {
             match texts.recv().await {
                 // From 0 to below 1: a share of 1 is all of them.
-                Ok(_) if fastrand::f64() >= share => {}
+                Ok(_) if chance.f64() >= share => {}
                 Ok(text) => {
                     let frame = Frame::data(Bytes::from(format!("{text}|;|")));
-                    return Some((Ok(frame), texts));
+                    return Some((Ok(frame), (texts, chance)));
                 }
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return None,
@@ -135,4 +135,48 @@ fn parts(texts: broadcast::Receiver<Arc<str>>, share: f64) -> ResponseBody {
         }
     });
     StreamBody::new(frames).boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Which of as many texts are shown.
+    async fn shown(texts: usize, share: f64, seed: u64) -> Vec<usize> {
+        let (sender, receiver) = broadcast::channel(texts);
+        for number in 0..texts {
+            sender.send(Arc::from(number.to_string())).expect("there is a receiver");
+        }
+        drop(sender);
+        let body = parts(receiver, share, fastrand::Rng::with_seed(seed)).collect().await.expect("it ends");
+        let body = String::from_utf8(body.to_bytes().into()).expect("text");
+        body.split_terminator("|;|").map(|text| text.parse().expect("a number")).collect()
+    }
+
+    #[tokio::test]
+    async fn a_stream_shows_the_share_of_the_texts_that_was_asked_for() {
+        assert_eq!(shown(1000, 1.0, 1).await, (0..1000).collect::<Vec<_>>());
+        assert_eq!(shown(1000, 0.0, 1).await, [] as [usize; 0]);
+        for (share, seed) in [(0.25, 1), (0.25, 2), (0.5, 3), (0.9, 4)] {
+            let numbers = shown(10_000, share, seed).await;
+            // Four standard deviations of so many draws are below 200.
+            assert!((numbers.len() as f64 - share * 10_000.0).abs() < 200.0, "{share}: {}", numbers.len());
+            assert!(numbers.is_sorted(), "they come in their order");
+            // Of each part of the stream, not of its beginning only.
+            for part in numbers.chunk_by(|a, b| a / 1000 == b / 1000) {
+                assert!((part.len() as f64 - share * 1000.0).abs() < 100.0, "{share}: {}", part.len());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn texts_that_were_missed_do_not_end_the_stream() {
+        let (sender, receiver) = broadcast::channel(2);
+        for number in 0..5 {
+            sender.send(Arc::from(number.to_string())).expect("there is a receiver");
+        }
+        drop(sender);
+        let body = parts(receiver, 1.0, fastrand::Rng::with_seed(1)).collect().await.expect("it ends");
+        assert_eq!(body.to_bytes(), "3|;|4|;|");
+    }
 }

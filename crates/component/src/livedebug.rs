@@ -37,6 +37,8 @@ impl LiveDebug {
             return None;
         }
         let mut streams = self.streams.write();
+        // Watchers go without a word, and so do components.
+        streams.retain(|_, stream| stream.receiver_count() > 0);
         let sender = streams.entry(global_id.to_string()).or_insert_with(|| broadcast::channel(BACKLOG).0);
         Some(sender.subscribe())
     }
@@ -72,5 +74,19 @@ mod tests {
         assert_eq!(&*watch.try_recv().expect("published"), "passed");
         live.set_enabled(false);
         assert!(watch.try_recv().is_err());
+    }
+
+    #[test]
+    fn what_nobody_watches_any_more_is_forgotten() {
+        let live = LiveDebug::default();
+        live.set_enabled(true);
+        let kept = live.watch("kept");
+        for number in 0..100 {
+            drop(live.watch(&format!("foreach.f/foreach_{number}_1/x")));
+        }
+        assert!(live.streams.read().len() <= 2, "{}", live.streams.read().len());
+        let mut kept = kept.expect("enabled");
+        live.publish("kept", || "still".into());
+        assert_eq!(&*kept.try_recv().expect("published"), "still");
     }
 }

@@ -5,11 +5,11 @@
 
 mod discovery;
 mod dns;
-mod docker;
+pub mod docker;
 mod file;
 pub mod groups;
 mod http;
-mod process;
+pub mod process;
 mod relabel;
 
 use component::ComponentDef;

@@ -35,7 +35,7 @@ pub use record::{BoxFuture, Outcome, Record, Transport};
 pub use stats::{Amount, Drained, Histogram, LastError, SEND_SECONDS_BOUNDS, Stats};
 
 /// Feeds arbitrary bytes to the readers of a queue folder; for `tests/fuzz/fuzz_targets/queue_reader.rs` only.
-#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
 pub fn read_arbitrary(cursor: &[u8], segment: &[u8]) {
     let first = format::SegmentHeader::decode(segment).map_or(0, |header| header.first);
     let found = recover::recover(Some(cursor), [(first, Ok(segment.to_vec()))]);

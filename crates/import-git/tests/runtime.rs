@@ -72,7 +72,7 @@ async fn a_module_and_what_it_imports_follow_the_branch_and_stay_while_the_remot
          m.outer \"x\" {{ }}"
     );
     let source = || vec![Source::new("config.alloy", &*text)];
-    assert!(runtime::validate(options(&storage), &source()).iter().all(|d| !d.is_error()));
+    assert!(runtime::validate(options(&storage), &source(), None).iter().all(|d| !d.is_error()));
     assert!(!storage.exists(), "validating fetches nothing");
 
     let runtime = Runtime::new(options(&storage));

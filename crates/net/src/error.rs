@@ -204,7 +204,8 @@ pub(crate) fn bind_error(address: std::net::SocketAddr, error: std::io::Error) -
         std::io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
         _ => "",
     };
-    Error::new(Kind::Bind, format!("cannot listen on {address}: {error}{advice}")).with_source(error)
+    // The system's reason stands in the sentence, for those who show no more than that: as a source it would be shown twice.
+    Error::new(Kind::Bind, format!("cannot listen on {address}: {error}{advice}"))
 }
 
 #[cfg(test)]
@@ -228,6 +229,18 @@ mod tests {
         }
         assert!(!Error::config("x").is_retryable());
         assert!(Error::new(Kind::Dns, "x").is_retryable());
+    }
+
+    #[test]
+    fn an_address_that_is_taken_is_told_once_with_what_to_do() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("free");
+        let address = taken.local_addr().expect("bound");
+        let reason = std::net::TcpListener::bind(address).expect_err("taken");
+        let error = bind_error(address, reason);
+        let told = error.to_string();
+        assert!(told.starts_with(&format!("cannot listen on {address}: Address already in use")), "{told}");
+        assert!(told.ends_with("; another program listens there: stop it, or choose another port"), "{told}");
+        assert!(error.source().is_none(), "a chain of causes would repeat the reason");
     }
 
     #[test]

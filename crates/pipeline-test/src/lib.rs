@@ -104,6 +104,12 @@ fn unread_file(file: &spec::TestFile, path: &str, span: syntax::Span) -> Diagnos
         .with_help("write the path as the component's filename has it, or take it out")
 }
 
+/// Reads any text as a file of tests, without running them; for `tests/fuzz/fuzz_targets/pipeline_test.rs` only.
+#[doc(hidden)]
+pub fn read_arbitrary(text: &str) -> Result<(), Vec<Diagnostic>> {
+    parse::parse(&syntax::Source::new("fuzz.yaml", text)).map(drop)
+}
+
 fn open(path: &Path, name: &str) -> Result<spec::TestFile, Vec<Diagnostic>> {
     let bytes = std::fs::read(path)
         .map_err(|error| vec![Diagnostic::plain("unreadable", format!("{name}: {error}"))])?;

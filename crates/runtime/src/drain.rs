@@ -21,7 +21,8 @@ use crate::node::GraphNode;
 #[derive(Default)]
 pub(crate) struct Drains {
     tasks: TaskTracker,
-    open: Mutex<HashMap<String, CancellationToken>>,
+    /// By global ID. There may be several of one: what waited for the first may be taken out itself.
+    open: Mutex<HashMap<String, Vec<CancellationToken>>>,
 }
 
 /// Nodes that have been taken out of a graph.
@@ -54,8 +55,11 @@ impl Drains {
     fn register(&self, global_id: &str) -> CancellationToken {
         let gone = CancellationToken::new();
         let mut open = self.open.lock();
-        open.retain(|_, token| !token.is_cancelled());
-        open.insert(global_id.to_string(), gone.clone());
+        open.retain(|_, tokens| {
+            tokens.retain(|token| !token.is_cancelled());
+            !tokens.is_empty()
+        });
+        open.entry(global_id.to_string()).or_default().push(gone.clone());
         gone
     }
 
@@ -75,8 +79,8 @@ impl Drains {
 
     /// Returns when no node of that ID is on its way out any more.
     pub(crate) async fn wait(&self, global_id: &str) {
-        let gone = self.open.lock().get(global_id).cloned();
-        if let Some(gone) = gone {
+        let leaving = self.open.lock().get(global_id).cloned().unwrap_or_default();
+        for gone in leaving {
             gone.cancelled().await;
         }
     }
@@ -109,5 +113,28 @@ impl Leaving {
             }
         });
         join_all(stops).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_new_node_waits_for_all_that_had_its_id_and_not_for_the_last_alone() {
+        let drains = Drains::default();
+        let (first, second) = (drains.register("a"), drains.register("a"));
+        let other = drains.register("b");
+        // What waited for the first was never built, and is gone at once.
+        second.cancel();
+        assert!(drains.wait("a").now_or_never().is_none(), "the first still drains");
+        first.cancel();
+        assert!(drains.wait("a").now_or_never().is_some());
+        assert!(drains.wait("b").now_or_never().is_none());
+        other.cancel();
+        drop(drains.register("c"));
+        assert_eq!(drains.open.lock().len(), 1, "what is gone is forgotten");
     }
 }

@@ -3,13 +3,15 @@
 //!
 //! Invariant: texts keep their length and their lines, so that places stay true.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use eval::{BodySchema, FieldSchema, closest, names_secret, passwords};
+use eval::{BodySchema, names_secret, passwords};
 use syntax::ast::{Body, Expr, ExprKind, Literal, Statement, walk_expr};
-use syntax::{Diagnostic, Source};
+use syntax::{Diagnostic, Source, assigned_strings};
 
 use crate::definitions::Definitions;
+use crate::secrets::{self, Names};
 
 /// Hides the secrets in the lines that diagnostics show.
 pub(crate) fn hide_secrets(diagnostics: &mut [Diagnostic], definitions: &Definitions) {
@@ -32,9 +34,13 @@ fn without_secrets(source: &Source, definitions: &Definitions) -> Source {
     if source.is_concealed() {
         found.push(0..source.text().len());
     } else {
-        let (file, _) = syntax::parse(source);
+        let (file, problems) = syntax::parse(source);
         found.extend(passwords(source.text()));
-        module(&file.body, definitions, &mut found);
+        let custom = secrets::of_declares(&file.body, definitions);
+        if !problems.is_empty() {
+            broken(source, &file.body, &custom, &mut found);
+        }
+        Finder { definitions, custom, found: &mut found }.module(&file.body, &Names::new());
     }
     if found.is_empty() {
         return source.clone();
@@ -49,59 +55,87 @@ fn without_secrets(source: &Source, definitions: &Definitions) -> Source {
         .map_or_else(|_| Source::new(source.name(), ""), |text| Source::new(source.name(), text))
 }
 
-/// The secrets of a body of blocks: a file, a `declare`, a template.
-fn module(body: &Body, definitions: &Definitions, found: &mut Vec<Range<usize>>) {
-    for statement in &body.statements {
-        let Statement::Block(block) = statement else { continue };
-        let name = block.full_name();
-        match name.as_str() {
-            "declare" | "template" => module(&block.body, definitions, found),
-            "foreach" => {
-                arguments(&block.body, None, found);
-                module(&block.body, definitions, found);
-            }
-            _ => arguments(&block.body, schema(&name, definitions), found),
+/// The secrets of what is not part of the tree, for its line is broken. There names have to tell.
+fn broken(source: &Source, body: &Body, custom: &BTreeMap<String, Names>, found: &mut Vec<Range<usize>>) {
+    let mut strings = BTreeSet::new();
+    known_strings(body, &mut strings);
+    for (name, span) in
+        assigned_strings(source).into_iter().filter(|(_, span)| !strings.contains(&span.start))
+    {
+        // Whose default it is cannot be told.
+        if names_secret(name) || name == "default" || custom.values().any(|names| names.contains(name)) {
+            found.push(span.start as usize + 1..span.end as usize - 1);
         }
     }
 }
 
-fn schema(name: &str, definitions: &Definitions) -> Option<&'static BodySchema> {
-    let component = definitions.registry.get(name).map(|c| (c.arguments)());
-    let block = || definitions.config_block(name).map(|b| b.schema());
-    component.or_else(block).or_else(|| definitions.import(name).map(|i| (i.schema)()))
-}
-
-/// The secrets of a block's body; without a schema, or under a name that it has not, names have to tell.
-fn arguments(body: &Body, schema: Option<&'static BodySchema>, found: &mut Vec<Range<usize>>) {
+/// Where the strings of a tree begin.
+fn known_strings(body: &Body, strings: &mut BTreeSet<u32>) {
     for statement in &body.statements {
         match statement {
-            Statement::Attribute(attribute) => {
-                let name = attribute.name.name.as_str();
-                let is_secret = match schema.map(|s| (s, s.field(name))) {
-                    Some((_, Some(FieldSchema::Attribute(known)))) => holds_secret(&known.code_type),
-                    Some((schema, _)) => names_secret(name) || is_near_a_secret(name, schema),
-                    None => names_secret(name),
-                };
-                literals(&attribute.value, is_secret, found);
-            }
-            Statement::Block(block) => {
-                let inner = match schema.and_then(|s| s.field(&block.full_name())) {
-                    Some(FieldSchema::Block(known)) => Some((known.body)()),
-                    _ => None,
-                };
-                arguments(&block.body, inner, found);
-            }
+            Statement::Block(block) => known_strings(&block.body, strings),
+            Statement::Attribute(attribute) => walk_expr(&attribute.value, &mut |e| {
+                if matches!(e.kind, ExprKind::Literal(Literal::String(_))) {
+                    strings.insert(e.span.start);
+                }
+                true
+            }),
         }
     }
 }
 
-fn holds_secret(code_type: &str) -> bool {
-    code_type.replace("optional_secret", "").contains("secret")
+/// Finds the secrets of a text.
+struct Finder<'a> {
+    definitions: &'a Definitions,
+    /// Of each declare, the arguments that are secrets.
+    custom: BTreeMap<String, Names>,
+    found: &'a mut Vec<Range<usize>>,
 }
 
-fn is_near_a_secret(name: &str, schema: &BodySchema) -> bool {
-    let secrets = schema.attributes().filter(|a| holds_secret(&a.code_type));
-    closest(name, secrets.map(|a| a.name)).is_some()
+impl Finder<'_> {
+    /// A body of blocks: a file, a `declare` with these secret arguments, a template.
+    fn module(&mut self, body: &Body, own: &Names) {
+        for statement in &body.statements {
+            let Statement::Block(block) = statement else { continue };
+            let name = block.full_name();
+            let label = block.label.as_ref().map_or("", |label| label.name.as_str());
+            match name.as_str() {
+                "declare" => {
+                    let own = self.custom.get(label).cloned().unwrap_or_default();
+                    self.module(&block.body, &own);
+                }
+                "template" => self.module(&block.body, own),
+                "foreach" => {
+                    self.arguments(&block.body, None, &Names::new());
+                    self.module(&block.body, own);
+                }
+                // A default that nobody is to see.
+                "argument" if own.contains(label) || names_secret(label) => {
+                    block.body.attributes().for_each(|a| literals(&a.value, true, self.found));
+                }
+                _ => {
+                    let custom = self.custom.get(&name).cloned().unwrap_or_default();
+                    self.arguments(&block.body, secrets::schema(&name, self.definitions), &custom);
+                }
+            }
+        }
+    }
+
+    /// A block's body; `custom` are the secret arguments of a custom component.
+    fn arguments(&mut self, body: &Body, schema: Option<&BodySchema>, custom: &Names) {
+        for statement in &body.statements {
+            match statement {
+                Statement::Attribute(attribute) => {
+                    let is_secret = secrets::is_secret(&attribute.name.name, schema, custom);
+                    literals(&attribute.value, is_secret, self.found);
+                }
+                Statement::Block(block) => {
+                    let inner = secrets::inner(&block.full_name(), schema);
+                    self.arguments(&block.body, inner, &Names::new());
+                }
+            }
+        }
+    }
 }
 
 /// What stands between the quotes of an expression's strings; unless it is a secret as a whole, of the fields

@@ -19,6 +19,7 @@ mod reload;
 mod runtime;
 mod scheduler;
 mod scope;
+mod secrets;
 mod shared;
 mod snapshot;
 mod watch;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use component::Services;
 use component::metrics::{
-    Collector, Desc, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    Opts, proto,
+    Collector, Desc, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, Opts, proto,
 };
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
@@ -89,8 +89,21 @@ impl OwnMetrics {
     /// Counts an evaluation until the answer is dropped.
     pub(crate) fn evaluation(&self, module: &str) -> Evaluation<'_> {
         let (path, id) = controller(module);
-        self.evaluating.with_label_values(&[id, &path]).inc();
-        Evaluation { metrics: self, id: id.to_string(), path, started: Instant::now() }
+        let labels = [id, &path];
+        let evaluating = self.evaluating.with_label_values(&labels);
+        evaluating.inc();
+        let seconds = self.seconds.with_label_values(&labels);
+        Evaluation { metrics: self, module: module.to_string(), evaluating, seconds, started: Instant::now() }
+    }
+
+    /// A module is no more. Without this, items of a `foreach` that come and go would leave series behind for ever.
+    pub(crate) fn forget(&self, module: &str) {
+        let (path, id) = controller(module);
+        let labels = [id, &path];
+        // Not all have been made.
+        let _ = self.evaluating.remove_label_values(&labels);
+        let _ = self.seconds.remove_label_values(&labels);
+        let _ = self.slow.remove_label_values(&labels);
     }
 
     pub(crate) fn waited(&self, time: Duration) {
@@ -126,19 +139,21 @@ fn controller(module: &str) -> (String, &str) {
 /// An evaluation under way.
 pub(crate) struct Evaluation<'a> {
     metrics: &'a OwnMetrics,
-    id: String,
-    path: String,
+    module: String,
+    /// Held, for a module of the same ID may end meanwhile.
+    evaluating: Gauge,
+    seconds: Histogram,
     started: Instant,
 }
 
 impl Drop for Evaluation<'_> {
     fn drop(&mut self) {
-        let labels = [self.id.as_str(), self.path.as_str()];
         let took = self.started.elapsed();
-        self.metrics.evaluating.with_label_values(&labels).dec();
-        self.metrics.seconds.with_label_values(&labels).observe(took.as_secs_f64());
+        self.evaluating.dec();
+        self.seconds.observe(took.as_secs_f64());
         if took >= SLOW {
-            self.metrics.slow.with_label_values(&labels).inc_by(took.as_secs());
+            let (path, id) = controller(&self.module);
+            self.metrics.slow.with_label_values(&[id, &path]).inc_by(took.as_secs());
         }
     }
 }

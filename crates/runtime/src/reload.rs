@@ -9,7 +9,7 @@ use std::time::Duration;
 use syntax::{Diagnostic, Source};
 use tokio::sync::Mutex;
 
-use crate::modules::file::read_modules;
+use crate::modules::file::{directory, read_modules};
 use crate::runtime::{LoadError, Loaded, Runtime};
 use crate::watch::Watch;
 
@@ -140,7 +140,13 @@ impl Reloader {
     async fn apply(&self, last: &mut Last, sources: Result<Vec<Source>, LoadError>) {
         last.hash = sources.as_ref().ok().map(|s| hash(s));
         last.result = match sources.and_then(|s| self.0.source.converted(s)) {
-            Ok(sources) => self.0.runtime.load(sources).await,
+            Ok(sources) => match &self.0.source {
+                // As in Alloy, a converted file is where it is: what it names relative to itself is found.
+                ConfigSource::Converted { path, .. } => {
+                    self.0.runtime.load_in(sources, directory(path)).await
+                }
+                ConfigSource::Path(_) | ConfigSource::Text { .. } => self.0.runtime.load(sources).await,
+            },
             Err(error) => {
                 self.0.runtime.load_failed();
                 Err(error)

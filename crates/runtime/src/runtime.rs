@@ -116,13 +116,20 @@ impl Runtime {
 
     /// Loads a configuration, in place of the one in force. A first load is in force wholly or not at all;
     /// later, a component that fails keeps what it had while the rest is applied.
-    /// It goes on to its end even if the caller goes away.
+    /// It goes on to its end even if the caller goes away. `module_path` is the folder of the first source, if that
+    /// is a file.
     pub async fn load(&self, sources: Vec<Source>) -> Result<Loaded, LoadError> {
+        let folder = module_path(&sources);
+        self.load_in(sources, folder).await
+    }
+
+    /// As [`Runtime::load`], with `folder` as `module_path`.
+    pub(crate) async fn load_in(&self, sources: Vec<Source>, folder: String) -> Result<Loaded, LoadError> {
         let this = self.clone();
         let load = tokio::spawn(async move {
             let _one_at_a_time = this.0.loading.lock().await;
             let span = component::span!("GraphEvaluate", "internal");
-            let mut result = this.load_locked(&sources).instrument(span).await;
+            let mut result = this.load_locked(&sources, folder).instrument(span).await;
             let found = match &mut result {
                 Ok(loaded) => &mut loaded.warnings,
                 Err(error) => &mut error.diagnostics,
@@ -144,13 +151,12 @@ impl Runtime {
         self.0.shared.metrics.loaded(&[], false, false);
     }
 
-    async fn load_locked(&self, sources: &[Source]) -> Result<Loaded, LoadError> {
+    async fn load_locked(&self, sources: &[Source], module_path: String) -> Result<Loaded, LoadError> {
         let shared = &self.0.shared;
         if shared.stop.is_cancelled() {
             let diagnostic = Diagnostic::plain("stopping", "the program is stopping and loads nothing more");
             return Err(LoadError { diagnostics: vec![diagnostic], applied: false });
         }
-        let module_path = module_path(sources);
         let (blueprint, mut diagnostics) = self.static_pass(sources, &module_path);
         if diagnostics.iter().any(Diagnostic::is_error) {
             return Err(LoadError { diagnostics, applied: false });
@@ -243,14 +249,14 @@ impl Runtime {
 }
 
 /// The whole static pass, and beyond it a trial build of every component whose arguments are known.
-/// Nothing runs and nothing is changed.
-pub fn validate(options: Options, sources: &[Source]) -> Vec<Diagnostic> {
+/// Nothing runs and nothing is changed. `converted` is the file that the sources were made of, if they were.
+pub fn validate(options: Options, sources: &[Source], converted: Option<&Path>) -> Vec<Diagnostic> {
     let stability = options.services.stability;
     let mut definitions = Definitions::new(options.registry, options.blocks, options.imports, stability);
     definitions.labels_required = true;
     let scratch = scratch(&options.services);
-    let (_, mut found) =
-        check(&definitions, &scratch, Mode::Validate, &|_| None, sources, &module_path(sources));
+    let folder = converted.map_or_else(|| module_path(sources), directory);
+    let (_, mut found) = check(&definitions, &scratch, Mode::Validate, &|_| None, sources, &folder);
     hide_secrets(&mut found, &definitions);
     found
 }

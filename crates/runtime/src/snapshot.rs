@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use component::Health;
-use eval::{Item, Value};
+use eval::{Item, Value, names_secret};
 
 use crate::graph::Graph;
 use crate::loader::Definition;
 use crate::modules::instance::Module;
 use crate::node::{GraphNode, Kind};
+use crate::secrets;
 
 /// All modules with their components, the root first.
 #[derive(Clone, Debug, Default)]
@@ -121,10 +122,15 @@ fn component(
 ) -> ComponentSnapshot {
     let (node, planned) = (&graph.nodes[position], &graph.plan.nodes[position]);
     let ids = |positions: &[usize]| positions.iter().map(|i| graph.nodes[*i].id.clone()).collect();
-    let (arguments, debug_info) = match &node.kind {
-        Kind::Component(_, node) => (node.arguments(), node.debug_info()),
-        Kind::Custom(custom) => (custom.modules().iter().flat_map(|m| passed(m)).collect(), Vec::new()),
-        _ => (Vec::new(), Vec::new()),
+    let exports = || items(&node.exports());
+    let (arguments, exports, debug_info) = match &node.kind {
+        Kind::Component(_, component) => (component.arguments(), exports(), component.debug_info()),
+        Kind::Custom(custom) => {
+            let modules = custom.modules();
+            let arguments = modules.iter().flat_map(|m| passed(m)).collect();
+            (arguments, modules.iter().flat_map(|m| exported(m)).collect(), Vec::new())
+        }
+        _ => (Vec::new(), exports(), Vec::new()),
     };
     let to: Vec<usize> = flows.iter().filter(|(from, _)| *from == position).map(|(_, to)| *to).collect();
     let services = &node.shared.services;
@@ -140,17 +146,35 @@ fn component(
         data_flow_edges_to: ids(&to),
         health: node.health(),
         arguments,
-        exports: items(&node.exports()),
+        exports,
         debug_info,
         created_module_ids: inside(node).iter().map(|m| m.global_id.clone()).collect(),
         live_debugging_enabled: builtin && services.live_debug.enabled(),
     }
 }
 
-/// What an instance passes to its module.
+/// What an instance passes to its module; of what is a secret there, only that it is one.
 fn passed(module: &Module) -> Vec<Item> {
-    let inputs = module.graph().inputs.clone();
-    inputs.iter().map(|(n, v)| Item::Attribute { name: n.clone().into(), value: v.clone() }).collect()
+    let (inputs, secret) = (module.graph().inputs.clone(), secrets::of_module(module));
+    let shown = |name: &str, value: &Value| match secret.contains(name) || names_secret(name) {
+        true => secrets::concealed(value),
+        false => value.clone(),
+    };
+    inputs.iter().map(|(n, v)| Item::Attribute { name: n.clone().into(), value: shown(n, v) }).collect()
+}
+
+/// What a module exports, in the same way.
+fn exported(module: &Module) -> Vec<Item> {
+    let secret = secrets::exports_of(module);
+    let mut items = items(&module.exports());
+    for item in &mut items {
+        if let Item::Attribute { name, value } = item
+            && secret.contains(&**name)
+        {
+            *value = secrets::concealed(value);
+        }
+    }
+    items
 }
 
 fn items(exports: &Value) -> Vec<Item> {

@@ -145,6 +145,25 @@ pub(crate) fn lex(source: &Source) -> Lexed {
     lexer.out
 }
 
+/// The strings of a text, each with the name that it is assigned to and its span with quotes. Told by tokens alone: of a
+/// line that is broken the tree knows nothing.
+pub fn assigned_strings(source: &Source) -> Vec<(&str, Span)> {
+    let (mut found, mut name, mut previous) = (Vec::new(), None, None);
+    let tokens = lex(source).tokens;
+    for (token, next) in tokens.iter().zip(&tokens[1..]) {
+        match token.kind {
+            // A key of an object.
+            Kind::String if next.kind == Kind::Assign => {}
+            Kind::Assign => name = previous.map(|span| source.slice(span).trim_matches(['"', '`'])),
+            Kind::Term | Kind::LCurly | Kind::RCurly => name = None,
+            Kind::String => found.extend(name.map(|name| (name, token.span))),
+            _ => {}
+        }
+        previous = Some(token.span);
+    }
+    found
+}
+
 /// Whether a text can stand as an identifier: a letter or `_`, then letters, digits, `_`; no keyword.
 pub fn is_identifier(text: &str) -> bool {
     let mut chars = text.chars();

@@ -22,7 +22,7 @@ mod span;
 pub use decode::decode;
 pub use diagnostic::{Diagnostic, Location, Severity};
 pub use format::format;
-pub use lexer::is_identifier;
+pub use lexer::{assigned_strings, is_identifier};
 pub use literal::quote;
 pub use parser::{parse, parse_expression};
 pub use references::{Reference, expr_references, references};

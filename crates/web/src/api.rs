@@ -24,8 +24,8 @@ pub trait Host: Send + Sync + 'static {
     /// Unhealthy nodes of the root module with their reasons.
     fn unhealthy(&self) -> Vec<(String, String)>;
 
-    /// Loads the configuration again; the error is the text of all diagnostics.
-    fn reload(&self) -> BoxFuture<'_, Result<(), String>>;
+    /// Loads the configuration again; the text of its warnings, empty without any, or of all diagnostics.
+    fn reload(&self) -> BoxFuture<'_, Result<String, String>>;
 
     /// Summaries of the components of a module (`""`: the root); `None` if there is no such module.
     fn components(&self, module: &str) -> Option<Value>;
@@ -111,7 +111,7 @@ impl Api {
 
     async fn reload(&self) -> Response {
         match self.host.reload().await {
-            Ok(()) => text_response(StatusCode::OK, "config reloaded\n"),
+            Ok(warnings) => text_response(StatusCode::OK, format!("config reloaded\n{warnings}")),
             Err(diagnostics) => text_response(StatusCode::BAD_REQUEST, diagnostics),
         }
     }
@@ -234,8 +234,10 @@ mod tests {
 
     use super::*;
 
+    #[derive(Default)]
     struct Fake {
         ready: bool,
+        warnings: &'static str,
     }
 
     impl Host for Fake {
@@ -247,8 +249,9 @@ mod tests {
             if self.ready { Vec::new() } else { vec![("local.file.a".into(), "no such file".into())] }
         }
 
-        fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
-            let result = if self.ready { Ok(()) } else { Err("a.alloy:1:1: wrong".to_string()) };
+        fn reload(&self) -> BoxFuture<'_, Result<String, String>> {
+            let result =
+                if self.ready { Ok(self.warnings.into()) } else { Err("a.alloy:1:1: wrong".to_string()) };
             Box::pin(std::future::ready(result))
         }
 
@@ -272,7 +275,7 @@ mod tests {
     }
 
     fn api(ready: bool, prefix: &str) -> Api {
-        Api::new(Arc::new(Fake { ready }), Services::for_tests("unused"), prefix, true)
+        Api::new(Arc::new(Fake { ready, ..Fake::default() }), Services::for_tests("unused"), prefix, true)
     }
 
     #[tokio::test]
@@ -285,6 +288,14 @@ mod tests {
         assert!(status == 500 && body.contains("local.file.a: no such file"), "{body}");
         assert_eq!(get(&good, "/-/reload").await, (200, "config reloaded\n".into()));
         assert_eq!(get(&bad, "/-/reload").await, (400, "a.alloy:1:1: wrong".into()));
+    }
+
+    #[tokio::test]
+    async fn a_reload_with_warnings_succeeds_and_tells_them() {
+        let host = Fake { ready: true, warnings: "warning: a.alloy:1:1: odd\n" };
+        let api = Api::new(Arc::new(host), Services::for_tests("unused"), "/", true);
+        let told = "config reloaded\nwarning: a.alloy:1:1: odd\n".to_string();
+        assert_eq!(get(&api, "/-/reload").await, (200, told));
     }
 
     #[tokio::test]
@@ -325,7 +336,12 @@ mod tests {
         assert!(status == 501 && help.contains("--features jemalloc"), "{help}");
         assert_eq!(get(&api, "/debug/pprof/profile?seconds=0").await.0, 400);
         assert_eq!(get(&api, "/debug/pprof/profile?seconds=x").await.0, 400);
-        let off = Api::new(Arc::new(Fake { ready: true }), Services::for_tests("unused"), "/", false);
+        let off = Api::new(
+            Arc::new(Fake { ready: true, ..Fake::default() }),
+            Services::for_tests("unused"),
+            "/",
+            false,
+        );
         assert_eq!(get(&off, "/debug/pprof/profile?seconds=1").await.0, 404);
     }
 }

@@ -69,6 +69,29 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("xtask", &["catalog", "component", "convert"]),
     ("e2e", &["signal", "wire"]),
+    (
+        "fuzz",
+        &[
+            "syntax",
+            "eval",
+            "signal",
+            "wire",
+            "delivery",
+            "component",
+            "ottl",
+            "tail",
+            "net",
+            "components-discovery",
+            "components-exporters",
+            "components-loki",
+            "components-otelcol",
+            "components-prometheus",
+            "components-pyroscope",
+            "catalog",
+            "convert",
+            "pipeline-test",
+        ],
+    ),
 ];
 
 /// Checks everything; the error lists every finding.

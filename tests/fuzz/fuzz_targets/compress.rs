@@ -1,7 +1,6 @@
 //! Any bytes as a compressed body: no panic, never more than the limit, and what is compressed comes out again.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use wire::compress::{Encoding, compress, decompress, most};
 
 const ALL: [Encoding; 6] = [
@@ -13,7 +12,7 @@ const ALL: [Encoding; 6] = [
     Encoding::SnappyFramed,
 ];
 
-fuzz_target!(|input: (u16, &[u8])| {
+fuzz::target!(|input: (u16, &[u8])| {
     let (limit, body) = (usize::from(input.0), input.1);
     for encoding in ALL {
         let mut out = b"before".to_vec();

@@ -1,15 +1,14 @@
 //! Any text as a configuration of each program that is converted: no panic, it ends, what is written has no mistake that
 //! a parser finds, and each problem says what to do.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 use std::sync::LazyLock;
 
 use component::Registry;
 use convert::{Format, convert};
-use libfuzzer_sys::fuzz_target;
 use syntax::Source;
 
-fuzz_target!(|text: &str| {
+fuzz::target!(|text: &str| {
     static REGISTRY: LazyLock<Registry> = LazyLock::new(catalog::all);
     let source = Source::new("fuzz.yaml", text);
     for format in Format::ALL {

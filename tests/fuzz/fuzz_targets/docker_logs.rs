@@ -1,8 +1,7 @@
 //! Any bytes as a container's log stream: no panic, bounded lines, and chunks make no difference.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 use bytes::Bytes;
-use libfuzzer_sys::fuzz_target;
 use wire::docker::{BrokenStream, Framing, Line, LineParser};
 
 const MAX_LINE: usize = 40_000;
@@ -21,7 +20,7 @@ fn read(framing: Framing, body: &Bytes, step: usize) -> (Vec<Line>, Option<Broke
     (lines, None)
 }
 
-fuzz_target!(|input: (bool, u8, &[u8])| {
+fuzz::target!(|input: (bool, u8, &[u8])| {
     let (raw, step, body) = input;
     let framing = if raw { Framing::Raw } else { Framing::Multiplexed };
     let body = Bytes::copy_from_slice(body);

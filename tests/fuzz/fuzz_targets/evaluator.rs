@@ -1,11 +1,10 @@
 //! Any text as an expression: evaluation never panics, ends, and its values can be shown.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 use eval::{Scope, evaluate};
-use libfuzzer_sys::fuzz_target;
 use syntax::Source;
 
-fuzz_target!(|text: &str| {
+fuzz::target!(|text: &str| {
     let source = Source::new("fuzz", text);
     let (Some(expression), _) = syntax::parse_expression(&source) else { return };
     let scope = Scope::new(&());

@@ -1,7 +1,6 @@
 //! Any body as any exposition format: no panic, no endless loop, and a prediction changes nothing.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use signal::LabelsBuilder;
 use wire::exposition::{Event, Format, NativeHistograms, Options, Parser, lint, parse_series};
 
@@ -22,9 +21,10 @@ fn read(format: Format, body: &[u8], options: Options, expected: &[Vec<u8>]) -> 
     }
 }
 
-fuzz_target!(|input: (u8, &[u8])| {
+fuzz::target!(|input: (u8, &[u8])| {
     let (choice, body) = input;
-    let format = [Format::PrometheusText, Format::OpenMetricsText, Format::PrometheusProto][usize::from(choice % 3)];
+    let format =
+        [Format::PrometheusText, Format::OpenMetricsText, Format::PrometheusProto][usize::from(choice % 3)];
     let options = Options { created_as_start: choice & 0x40 != 0, native_histograms: NativeHistograms::Both };
     let raws = read(format, body, options, &[]);
     assert_eq!(raws, read(format, body, options, &raws));

@@ -1,10 +1,9 @@
 //! Any bytes as a payload of the Faro SDK: no panic, lines that are lines, and no more of them than their length allows.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use wire::faro::{Format, Payload, memory, text};
 
-fuzz_target!(|body: &[u8]| {
+fuzz::target!(|body: &[u8]| {
     let text = text(body);
     let Ok(payload) = Payload::read(&text) else { return };
     let Ok(mut exceptions) = payload.exceptions() else { return };

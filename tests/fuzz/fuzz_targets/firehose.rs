@@ -1,13 +1,12 @@
 //! Any body as a request of Firehose, any bytes as a record and as an envelope of CloudWatch Logs: no panic, and
 //! no more memory than the limit.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use wire::firehose::{Data, cloud_watch, record, request};
 
 const LIMIT: usize = 1 << 20;
 
-fuzz_target!(|body: &[u8]| {
+fuzz::target!(|body: &[u8]| {
     let _ = cloud_watch(body);
     let Ok(request) = request(body) else { return };
     for one in &request.records {

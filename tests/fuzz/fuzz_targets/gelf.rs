@@ -1,14 +1,13 @@
 //! Any datagrams as GELF: no panic, bounded memory, and what is written of a message is read again.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use libfuzzer_sys::fuzz_target;
 use wire::gelf::{Assembled, Chunks, Message, unpack};
 
-fuzz_target!(|datagrams: Vec<(u8, Vec<u8>)>| {
+fuzz::target!(|datagrams: Vec<(u8, Vec<u8>)>| {
     let (mut chunks, mut now) = (Chunks::default(), Duration::ZERO);
     for (later, datagram) in datagrams {
         now += Duration::from_millis(u64::from(later) * 100);
@@ -20,6 +19,9 @@ fuzz_target!(|datagrams: Vec<(u8, Vec<u8>)>| {
         let mut line = String::new();
         message.write(&mut line);
         let again = Message::parse(line.as_bytes()).expect("what is written is GELF");
-        assert_eq!((again.host, again.short, again.extra.len()), (message.host, message.short, message.extra.len()));
+        assert_eq!(
+            (again.host, again.short, again.extra.len()),
+            (message.host, message.short, message.extra.len())
+        );
     }
 });

@@ -1,11 +1,10 @@
 //! Any text as a layout of Go, any other as a time of it: no panic; a time that tells all of itself is read
 //! again as it was written.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 use components_loki::process::go_time::{Layout, Location};
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (&str, &str)| {
+fuzz::target!(|input: (&str, &str)| {
     let (layout, value) = input;
     let utc = Location::utc();
     let layout = Layout::new(layout);

@@ -1,10 +1,9 @@
 //! Any text as a selector of entries: no panic, a mistake lies inside of the text, and what is parsed decides.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 use components_loki::process::logql::Selector;
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (&str, &str, &str)| {
+fuzz::target!(|input: (&str, &str, &str)| {
     let (source, value, line) = input;
     match Selector::parse(source) {
         Ok(selector) => {

@@ -1,11 +1,12 @@
 //! Any body as a push request of either form: no panic, bounded memory, and what is taken can be written and
 //! read again.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
-use libfuzzer_sys::fuzz_target;
-use wire::loki::{decode, decode_json, entry_len, merge, parse_label_string, push_stream, write_label_string};
+use wire::loki::{
+    decode, decode_json, entry_len, merge, parse_label_string, push_stream, write_label_string,
+};
 
-fuzz_target!(|body: &[u8]| {
+fuzz::target!(|body: &[u8]| {
     let _ = merge([body, body], &mut Vec::new());
     if let Ok(text) = std::str::from_utf8(body) {
         let _ = parse_label_string(text);

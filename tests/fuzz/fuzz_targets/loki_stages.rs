@@ -1,5 +1,5 @@
 //! Any text through each stage that takes text apart: no panic, it ends, and every entry comes out.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 use std::cell::RefCell;
 
@@ -7,7 +7,6 @@ use component::{BuildCx, Services};
 use components_loki::process::Args;
 use components_loki::process::pipeline::{Counters, Flush, Pipeline, StageCx};
 use eval::{Scope, decode};
-use libfuzzer_sys::fuzz_target;
 use signal::Labels;
 use signal::logs::{Entry, LogBuilder};
 use syntax::Source;
@@ -40,7 +39,8 @@ fn pipeline(stages: &str) -> Pipeline {
     let args = args.unwrap_or_else(|| panic!("{stages}: {problems:?}"));
     let node = BuildCx::detached("loki.process.fuzz", Services::for_tests(std::env::temp_dir()));
     let counters = Counters::new(&node.metrics());
-    let mut pipeline = Pipeline::new(&args.stage, &StageCx { counters: &counters, node: &node }).expect(stages);
+    let mut pipeline =
+        Pipeline::new(&args.stage, &StageCx { counters: &counters, node: &node }).expect(stages);
     pipeline.open().expect(stages);
     pipeline
 }
@@ -49,7 +49,7 @@ thread_local! {
     static PIPELINES: RefCell<Vec<Pipeline>> = RefCell::new(STAGES.into_iter().map(pipeline).collect());
 }
 
-fuzz_target!(|text: &str| {
+fuzz::target!(|text: &str| {
     let mut builder = LogBuilder::new(7, None);
     let stream = builder.stream(&Labels::from_pairs([("job", "fuzz")]));
     builder.push(Entry { stream, timestamp_ns: 1, line: text.into(), metadata: None });

@@ -1,11 +1,10 @@
 //! Any text as a layout of `time_parser`, of all kinds, any other as a time of it: no panic, and it ends.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 use components_otelcol::operators::times::Layout;
 use components_otelcol::operators::value::{Value, time_text};
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (u8, &str, &str)| {
+fuzz::target!(|input: (u8, &str, &str)| {
     let (choice, layout, value) = input;
     let kind = ["strptime", "gotime", "epoch"][usize::from(choice % 3)];
     let location = ["UTC", "Europe/Berlin", "America/New_York"][usize::from(choice / 3 % 3)];

@@ -1,6 +1,6 @@
 //! Any text through each operator that takes text apart: no panic, it ends, no entry is lost, and what comes out can be
 //! sent.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,6 @@ use components_otelcol::operators::entry::Entry;
 use components_otelcol::operators::value::Value;
 use components_otelcol::operators::{Config, Counters, Pipeline};
 use eval::{ArgValue, Scope, evaluate};
-use libfuzzer_sys::fuzz_target;
 use syntax::Source;
 
 /// Lists of operators, of which none drops an entry.
@@ -50,7 +49,7 @@ fn pipeline(list: &str) -> Pipeline {
     Pipeline::new("operators", &configs, &Counters::new(&metrics, "x")).expect(list)
 }
 
-fuzz_target!(|text: &str| {
+fuzz::target!(|text: &str| {
     static PIPELINES: LazyLock<Vec<Pipeline>> = LazyLock::new(|| LISTS.into_iter().map(pipeline).collect());
     for (list, pipeline) in LISTS.iter().zip(PIPELINES.iter()) {
         let mut out = Vec::new();

@@ -1,8 +1,7 @@
 //! Any bytes as an OTLP request, protobuf or JSON: what passes the check is what a decoder takes, with as many items, and
 //! what is written of JSON passes the check.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use signal::otlp::{LogsSignal, MetricsSignal, OtlpRequest, OtlpSignal, TracesSignal};
 use wire::otlp::{Readable, Schematic, check, from_json};
 
@@ -17,7 +16,7 @@ fn one<S: OtlpSignal + Schematic + Readable>(bytes: &[u8]) {
     }
 }
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz::target!(|bytes: &[u8]| {
     one::<TracesSignal>(bytes);
     one::<MetricsSignal>(bytes);
     one::<LogsSignal>(bytes);

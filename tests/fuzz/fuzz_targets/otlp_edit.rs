@@ -1,8 +1,7 @@
 //! Editing and taking apart OTLP requests as bytes: whatever passes the check can be edited, and what comes out
 //! passes it, with as many items as are said to be in it.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use signal::otlp::{LogsSignal, MetricsSignal, OtlpRequest, TracesSignal};
 use wire::otlp::view::Unclear;
 use wire::otlp::{
@@ -23,7 +22,7 @@ impl Edits {
                 _ => {}
             }
         }
-        if self.0 % 2 == 0 {
+        if self.0.is_multiple_of(2) {
             list.push(b"more".as_slice().into(), None);
         }
         list.write(splices);
@@ -64,7 +63,7 @@ fn apart<S: Flat>(bytes: &[u8], how: u8) {
     assert_eq!(sum, items);
 }
 
-fuzz_target!(|data: &[u8]| {
+fuzz::target!(|data: &[u8]| {
     let Some((how, bytes)) = data.split_first() else { return };
     edited::<TracesSignal>(bytes, *how);
     edited::<MetricsSignal>(bytes, *how);

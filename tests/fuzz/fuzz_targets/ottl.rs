@@ -1,8 +1,7 @@
 //! Any text as a statement, condition and value: no panic, a mistake lies inside of the text, and what is parsed
 //! can be applied to an item without a panic.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use ottl::{Context, ErrorMode, Group, ParseError, Parser, View, walk};
 use signal::otlp::proto::collector::logs::v1::ExportLogsServiceRequest;
 use signal::otlp::proto::common::v1::any_value::Value;
@@ -20,7 +19,7 @@ fn inside(error: &ParseError, text: &str) {
     assert!((1..=text.chars().count() + 1).contains(&error.column()), "{error}");
 }
 
-fuzz_target!(|input: (&str, &str)| {
+fuzz::target!(|input: (&str, &str)| {
     let (text, data) = input;
     for context in Context::ALL {
         let parser = Parser::new(context).with(Group::Transform).with(Group::Filter);

@@ -1,12 +1,11 @@
 //! Any bytes as profiles: two of them are compared without a panic, and what is written is a profile again.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use wire::pprof::{Delta, Kind, Outcome, Scratch, shape, sniff, unpack};
 
 const LIMIT: usize = 1 << 20;
 
-fuzz_target!(|bodies: (&[u8], &[u8])| {
+fuzz::target!(|bodies: (&[u8], &[u8])| {
     let (mut scratch, mut buffer) = (Scratch::default(), Vec::new());
     for kind in [Kind::Memory, Kind::Contention] {
         let mut delta = Delta::with_limit(kind, 100);

@@ -1,15 +1,15 @@
 //! Any body as a push request of either form and any text as a query of `/ingest`: no panic, bounded memory, and what
 //! is taken can be written and read again.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use signal::profiles::ProfileBody;
 use wire::pyroscope::{connect, decode, decode_json, parse_query, push_series, write_query};
 
-fuzz_target!(|body: &[u8]| {
+fuzz::target!(|body: &[u8]| {
     let _ = connect::parse_error(body);
     if let Some(query) = std::str::from_utf8(body).ok().and_then(|text| parse_query(text).ok()) {
-        let again = parse_query(&write_query(&query.labels, &query.parameters)).expect("what we write, we read");
+        let again =
+            parse_query(&write_query(&query.labels, &query.parameters)).expect("what we write, we read");
         assert_eq!(again.parameters, query.parameters);
     }
     let body = bytes::Bytes::copy_from_slice(body);

@@ -1,9 +1,7 @@
 //! Any bytes as a queue's cursor and segment: recovery never panics, and what it accepts can be read back.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|files: (&[u8], &[u8])| {
+fuzz::target!(|files: (&[u8], &[u8])| {
     let (cursor, segment) = files;
     delivery::read_arbitrary(cursor, segment);
 });

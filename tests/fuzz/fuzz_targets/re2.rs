@@ -1,11 +1,10 @@
 //! Any text as an RE2 expression on any other: no panic, what is known of a pattern without running it is what running it
 //! says, and what is replaced does not depend on a template's form.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use signal::Regex;
 
-fuzz_target!(|input: (&str, &str, &str)| {
+fuzz::target!(|input: (&str, &str, &str)| {
     let (pattern, text, template) = input;
     let _ = signal::re2::has_variable(template);
     let Ok(regex) = Regex::new(pattern) else {

@@ -1,10 +1,9 @@
 //! Any body as a write request: no panic, bounded memory, and what is taken can be written and read again.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use wire::remote_write::{Message, Options, V2Encoder, decode, merge_v2};
 
-fuzz_target!(|body: &[u8]| {
+fuzz::target!(|body: &[u8]| {
     let _ = decode(Message::V1, body, 1 << 20);
     let _ = merge_v2(&[body, body], &mut Vec::new());
     let Ok(received) = decode(Message::V2, body, 1 << 20) else { return };

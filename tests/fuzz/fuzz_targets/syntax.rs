@@ -1,11 +1,10 @@
 //! Any bytes: decoding, lexing, parsing, printing diagnostics and formatting never panic; what parses
 //! without a problem is formatted to a text that parses too and does not change when formatted again.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use syntax::{Source, decode, format, parse, parse_expression, references, render};
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz::target!(|bytes: &[u8]| {
     let Ok(source) = decode(bytes, "fuzz") else { return };
     let (file, problems) = parse(&source);
     render(&problems, false);

@@ -1,9 +1,8 @@
 //! Any stream as syslog in every framing and format: no panic, and the pieces in which it arrives make no
 //! difference.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 use bytes::BytesMut;
-use libfuzzer_sys::fuzz_target;
 use wire::syslog::{Cisco, Frame, Framer, Framing, parse_raw, parse_rfc3164, parse_rfc5424};
 
 const ALL: Cisco = Cisco { counter: true, sequence: true, hostname: true, fractions: true };
@@ -27,7 +26,7 @@ fn frames(framing: Framing, limit: usize, stream: &[u8], piece: usize) -> Vec<Fr
     out
 }
 
-fuzz_target!(|input: (u8, u8, &[u8])| {
+fuzz::target!(|input: (u8, u8, &[u8])| {
     let (piece, limit, stream) = (usize::from(input.0).max(1), usize::from(input.1).max(1), input.2);
     for framing in [Framing::Messages, Framing::Lines { delimiter: b'\n' }, Framing::Lines { delimiter: 0 }] {
         let whole = frames(framing, limit, stream, stream.len().max(1));

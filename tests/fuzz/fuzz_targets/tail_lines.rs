@@ -1,9 +1,8 @@
 //! Any bytes as a file's, in any charset: no panic, bounded lines, and where a read ends makes no difference to what is a
 //! line.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 use bytes::Bytes;
-use libfuzzer_sys::fuzz_target;
 use signal::logs::Entry;
 use tail::lines::{Framing, Rule, Sheet, Split, split};
 use tail::{Charset, MAX_LINE};
@@ -21,7 +20,7 @@ fn lines(entries: &[Entry]) -> Vec<&str> {
     entries.iter().map(|entry| &*entry.line).collect()
 }
 
-fuzz_target!(|input: (u8, u8, u16, &[u8])| {
+fuzz::target!(|input: (u8, u8, u16, &[u8])| {
     let (choice, max, at, bytes) = input;
     let name = CHARSETS[usize::from(choice) % CHARSETS.len()];
     let charset = Charset::named(name).expect("a charset");

@@ -1,10 +1,9 @@
 //! Any text as a Go template on any data: no panic, it ends, its result is bounded, and it leaves no half result.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 use components_loki::process::template::{Data, Template};
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (&str, &str)| {
+fuzz::target!(|input: (&str, &str)| {
     let (source, value) = input;
     let Ok(template) = Template::parse(source) else { return };
     let mut data = Data::new();

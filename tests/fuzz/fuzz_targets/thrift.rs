@@ -1,10 +1,9 @@
 //! Any bytes as both protocols of Thrift: no panic, no depth, no work beyond their length.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use wire::thrift::{Error, Protocol, Reader};
 
-fuzz_target!(|body: &[u8]| {
+fuzz::target!(|body: &[u8]| {
     for protocol in [Protocol::Binary, Protocol::Compact] {
         let mut reader = Reader::new(body, protocol);
         let _ = reader.clone().message();

@@ -1,11 +1,10 @@
 //! Any bytes as Zipkin's spans, in all forms: no panic, and memory that follows from their length.
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
-use libfuzzer_sys::fuzz_target;
 use wire::spans::memory;
 use wire::zipkin::{Format, Options, decode};
 
-fuzz_target!(|input: (u8, bool, Vec<u8>)| {
+fuzz::target!(|input: (u8, bool, Vec<u8>)| {
     let (format, parse_string_tags, body) = input;
     let formats = [Format::V1Json, Format::V1Thrift, Format::V2Json, Format::V2Proto];
     let options = Options { parse_string_tags, now_ns: 1 };

@@ -12,7 +12,7 @@ use crate::args::{Output, ValidateArgs};
 /// Exit code 0: valid (warnings are printed); 1: not.
 pub fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
     let diagnostics = match read(args) {
-        Ok(sources) => crate::load::validate(&sources, &args.load),
+        Ok(sources) => crate::load::validate(&sources, &args.path, &args.load),
         Err(diagnostics) => diagnostics,
     };
     match args.format {

@@ -135,5 +135,17 @@ impl Component for Docker {
     }
 }
 
+/// Reads any bytes as lists of containers and networks; for `tests/fuzz` only.
+#[doc(hidden)]
+pub fn read_arbitrary(containers: &[u8], networks: &[u8]) {
+    let networks: Vec<targets::Network> = serde_json::from_slice(networks).unwrap_or_default();
+    let Ok(containers) = serde_json::from_slice::<Vec<targets::Container>>(containers) else { return };
+    for first_network_only in [false, true] {
+        let host = "localhost".to_owned();
+        let rules = targets::Rules { port: 80, host_networking_host: host, first_network_only };
+        let _ = targets::targets(&containers, &networks, &rules);
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -142,6 +142,21 @@ fn container_of(target: &Target) -> Option<&str> {
     label("__meta_docker_container_id")
 }
 
+/// Reads the files below a folder, in `proc` and `etc`; for `tests/fuzz` only.
+#[doc(hidden)]
+pub fn read_arbitrary(root: &Path) {
+    let config = DiscoverConfig {
+        cwd: false,
+        exe: false,
+        commandline: true,
+        username: true,
+        uid: true,
+        container_id: true,
+        cgroup_path: true,
+    };
+    let _ = proc::list(root, &config);
+}
+
 #[cfg(test)]
 mod tests {
     use component::ComponentDef;

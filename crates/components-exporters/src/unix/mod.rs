@@ -11,6 +11,7 @@ use std::time::Instant;
 use component::{BuildCx, Error, Pure, Stability};
 use parking_lot::Mutex;
 use signal::exposition::{Family, Metric, write_text};
+use signal::names::{is_legacy_label, is_legacy_name};
 use signal::samples::MetricKind;
 
 use crate::page::{self, ExporterExports};
@@ -189,7 +190,7 @@ pub(crate) fn process_metrics() -> Vec<Family> {
 
 /// Orders families as client_golang's gatherer does and joins those of the same name.
 fn sorted(mut families: Vec<Family>) -> Vec<Family> {
-    families.retain(|family| !family.metrics.is_empty());
+    families.retain(|family| !family.metrics.is_empty() && can_be_written(family));
     families.sort_by(|a, b| a.name.cmp(&b.name));
     let mut joined: Vec<Family> = Vec::with_capacity(families.len());
     for family in families {
@@ -207,6 +208,16 @@ fn sorted(mut families: Vec<Family>) -> Vec<Family> {
         }
     }
     joined
+}
+
+/// Whether a scraper will read it. Some names are made of words of the kernel, and one bad name would cost the whole page.
+fn can_be_written(family: &Family) -> bool {
+    let good = is_legacy_name(&family.name)
+        && family.metrics.iter().all(|metric| metric.labels.iter().all(|(name, _)| is_legacy_label(name)));
+    if !good {
+        tracing::warn!(family = %family.name, "a family whose name cannot be one of a metric is left out");
+    }
+    good
 }
 
 fn values(metric: &Metric) -> impl Iterator<Item = &str> {
@@ -349,6 +360,16 @@ mod tests {
         let page = page::testing::page(&harness).await;
         assert!(page.contains("# TYPE node_load1 gauge\nnode_load1 0.5\n"), "{page}");
         assert!(page.contains("node_scrape_collector_success{collector=\"loadavg\"} 1\n"), "{page}");
+    }
+
+    #[test]
+    fn a_word_of_the_kernel_that_is_no_name_costs_its_family_and_not_the_page() {
+        let tree = Tree::new(&[("proc/meminfo", "MemTotal: 2 kB\nHuge-pages/2M: 7\n")]);
+        let families = Collectors::new(&config(&tree, &["meminfo"])).unwrap().collect_all();
+        let mut page = String::new();
+        write_text(&families, &mut page);
+        assert!(page.contains("node_memory_MemTotal_bytes 2048\n"), "{page}");
+        assert_eq!(crate::text::parse(&page).map(|read| read.len()), Ok(families.len()), "{page}");
     }
 
     #[tokio::test]

@@ -118,3 +118,9 @@ impl Consumer<Logs> for Writer {
         })
     }
 }
+
+/// Reads any bytes as a record of a queue; for `tests/fuzz` only.
+#[doc(hidden)]
+pub fn read_arbitrary(body: bytes::Bytes) {
+    record::read_arbitrary(body);
+}

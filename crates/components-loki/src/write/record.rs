@@ -68,6 +68,16 @@ impl Scratch {
     }
 }
 
+/// Reads any bytes as records of a queue; for `tests/fuzz/fuzz_targets/queue_records.rs` only.
+pub(super) fn read_arbitrary(body: Bytes) {
+    let record = Record { body, items: 1, key: 1, group: 0, created_ms: 0, newest_ms: 0, kind: 0 };
+    let Ok((tenant, _)) = open(&record) else { return };
+    let mut scratch = Scratch::default();
+    for records in [&[record.clone()][..], &[record.clone(), record.clone()][..]] {
+        let _ = scratch.body(records, tenant);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -279,8 +279,11 @@ impl fmt::Display for Field {
             Root::Attributes => "attributes",
             Root::Resource => "resource",
         })?;
-        self.keys.iter().try_for_each(|key| {
-            if key.contains(['.', '[', ' ']) { write!(f, "[{key:?}]") } else { write!(f, ".{key}") }
+        // As it would be read: between quotes nothing is escaped.
+        self.keys.iter().try_for_each(|key| match key.contains('"') {
+            true => write!(f, "['{key}']"),
+            false if key.is_empty() || key.contains(['.', '[', ']', '\'', ' ']) => write!(f, "[\"{key}\"]"),
+            false => write!(f, ".{key}"),
         })
     }
 }
@@ -297,8 +300,12 @@ mod tests {
             ("resource[\"a.b\"].c", "resource[\"a.b\"].c"),
             ("attributes['a']['b']", "attributes.a.b"),
             ("body.a[\"b c\"]", "body.a[\"b c\"]"),
+            ("body['it\"s']['a\\b.c']", "body['it\"s'][\"a\\b.c\"]"),
+            ("body[\"it's\"][\"a\u{1}.\"][\"\"]", "body[\"it's\"][\"a\u{1}.\"][\"\"]"),
         ] {
-            assert_eq!(Field::parse(text).unwrap().to_string(), shown, "{text}");
+            let field = Field::parse(text).unwrap();
+            assert_eq!(field.to_string(), shown, "{text}");
+            assert_eq!(Field::parse(shown), Ok(field), "{text}");
         }
         for text in ["", "a", "body.", "body[", "body[a]", "body[\"a\"", "body..a", "attributes]x", ".body"] {
             assert!(Field::parse(text).is_err(), "{text}");

@@ -170,3 +170,9 @@ impl Consumer<Samples> for Writer {
         })
     }
 }
+
+/// Reads any bytes as a record of a queue; for `tests/fuzz` only.
+#[doc(hidden)]
+pub fn read_arbitrary(kind: u8, body: bytes::Bytes) {
+    record::read_arbitrary(kind, body);
+}

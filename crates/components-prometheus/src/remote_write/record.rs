@@ -135,6 +135,15 @@ fn to_v1(v2: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
     Ok(())
 }
 
+/// Reads any bytes as a record of a queue; for `tests/fuzz/fuzz_targets/queue_records.rs` only.
+pub(super) fn read_arbitrary(kind: u8, body: Bytes) {
+    let record = Record { body, items: 1, key: 0, group: 0, created_ms: 0, newest_ms: 0, kind };
+    let _ = counts(&record);
+    for records in [&[record.clone()][..], &[record.clone(), record.clone()][..]] {
+        let _ = (self::body(records, false), self::body(records, true));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,6 +27,9 @@ pub(super) const FRESH: u16 = 16;
 /// It has moved to the cache of the next page.
 const TAKEN: u16 = 32;
 
+/// No sample of its series was sent yet: those on the pages so far were left out.
+pub(super) const UNSENT: u16 = 64;
+
 /// The length of lines that are as long or longer; they are not predicted.
 const LONG: u16 = u16::MAX;
 
@@ -400,7 +403,16 @@ impl<'c> Walk<'c> {
     pub(super) fn add(&mut self, raw: &[u8], series: Option<Series>, flags: u16, part: Part) {
         let part = self.with_parts.then_some(part);
         let rebuild = self.rebuild.as_mut().expect("a new line begins a rebuild");
-        rebuild.new.push(Line::new(raw, flags | FRESH), series, part);
+        rebuild.new.push(Line::new(raw, flags | FRESH | UNSENT), series, part);
+    }
+
+    /// A sample of the line that was found or added last is sent, the first one.
+    pub(super) fn sent(&mut self) {
+        let line = match &mut self.rebuild {
+            Some(rebuild) => rebuild.new.lines.last_mut(),
+            None => self.old.lines[..self.at].last_mut(),
+        };
+        line.expect("a line was found").flags &= !UNSENT;
     }
 
     /// The page is at its end: calls `ended` for each series that it does not have any more, and keeps what

@@ -16,7 +16,7 @@ use signal::samples::{ExemplarPoint, HistogramPoint, NO_FAMILY, Point, STALE_NAN
 use signal::{FamilyList, LabelsBuilder, METRIC_NAME, MetricKind, Row, SampleBatch, Series, SeriesList};
 use wire::exposition::{Event, Exemplar, Format, HistogramSample, Options, Parser, Sample, parse_series};
 
-use super::cache::{FRESH, Found, HISTOGRAM, IN_FAMILY, Lines, Part, Role, STATED, Walk};
+use super::cache::{FRESH, Found, HISTOGRAM, IN_FAMILY, Lines, Part, Role, STATED, UNSENT, Walk};
 use super::classic::{Collector, Line};
 use super::family::Families;
 pub use super::rules::{Limits, Rules};
@@ -70,7 +70,7 @@ pub struct Tally {
     pub scraped: usize,
     /// Samples that are left after the target's labels were given: all of them, as scrapes have no rules.
     pub added: usize,
-    /// Series that the last page did not have.
+    /// Series that the last page did not have, and of which a sample was sent.
     pub series_added: usize,
     /// Samples left out: their series was on the page before.
     pub repeated: usize,
@@ -136,7 +136,7 @@ pub fn read(
             walk.finish(|series, flags, part| {
                 if live {
                     ended.extend(series.map(|s| (s, flags)));
-                    ended.extend(part.histogram.map(|s| (s, flags | HISTOGRAM)));
+                    ended.extend(part.histogram.map(|s| (s, of_histogram(flags))));
                 }
             });
             memory.families.end();
@@ -221,7 +221,7 @@ impl Memory {
         if self.live {
             for entry in self.lines.iter().filter(|entry| entry.flags & FRESH == 0) {
                 ended.extend(entry.series.cloned().map(|s| (s, entry.flags)));
-                ended.extend(entry.histogram.cloned().map(|s| (s, entry.flags | HISTOGRAM)));
+                ended.extend(entry.histogram.cloned().map(|s| (s, of_histogram(entry.flags))));
             }
         }
         self.lines.settle();
@@ -236,7 +236,7 @@ impl Memory {
         if self.live {
             for entry in lines.iter() {
                 self.leftover.extend(entry.series.cloned().map(|s| (s, entry.flags)));
-                self.leftover.extend(entry.histogram.cloned().map(|s| (s, entry.flags | HISTOGRAM)));
+                self.leftover.extend(entry.histogram.cloned().map(|s| (s, of_histogram(entry.flags))));
             }
         }
         // What had times of its own stays untracked, whatever the new rules say.
@@ -258,6 +258,11 @@ impl Memory {
     }
 }
 
+/// The flags of a histogram that a line is a part of.
+fn of_histogram(flags: u16) -> u16 {
+    flags & !UNSENT | HISTOGRAM
+}
+
 fn push_stale(
     ended: impl IntoIterator<Item = (Series, u16)>,
     rules: &Rules,
@@ -265,7 +270,8 @@ fn push_stale(
     batch: &mut SampleBatch,
 ) {
     let mut told = hashbrown::HashSet::<usize, foldhash::fast::RandomState>::default();
-    let tracked = |flags: u16| flags & STATED == 0 || rules.track_timestamps_staleness;
+    let tracked =
+        |flags: u16| flags & UNSENT == 0 && (flags & STATED == 0 || rules.track_timestamps_staleness);
     for (series, flags) in ended.into_iter().filter(|(_, flags)| tracked(*flags)) {
         if !told.insert(series.id()) {
             continue;
@@ -391,6 +397,9 @@ impl Reader<'_> {
         }
         let timestamp_ms = stated.unwrap_or(self.now_ms);
         let family = self.family(flags, sample.raw);
+        if flags & UNSENT != 0 {
+            self.first_sent();
+        }
         if let Some(exemplar) = &sample.exemplar {
             self.exemplar(&series, exemplar, timestamp_ms)?;
         }
@@ -433,6 +442,9 @@ impl Reader<'_> {
             self.too_many_buckets = true;
             return Ok(());
         }
+        if line.flags & UNSENT != 0 {
+            self.first_sent();
+        }
         for exemplar in &sample.exemplars {
             self.exemplar(&series, exemplar, time)?;
         }
@@ -462,11 +474,16 @@ impl Reader<'_> {
     fn accept(&mut self, stated: Option<i64>) -> bool {
         // As prometheus/scrape: what is left out for its time counts towards the limit.
         self.accepted += 1;
-        if stated.is_some_and(|time| time > self.now_ms + MAX_AHEAD_MS) {
+        if stated.is_some_and(|time| self.is_ahead(time)) {
             self.tally.ahead += 1;
             return false;
         }
         self.rules.limits.samples == 0 || self.accepted <= self.rules.limits.samples
+    }
+
+    #[inline]
+    fn is_ahead(&self, time: i64) -> bool {
+        time > self.now_ms + MAX_AHEAD_MS
     }
 
     /// Whether a counter has started since the last page. As prometheus/tsdb: `AppendSTZeroSample`, which
@@ -502,8 +519,15 @@ impl Reader<'_> {
         let (series, in_family, part) = self.resolve(raw)?;
         let flags = mark | if in_family { IN_FAMILY } else { 0 };
         self.walk.add(raw, series.clone(), flags, part.clone());
+        Ok(Resolved { series, flags: flags | UNSENT, part, new: true })
+    }
+
+    /// The line at hand has a series that the pages before had not, or of which nothing was sent. As
+    /// prometheus/scrape: a series counts as added when its first sample is, not when that is left out.
+    #[cold]
+    fn first_sent(&mut self) {
+        self.walk.sent();
         self.tally.series_added += 1;
-        Ok(Resolved { series, flags, part, new: true })
     }
 
     /// The series of a line, whether it belongs to the family at hand, and of which histogram it is a part.
@@ -571,6 +595,10 @@ impl Reader<'_> {
         let told = Line { value: sample.value, timestamp_ms: time, start_ms: sample.start_ms, family };
         let done = self.collector.add(histogram, line.part.role, told);
         self.push_histogram(done);
+        // A histogram is one series, and has one count.
+        if line.flags & UNSENT != 0 && line.part.role == Role::Count && !self.is_ahead(time) {
+            self.first_sent();
+        }
         match &sample.exemplar {
             // Native histograms keep only exemplars that say when they were.
             Some(exemplar) if exemplar.timestamp_ms.is_some() => self.exemplar(histogram, exemplar, time),

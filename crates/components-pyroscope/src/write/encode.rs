@@ -157,6 +157,12 @@ impl<'a> IngestRequest<'a> {
     }
 }
 
+/// Reads any bytes as a record of a queue; for `tests/fuzz/fuzz_targets/queue_records.rs` only.
+pub(super) fn read_arbitrary(kind: u8, body: Bytes) {
+    let record = Record { body, items: 1, key: 0, group: 0, created_ms: 0, newest_ms: 0, kind };
+    let _ = (Kind::of_record(&record), IngestRequest::open(&record).is_ok());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -153,3 +153,9 @@ impl Writer {
         }
     }
 }
+
+/// Reads any bytes as a record of a queue; for `tests/fuzz` only.
+#[doc(hidden)]
+pub fn read_arbitrary(kind: u8, body: bytes::Bytes) {
+    encode::read_arbitrary(kind, body);
+}

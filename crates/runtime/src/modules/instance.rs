@@ -264,6 +264,12 @@ impl Module {
     }
 }
 
+impl Drop for Module {
+    fn drop(&mut self) {
+        self.shared.metrics.forget(&self.global_id);
+    }
+}
+
 /// A walk under way. There is one at a time: of the configuration by its load, of any other module by the evaluation of
 /// its node.
 struct Walk<'m>(&'m Module);

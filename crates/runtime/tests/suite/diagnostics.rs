@@ -34,7 +34,7 @@ fn mistakes_are_shown_with_their_place_and_a_way_out() {
 fn rendered(name: &str, text: &str) -> String {
     let mut services = Services::for_tests("/nonexistent");
     std::sync::Arc::get_mut(&mut services).unwrap().stability = Stability::GenerallyAvailable;
-    syntax::render(&validate(options(services).0, &[Source::new(name, text)]), false)
+    syntax::render(&validate(options(services).0, &[Source::new(name, text)], None), false)
 }
 
 #[test]
@@ -60,6 +60,43 @@ fn a_good_configuration_has_no_diagnostics() {
         test.value "w" { value = module_path }
     "#;
     assert_eq!(rendered("good.alloy", &spread(good)), "");
+}
+
+#[test]
+fn no_line_shows_what_a_module_makes_a_secret_of() {
+    let text = r#"
+        declare "inner" {
+            argument "pw" { default = "hunter2" + 1 }
+            argument "plain" { }
+            test.sink "k" { world = argument.plain.value  password = string.trim_space(argument.pw.value) }
+        }
+        declare "outer" {
+            argument "handed_on" { }
+            inner "i" { pw = argument.handed_on.value  plain = "shown" }
+        }
+        outer "o" { handed_on = "hunter2" + 1 }
+        inner "n" { pw = ["hunter2"] + 1  plain = "shown" + 1 }
+    "#;
+    let shown = rendered("handed_on.alloy", &spread(text));
+    assert!(!shown.contains("hunter2"), "{shown}");
+    for line in ["handed_on = \"*******\" + 1", "pw = [\"*******\"] + 1", "plain = \"shown\" + 1"] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+}
+
+#[test]
+fn no_line_that_is_broken_shows_a_secret_either() {
+    for line in [
+        "test.sink \"k\" { world = \"w\"  password = \"hunter2\" }",
+        "test.sink \"k\" {\n\tpassword = \"a\" \"hunter2\"\n}",
+        "test.sink \"k\" {\n\tworld = \"w\" password = string.format(\"hunter2\"\n}",
+        "declare \"d\" {\n\targument \"a\" { optional = true  default = \"hunter2\" }\n}",
+        "declare \"d\" {\n\targument \"a\" { }\n\ttest.sink \"k\" {\n\t\tworld = \"w\"\n\t\tpassword = argument.a.value\n\t}\n}\n\
+         d \"x\" { optional = 1  a = `hunter2` }",
+    ] {
+        let shown = rendered("broken.alloy", line);
+        assert!(shown.contains("error[syntax]") && !shown.contains("hunter2"), "{line}\n{shown}");
+    }
 }
 
 #[test]

@@ -328,3 +328,44 @@ async fn the_snapshot_shows_references_and_where_data_goes() {
     let arguments = eval::items_to_json(&sink.arguments).to_string();
     assert!(arguments.contains("(secret)") && !arguments.contains("hunter2"), "{arguments}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_snapshot_shows_no_secret_of_a_module_whatever_its_arguments_are_called() {
+    let runtime = runtime();
+    accept(
+        &runtime,
+        r#"
+        declare "inner" {
+            argument "pw" { }
+            argument "where" { }
+            test.sink "k" { world = argument.where.value  password = argument.pw.value }
+            export "again" { value = argument.pw.value }
+            export "where" { value = argument.where.value }
+        }
+        declare "outer" {
+            argument "first" { }
+            argument "second" { }
+            argument "my_token" { }
+            inner "i" { pw = argument.first.value  where = "seen-in" }
+            foreach "f" {
+                collection = ["seen-each"]
+                var = "name"
+                template { test.sink "k" { world = name  password = argument.second.value } }
+            }
+            export "again" { value = inner.i.again }
+        }
+        outer "o" { first = "hunter2"  second = string.format("hunter%d", 2)  my_token = {a = ["hunter2"]} }
+        inner "n" { pw = "hunter2"  where = "seen-n" }
+    "#,
+    )
+    .await;
+    let mut all = String::new();
+    for component in runtime.snapshot().components() {
+        all += &eval::items_to_json(&component.arguments).to_string();
+        all += &eval::items_to_json(&component.exports).to_string();
+    }
+    assert!(!all.contains("hunter2"), "{all}");
+    for seen in ["seen-in", "seen-each", "seen-n"] {
+        assert!(all.contains(seen), "{seen}: {all}");
+    }
+}

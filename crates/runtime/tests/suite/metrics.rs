@@ -38,3 +38,28 @@ async fn alloys_names_are_on_the_metrics_page() {
         assert!(text.lines().any(|l| l.starts_with(name)), "{name} is missing in\n{text}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn items_that_come_and_go_leave_no_series_behind() {
+    let runtime = runtime();
+    let config = |item: u32| {
+        format!(
+            "foreach \"f\" {{\n collection = [{item}]\n var = \"n\"\n template {{\n test.value \"v\" {{\n value = n\n }}\n }}\n}}"
+        )
+    };
+    for item in 0..20 {
+        accept(&runtime, &config(item)).await;
+        runtime.settled().await;
+    }
+    runtime.drained().await;
+    let text = runtime.services().metrics.text();
+    let of_items: Vec<_> = text
+        .lines()
+        .filter(|line| {
+            line.starts_with("alloy_component_evaluation_seconds_count{") && line.contains("foreach_")
+        })
+        .collect();
+    assert_eq!(of_items.len(), 1, "{of_items:#?}");
+    assert!(of_items[0].contains("foreach_19_1"), "{of_items:#?}");
+    assert!(!text.contains("foreach_18_1"), "{text}");
+}

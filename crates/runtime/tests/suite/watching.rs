@@ -117,6 +117,21 @@ async fn a_file_in_another_language_is_converted_at_each_load_and_a_failure_chan
 }
 
 #[tokio::test]
+async fn a_converted_configuration_has_the_folder_of_its_file_as_its_path() {
+    let folder = folder();
+    let file = folder.path().join("config.yml");
+    std::fs::write(&file, "anything").unwrap();
+    let convert: runtime::Convert = Arc::new(|source| {
+        let name = format!("{} (converted)", source.name());
+        Ok(syntax::Source::new(name, "test.value \"v\" { value = module_path }"))
+    });
+    let reloader = Reloader::new(runtime(), ConfigSource::Converted { path: file, convert });
+    reloader.reload().await.unwrap();
+    let path = export(reloader.runtime(), "test.value.v", "value");
+    assert_eq!(path, Some(Value::from(folder.path().display().to_string().as_str())));
+}
+
+#[tokio::test]
 async fn a_reload_whose_file_cannot_be_read_counts_as_a_failure() {
     let folder = folder();
     let file = folder.path().join("config.alloy");

@@ -424,5 +424,11 @@ fn stored(cursors: &Cursors, id: &str, labels: &Labels) -> Place {
 #[derive(Clone, Debug, PartialEq, Exports)]
 pub struct DockerExports {}
 
+/// Reads any text as a place in a container's log; for `tests/fuzz` only.
+#[doc(hidden)]
+pub fn read_arbitrary(text: &str, times: &[i64]) {
+    resume::read_arbitrary(text, times);
+}
+
 #[cfg(test)]
 mod tests;

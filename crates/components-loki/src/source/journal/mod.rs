@@ -449,5 +449,11 @@ fn watch(roots: &[PathBuf], changed: &Arc<Notify>) -> Option<notify::Recommended
 #[derive(Clone, Debug, PartialEq, Exports)]
 pub struct JournalExports {}
 
+/// Reads any text as a place in a journal; for `tests/fuzz` only.
+#[doc(hidden)]
+pub fn read_arbitrary(text: &str) {
+    place::read_arbitrary(text);
+}
+
 #[cfg(test)]
 mod tests;

@@ -111,6 +111,14 @@ impl Place {
     }
 }
 
+/// Reads any text as a place, and what is written of it; for `tests/fuzz/fuzz_targets/log_places.rs` only.
+pub(super) fn read_arbitrary(text: &str) {
+    let _ = Cursor::parse(text);
+    if let Some(place) = Place::parse(text) {
+        assert_eq!(Place::parse(&place.render()), Some(place));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -161,3 +161,8 @@ where
         })
     }
 }
+
+/// Reads any bytes as a record of a queue; for `tests/fuzz` only.
+pub(super) fn read_arbitrary(kind: u8, body: bytes::Bytes) {
+    record::read_arbitrary(kind, body);
+}

@@ -156,6 +156,14 @@ impl Opened {
     }
 }
 
+/// Reads any bytes as a record of a queue; for `tests/fuzz/fuzz_targets/queue_records.rs` only.
+pub(super) fn read_arbitrary(kind: u8, body: Bytes) {
+    let record = Record { body, items: 1, key: 0, group: 0, created_ms: 0, newest_ms: 0, kind };
+    if let Ok(opened) = open(&record) {
+        let _ = opened.unpack();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use signal::otlp::{LogsSignal, Packed};

@@ -137,3 +137,9 @@ async fn change(
     shared.config.store(Arc::new(config));
     Ok(())
 }
+
+/// Reads any bytes as a source map; for `tests/fuzz` only.
+#[doc(hidden)]
+pub fn read_arbitrary(content: &[u8], line: u32, column: u32) {
+    sourcemaps::read_arbitrary(content, line, column);
+}

@@ -15,6 +15,11 @@ impl Memory {
         Self { proc: "/proc".into(), cgroup: "/sys/fs/cgroup".into() }
     }
 
+    /// Of folders instead of `/proc` and `/sys/fs/cgroup`.
+    pub(super) fn below(proc: PathBuf, cgroup: PathBuf) -> Self {
+        Self { proc, cgroup }
+    }
+
     /// Bytes of this process that are in memory.
     pub(super) fn resident(&self) -> Option<u64> {
         // `statm` counts in pages of a size that it does not tell.
@@ -71,7 +76,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().expect("inside")).expect("a folder");
             std::fs::write(path, text).expect("written");
         }
-        let memory = Memory { proc: root.path().join("proc"), cgroup: root.path().join("cg") };
+        let memory = Memory::below(root.path().join("proc"), root.path().join("cg"));
         (root, memory)
     }
 

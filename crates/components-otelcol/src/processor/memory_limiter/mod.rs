@@ -247,6 +247,13 @@ where
     }
 }
 
+/// Reads the files below a folder, in `proc` and `sys/fs/cgroup`; for `tests/fuzz` only.
+#[doc(hidden)]
+pub fn read_arbitrary(root: &std::path::Path) {
+    let memory = memory::Memory::below(root.join("proc"), root.join("sys/fs/cgroup"));
+    let _ = (memory.resident(), memory.total());
+}
+
 #[cfg(test)]
 mod tests {
     use component::testkit::{Harness, Names, Sink};

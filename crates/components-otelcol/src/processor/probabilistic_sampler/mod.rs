@@ -248,3 +248,9 @@ impl Component for ProbabilisticSampler {
         }
     }
 }
+
+/// Reads any text as a trace state; for `tests/fuzz` only.
+#[doc(hidden)]
+pub fn read_arbitrary(text: &str) {
+    tracestate::read_arbitrary(text);
+}

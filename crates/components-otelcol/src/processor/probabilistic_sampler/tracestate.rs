@@ -134,6 +134,20 @@ fn is_value(value: &str) -> bool {
         && value.bytes().all(|b| matches!(b, b' '..=b'~') && b != b',' && b != b'=')
 }
 
+/// Reads any text as a trace state, and what is written of it; for `tests/fuzz/fuzz_targets/tracestate.rs` only.
+pub(super) fn read_arbitrary(text: &str) {
+    let Some(mut state) = TraceState::parse(text) else { return };
+    let written = state.text();
+    assert_eq!(TraceState::parse(&written).as_ref(), Some(&state), "{written:?}");
+    if let (Some(threshold), Some(randomness)) = (state.threshold(), state.randomness()) {
+        let _ = (threshold.samples(randomness), threshold.probability());
+        assert!(state.raise(threshold), "it is no larger than itself");
+        assert_eq!(state.threshold(), Some(threshold));
+        state.set_randomness(randomness);
+        assert_eq!(state.randomness(), Some(randomness));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

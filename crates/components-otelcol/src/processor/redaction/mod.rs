@@ -205,3 +205,10 @@ impl Component for Redaction {
         relay::run(cx, &self.ports, self.args.clone(), make).await
     }
 }
+
+/// Masks any text as a query and as a URL; for `tests/fuzz` only.
+#[doc(hidden)]
+pub fn read_arbitrary(text: &str) {
+    db::read_arbitrary(text);
+    url::read_arbitrary(text);
+}

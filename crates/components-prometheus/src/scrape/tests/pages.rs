@@ -62,6 +62,33 @@ async fn times_on_the_page_are_taken_unless_told_otherwise() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_series_counts_as_added_when_its_first_sample_is_sent_and_not_when_that_is_left_out() {
+    let ahead = "a 1 9700000000000\nb 2\n";
+    let pages = [text(ahead), text(ahead), text("a 1\nb 2\n"), text("a 1\nb 2\n")];
+    let bench = Bench::start("track_timestamps_staleness = true", pages.clone()).await;
+    for (shows, added) in
+        [(vec!["b 2"], 1.0), (vec!["b 2"], 0.0), (vec!["a 1", "b 2"], 1.0), (vec!["a 1", "b 2"], 0.0)]
+    {
+        let batch = bench.next().await;
+        assert_eq!(shown(&batch), shows);
+        assert_eq!(reported(&batch, "scrape_series_added"), Some(added), "{shows:?}");
+        assert_eq!(reported(&batch, "scrape_samples_post_metric_relabeling"), Some(2.0));
+    }
+    let bench = Bench::start("track_timestamps_staleness = true", [text(ahead), text("c 3\n")]).await;
+    bench.next().await;
+    assert_eq!(bench.scraped().await, ["c 3", "b stale"], "what was never sent has not ended");
+    let bench = Bench::start("sample_limit = 2", [text("a 1\nb 1\nc 1\nd 1\n")]).await;
+    assert_eq!(reported(&bench.next().await, "scrape_series_added"), Some(2.0), "of those within the limit");
+    let page = "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\na 1\n";
+    for (converted, added) in [("", 5.0), ("convert_classic_histograms_to_nhcb = true", 2.0)] {
+        let bench = Bench::start(converted, [text(page)]).await;
+        let [first, second] = [bench.next().await, bench.next().await];
+        assert_eq!(reported(&first, "scrape_series_added"), Some(added), "{converted}");
+        assert_eq!(reported(&second, "scrape_series_added"), Some(0.0), "{converted}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn series_that_end_are_marked_once() {
     let bench = Bench::start("", [text("a 1\nb 1\nc 1\n"), text("c 2\na 2\n"), text("c 3\n")]).await;
     assert_eq!(bench.scraped().await, ["a 1", "b 1", "c 1"]);

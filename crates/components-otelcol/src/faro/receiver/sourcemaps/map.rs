@@ -61,7 +61,8 @@ impl Map {
         Some(Place {
             file: self.absolute(source),
             function: token.get_name().map(str::to_owned),
-            line: token.get_src_line() + 1,
+            // A map may name any line: the last one there is has no number that counts from 1.
+            line: token.get_src_line().checked_add(1)?,
             column: token.get_src_col(),
         })
     }
@@ -73,5 +74,14 @@ impl Map {
             Some(base) if !is_absolute => base.join(source).map_or_else(|_| source.to_owned(), Url::into),
             _ => source.to_owned(),
         }
+    }
+}
+
+/// Reads any bytes as a source map and looks places up in it; for `tests/fuzz/fuzz_targets/source_map.rs` only.
+pub(super) fn read_arbitrary(content: &[u8], line: u32, column: u32) {
+    let Ok(map) = Map::parse(content, "https://example.com/a/b.js.map") else { return };
+    assert!(map.memory >= map.map.get_token_count() as usize * TOKEN);
+    for (line, column) in [(line, column), (1, 0), (line % 8, column % 64)] {
+        assert!(map.place(line, column).is_none_or(|place| place.line > 0));
     }
 }

@@ -79,3 +79,8 @@ fn translate(frame: &mut Frame<'_>, place: Place) {
         None => {}
     }
 }
+
+/// Reads any bytes as a source map; for `tests/fuzz` only.
+pub(super) fn read_arbitrary(content: &[u8], line: u32, column: u32) {
+    map::read_arbitrary(content, line, column);
+}
