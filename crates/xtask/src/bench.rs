@@ -240,6 +240,9 @@ fn idle(binary: &FilePath) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How long a program that is asked to end may take.
+const LAST_WORDS: Duration = Duration::from_secs(20);
+
 /// A child that ends with its measurement.
 struct Running(Child);
 
@@ -271,7 +274,13 @@ impl Running {
 }
 
 impl Drop for Running {
+    /// Asks it to end, as a build that counts writes its profile then; who does not is killed.
     fn drop(&mut self) {
+        let asked = Command::new("kill").arg(self.0.id().to_string()).status().is_ok_and(|s| s.success());
+        let until = Instant::now() + if asked { LAST_WORDS } else { Duration::ZERO };
+        while Instant::now() < until && matches!(self.0.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

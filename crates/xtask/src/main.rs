@@ -32,11 +32,7 @@ enum Chore {
         path: Box<bench::Path>,
     },
     /// Build the release archive.
-    Dist {
-        /// Without the features of the binary: no `import.git`.
-        #[arg(long)]
-        slim: bool,
-    },
+    Dist(dist::Dist),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -44,7 +40,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Gen { check } => generate::run(&root(), check),
         Chore::Tidy => tidy::run(&root()),
         Chore::Bench { path } => bench::run(&root(), &path),
-        Chore::Dist { slim } => dist::run(&root(), slim),
+        Chore::Dist(dist) => dist::run(&root(), &dist),
     }
 }
 

@@ -1,32 +1,50 @@
 //! `cargo xtask dist`: the release binary, optimised and stripped, in an archive with licence and examples.
 
+mod profiled;
+
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail};
+use clap::Args;
 
 /// What a slim binary may have.
 const SLIM_BYTES: u64 = 20_000_000;
 
+/// What is built.
+#[derive(Args)]
+pub struct Dist {
+    /// Without the features of the binary: no `import.git`.
+    #[arg(long)]
+    slim: bool,
+    /// Build twice: first to find out what runs how often on the work of `bench`, then with code laid out and
+    /// compiled for that. Needs LLVM's `llvm-profdata` (`rustup component add llvm-tools`).
+    #[arg(long)]
+    profiled: bool,
+    /// With `--profiled`: the profile of an earlier run instead of making one.
+    #[arg(long, requires = "profiled")]
+    profile: Option<std::path::PathBuf>,
+}
+
 /// Builds `ferroalloy-<target>.tar.gz` in the folder of the profile `dist` and prints sizes. A slim build
 /// leaves out the groups of heavy dependencies that are features of the binary, and fails if it is too large.
-pub fn run(root: &Path, slim: bool) -> anyhow::Result<()> {
-    let mut build = Command::new("cargo");
-    build.args(["build", "--profile", "dist", "--package", "cli"]).current_dir(root);
-    if slim {
-        build.arg("--no-default-features");
-    }
-    call(&mut build)?;
-    let name = if slim { "ferroalloy-slim" } else { "ferroalloy" };
+pub fn run(root: &Path, dist: &Dist) -> anyhow::Result<()> {
+    let binary = if dist.profiled {
+        profiled::build_profiled(root, dist.slim, dist.profile.as_deref())?
+    } else {
+        call(&mut build(root, dist.slim))?;
+        crate::target_folder(root).join("dist/ferroalloy")
+    };
+    let name = if dist.slim { "ferroalloy-slim" } else { "ferroalloy" };
     let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
-    let folder = crate::target_folder(root).join("dist");
-    let (binary, archive) = (folder.join("ferroalloy"), folder.join(format!("{name}-{target}.tar.gz")));
+    let folder = binary.parent().context("a binary lies in a folder")?;
+    let archive = folder.join(format!("{name}-{target}.tar.gz"));
     call(
         Command::new("tar")
             .arg("-czf")
             .arg(&archive)
             .arg("-C")
-            .arg(&folder)
+            .arg(folder)
             .arg("ferroalloy")
             .arg("-C")
             .arg(root)
@@ -39,10 +57,20 @@ pub fn run(root: &Path, slim: bool) -> anyhow::Result<()> {
     };
     let bytes = size(&binary)?;
     size(&archive)?;
-    if slim && bytes > SLIM_BYTES {
+    if dist.slim && bytes > SLIM_BYTES {
         bail!("a slim binary has at most {:.0} MB", SLIM_BYTES as f64 / 1e6);
     }
     Ok(())
+}
+
+/// The command that builds the binary.
+fn build(root: &Path, slim: bool) -> Command {
+    let mut build = Command::new("cargo");
+    build.args(["build", "--profile", "dist", "--package", "cli"]).current_dir(root);
+    if slim {
+        build.arg("--no-default-features");
+    }
+    build
 }
 
 fn call(command: &mut Command) -> anyhow::Result<()> {
