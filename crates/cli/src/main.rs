@@ -29,7 +29,6 @@ pub const VERSION: &str = match option_env!("FERROALLOY_VERSION") {
 };
 
 fn main() -> ExitCode {
-    small_pages();
     let cli = Cli::parse();
     component::eval::stdlib::set_version(&format!("v{VERSION}"));
     let result = match cli.command {
@@ -47,13 +46,6 @@ fn main() -> ExitCode {
         }
     };
     result.unwrap_or_else(|error| fail(&error))
-}
-
-/// Huge pages made the resident memory of a scraping process half as large again and saved no CPU time.
-fn small_pages() {
-    #[cfg(target_os = "linux")]
-    // Where the kernel does not know the call, memory is only larger.
-    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 #[expect(clippy::print_stderr, reason = "the last word of a command")]

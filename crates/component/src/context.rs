@@ -180,14 +180,15 @@ pub enum Event<A> {
 /// New arguments. Not answering counts as a failure.
 #[derive(Debug)]
 pub struct Update<A> {
-    args: A,
+    /// Boxed: a channel has places for thirty-two of these, and every component has a channel.
+    args: Box<A>,
     answer: oneshot::Sender<Result<(), Error>>,
 }
 
 impl<A> Update<A> {
     pub(crate) fn new(args: A) -> (Self, oneshot::Receiver<Result<(), Error>>) {
         let (answer, receiver) = oneshot::channel();
-        (Self { args, answer }, receiver)
+        (Self { args: Box::new(args), answer }, receiver)
     }
 
     /// The arguments.
@@ -205,7 +206,7 @@ impl<A> Update<A> {
 impl<A: Clone> Update<A> {
     /// Applies the arguments with `apply` and answers with its result; `true` if they are in force.
     pub fn apply(self, apply: impl FnOnce(A) -> Result<(), Error>) -> bool {
-        let result = apply(self.args.clone());
+        let result = apply(A::clone(&self.args));
         let applied = result.is_ok();
         self.answer(result);
         applied
@@ -289,10 +290,21 @@ fn spawn_guarded(
     build: &BuildCx,
     task: impl Future<Output = ()> + Send + 'static,
 ) -> tokio::task::AbortHandle {
-    let (stop, build) = (stop.clone(), build.clone());
-    let kill = tasks.kill.clone();
-    let span = tasks.span.clone();
-    let guarded = async move {
+    let guarded = guarded(tasks.kill.clone(), stop.clone(), build.clone(), task);
+    tasks.tracker.spawn(tracing::Instrument::instrument(guarded, tasks.span.clone())).abort_handle()
+}
+
+/// The task until it is killed; its panic is the node's health.
+fn guarded(
+    kill: CancellationToken,
+    stop: CancellationToken,
+    build: BuildCx,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> impl Future<Output = ()> + Send + 'static {
+    // Boxed, for each of the layers around it would have places for it where it comes from and where it goes to: a
+    // scraper has a task for each target, and all it needs of its memory is the inmost place.
+    let task = Box::pin(task);
+    async move {
         let task = futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(task));
         let Some(caught) = kill.run_until_cancelled(task).await else { return };
         if let Err(panic) = caught {
@@ -302,6 +314,29 @@ fn spawn_guarded(
                 build.report(Health::unhealthy(message));
             }
         }
-    };
-    tasks.tracker.spawn(tracing::Instrument::instrument(guarded, span)).abort_handle()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::{size_of, size_of_val};
+
+    use super::*;
+
+    #[test]
+    fn an_update_takes_no_more_of_a_channel_for_being_large() {
+        assert_eq!(size_of::<Update<[u64; 500]>>(), size_of::<Update<u64>>());
+    }
+
+    #[test]
+    fn a_task_is_kept_once_and_not_once_in_each_of_the_layers_around_it() {
+        let large = async {
+            let held = [7_u8; 4096];
+            tokio::task::yield_now().await;
+            assert_eq!(held[4095], 7);
+        };
+        let (kill, stop) = (CancellationToken::new(), CancellationToken::new());
+        let task = guarded(kill, stop, BuildCx::detached("test", Services::for_tests("unused")), large);
+        assert!(size_of_val(&task) < 1024, "{} bytes", size_of_val(&task));
+    }
 }

@@ -158,12 +158,13 @@ impl Reloader {
     /// every `poll`. Runs until it is dropped; `report` is told of each load.
     pub async fn watch(&self, poll: Duration, report: impl Fn(&Result<Loaded, LoadError>)) {
         let Some(path) = self.0.source.path() else { return std::future::pending().await };
-        let mut watch = Watch::new(vec![path.to_path_buf()]);
+        let paths = [path.to_path_buf()];
+        let mut watch = Watch::new(&paths);
         loop {
             let _ = tokio::time::timeout(poll, watch.changed()).await;
-            // Anew each time, for links lead elsewhere after a change; before the content is read, so that
-            // what changes meanwhile is not missed.
-            watch = Watch::new(vec![path.to_path_buf()]);
+            // Each time, for links lead elsewhere after a change; before the content is read, so that what
+            // changes meanwhile is not missed.
+            watch = watch.renew(&paths);
             if let Some(result) = self.reload_if_changed().await {
                 report(&result);
             }

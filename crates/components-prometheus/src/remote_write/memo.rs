@@ -2,8 +2,8 @@
 //!
 //! A target's batches hold the same series in the same order, so the common case costs a comparison of
 //! addresses a sample: no lookup, no reference count. Answers are lent to the batch that is encoded and given
-//! back afterwards. Memory: 16 bytes a series, at most [`MOST_PAIRS`] series an endpoint; an origin that has
-//! been silent for [`FORGET`] is forgotten, and with it its hold on its series.
+//! back afterwards. Memory: 16 bytes a series, at most [`MOST_PAIRS`] series an endpoint; an origin is forgotten, and
+//! with it its hold on its series, when there are templates of its requests, or it has been silent for [`FORGET`].
 
 use std::time::{Duration, Instant};
 
@@ -114,6 +114,12 @@ impl Memos {
         drop(state);
         // Series are freed outside of the lock.
         drop(gone);
+    }
+
+    /// How many series are remembered.
+    #[cfg(test)]
+    pub(super) fn pairs(&self) -> usize {
+        self.0.lock().pairs
     }
 
     /// Forgets silent origins; once a minute at most, however often it is called.

@@ -170,7 +170,9 @@ impl Client {
     /// Sends a request and gives the head of the answer, whatever its status. The deadline of the request
     /// covers credentials, redirects and the reading of the body.
     pub async fn send(&self, request: Request) -> Result<Response, Error> {
-        self.0.send(request).await
+        // Boxed: what a request needs on its way is several kilobytes, which everyone who asks now and then would have
+        // room for in between, a scraper once a target.
+        Box::pin(self.0.send(request)).await
     }
 
     /// As [`Client::send`], but a status that is no success is an error with the start of the body.
@@ -212,4 +214,18 @@ fn connect_headers(proxy: ProxyFields<'_>) -> Result<HeaderMap, Error> {
         }
     }
     Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_asks_now_and_then_holds_no_more_than_the_request_in_between() {
+        let client = Client::new(&HttpClientArgs::default(), ClientOptions::new("test")).expect("defaults");
+        let request = Request::get("http://127.0.0.1:1/".parse().expect("a URL"));
+        let most = 2 * size_of::<Request>() + size_of::<Result<Response, Error>>();
+        let sending = client.send(request);
+        assert!(size_of_val(&sending) < most, "{} bytes", size_of_val(&sending));
+    }
 }

@@ -1,7 +1,7 @@
 //! The connections of a client, made anew when certificate files change.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use http::HeaderMap;
@@ -30,7 +30,9 @@ pub(super) struct Pool {
 /// Connections made with one state of the TLS files.
 struct Generation {
     files: Fingerprint,
-    client: reqwest::Client,
+    /// For everything that `plain` is not for. Where there is nothing to read it is made when it is first needed: it
+    /// brings a configuration of TLS with it, and most scrapers need none.
+    client: OnceLock<reqwest::Client>,
     plain: Plain,
     /// By host of the URL: connections that go to that host but name another in TLS.
     renamed: Mutex<HashMap<String, reqwest::Client>>,
@@ -77,7 +79,7 @@ impl Pool {
             let client = if plain {
                 Connects::Plain(generation.plain.clone())
             } else {
-                Connects::Any(generation.client.clone())
+                Connects::Any(self.client(&generation)?)
             };
             return Ok(Route { client, url: url.clone(), host: None });
         };
@@ -98,7 +100,12 @@ impl Pool {
         if let Some(generation) = current.as_ref().filter(|g| g.files == files) {
             return Ok(generation.clone());
         }
-        let (client, before) = match (self.build(SystemDns::default(), false), current) {
+        let made = if self.tls.reads() {
+            self.build(SystemDns::default(), false).map(OnceLock::from)
+        } else {
+            Ok(OnceLock::new())
+        };
+        let (client, before) = match (made, current) {
             (Ok(client), _) => (client, None),
             (Err(error), Some(before)) => {
                 tracing::warn!(%error, "changed TLS files do not work; those from before stay in force");
@@ -116,6 +123,16 @@ impl Pool {
         let generation = Arc::new(Generation { files, client, plain, renamed: Mutex::new(renamed) });
         self.current.store(Some(generation.clone()));
         Ok(generation)
+    }
+
+    /// The client for any URL.
+    fn client(&self, generation: &Generation) -> Result<reqwest::Client, Error> {
+        if let Some(client) = generation.client.get() {
+            return Ok(client.clone());
+        }
+        let made = self.build(SystemDns::default(), false)?;
+        // Of two that are made at once the first stays, so that connections are shared.
+        Ok(generation.client.get_or_init(|| made).clone())
     }
 
     /// A client whose connections go to `host` under the name of `server_name`. HTTP/1.1 only, because with
@@ -175,5 +192,45 @@ impl Pool {
         builder
             .build()
             .map_err(|e| Error::new(Kind::Config, format!("the client cannot be made: {}", causes(&e))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::TlsConfigArgs;
+
+    fn pool(args: &TlsConfigArgs) -> Pool {
+        let tls = ClientTls::new(args, true).expect("arguments");
+        Pool::new(tls, ProxyRules::default(), HeaderMap::new(), ClientOptions::new("test"))
+    }
+
+    fn has_client(pool: &Pool) -> bool {
+        pool.current.load().as_ref().expect("a route was asked for").client.get().is_some()
+    }
+
+    #[test]
+    fn nothing_of_tls_is_made_before_a_url_needs_it_and_once_then() {
+        let pool = pool(&TlsConfigArgs::default());
+        let route = |url: &str| pool.route(&url.parse().expect("a URL")).expect("a route").client;
+        assert!(matches!(route("http://a/"), Connects::Plain(_)));
+        assert!(!has_client(&pool));
+        let before = pool.current.load_full();
+        assert!(matches!(route("https://a/"), Connects::Any(_)));
+        assert!(has_client(&pool));
+        assert!(matches!(route("https://b/"), Connects::Any(_)));
+        let same = |a: &Option<Arc<Generation>>, b| Arc::ptr_eq(a.as_ref().expect("one"), b);
+        assert!(same(&before, pool.current.load().as_ref().expect("one")), "a generation has one client");
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_authority_comes_up_with_the_first_request_even_if_it_is_a_plain_one() {
+        for args in [
+            TlsConfigArgs { ca_pem: "none".into(), ..TlsConfigArgs::default() },
+            TlsConfigArgs { ca_file: "/nonexistent/ca".into(), ..TlsConfigArgs::default() },
+        ] {
+            let refused = pool(&args).route(&"http://a/".parse().expect("a URL")).err();
+            assert!(refused.is_some(), "{args:?}");
+        }
     }
 }

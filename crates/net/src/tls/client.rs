@@ -88,6 +88,11 @@ impl ClientTls {
         }
     }
 
+    /// Whether certificates or keys are read for it: what can be wrong with them is not known before.
+    pub(crate) fn reads(&self) -> bool {
+        [&self.ca, &self.cert, &self.key].into_iter().any(Pem::is_given)
+    }
+
     /// The state of the files it is made from.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(self.files())

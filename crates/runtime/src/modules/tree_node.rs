@@ -105,7 +105,7 @@ impl ImportNode {
     /// that: what changes while we look is not missed.
     async fn look(&self, node: &Arc<GraphNode>, watch: Option<Watch>) -> Option<Watch> {
         let (poll, paths) = self.reasons();
-        let mut watch = watch.unwrap_or_else(|| Watch::new(paths.clone()));
+        let mut watch = watch.unwrap_or_else(|| Watch::new(&paths));
         let poll = async {
             match poll {
                 Some(time) => tokio::time::sleep(time).await,
@@ -118,7 +118,7 @@ impl ImportNode {
             // New arguments, and with them new content: only the reasons have changed.
             () = self.changed.notified() => return None,
         }
-        let next = Watch::new(paths.clone());
+        let next = watch.renew(&paths);
         self.refresh(node).await;
         (self.reasons().1 == paths).then_some(next)
     }

@@ -66,7 +66,7 @@ impl Template {
             }
             let literal = matcher.compress(start + time, from, end, &mut elements);
             if number > 0 {
-                matcher.add_piece(start);
+                matcher.add_piece(start, end);
             }
             for length in [elements.len(), literal, end - start] {
                 push_varint(&mut code, length as u64);
@@ -320,6 +320,15 @@ mod tests {
             check(message, &labels, &rounds, 2000);
             check(message, &labels, &rounds, 300);
             check(message, &labels, &rounds, 1);
+        }
+    }
+
+    #[test]
+    fn a_message_of_many_windows_is_made_like_a_small_one() {
+        let labels = like_an_exporter(3000);
+        let rounds = [(0..3000).map(|i| i as f64).collect(), vec![0.25; 3000]];
+        for message in [Message::V1, Message::V2] {
+            check(message, &labels, &rounds, 3000);
         }
     }
 

@@ -166,7 +166,9 @@ impl Channel {
     pub async fn call(&self, call: Unary) -> Result<Answer, Failure> {
         let deadline = Instant::now() + call.timeout;
         let timeout = call.timeout;
-        timeout_at(deadline, self.0.call(call, deadline)).await.unwrap_or_else(|_| {
+        // Boxed: who calls now and then needs no room for a call in between.
+        let calling = Box::pin(self.0.call(call, deadline));
+        timeout_at(deadline, calling).await.unwrap_or_else(|_| {
             let mut message = format!("no answer within {timeout:?}");
             if let Some(trouble) = self.0.peers.trouble() {
                 message = format!("{message}: {trouble}");
