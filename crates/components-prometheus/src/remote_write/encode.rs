@@ -66,6 +66,8 @@ struct Buffers {
     message: Vec<u8>,
     packed: Vec<u8>,
     batch: SampleBatch,
+    /// A message was written since the last sweep.
+    used: bool,
 }
 
 /// External labels as rules: each fills a label that is absent or empty.
@@ -109,9 +111,15 @@ impl Encoder {
         self.rules == *rules
     }
 
-    /// Forgets origins that are silent.
+    /// Forgets origins that are silent. Buffers that were not written to since the last time are given back: where all
+    /// batches are rows with templates, nothing is encoded any more.
     pub(super) fn sweep(&self) {
         let now = Instant::now();
+        for buffers in self.spare.lock().iter_mut() {
+            if !std::mem::take(&mut buffers.used) {
+                *buffers = Buffers::default();
+            }
+        }
         self.memos.sweep(now);
         self.prepared.sweep(now);
     }
@@ -180,7 +188,8 @@ impl Encoder {
                     if self.rules.is_empty() { series.clone() } else { self.rules.relabel_series(series)? };
                 Some(series).filter(|series| !series.ptr_eq(&self.nameless))
             };
-            let Buffers { v1, v2, message: buffer, .. } = buffers;
+            let Buffers { v1, v2, message: buffer, used, .. } = buffers;
+            *used = true;
             Requests::new(row, message, survives, |batch, each| match message {
                 Message::V1 => {
                     let mut requests = v1.requests(batch, self.options);
@@ -339,7 +348,8 @@ impl Encoder {
         records: &mut Vec<Record>,
     ) {
         let newest_ms = newest(batch).unwrap_or(now_ms);
-        let Buffers { v1, v2, snappy, message: buffer, packed, .. } = buffers;
+        let Buffers { v1, v2, snappy, message: buffer, packed, used, .. } = buffers;
+        *used = true;
         let mut put = |buffer: &mut Vec<u8>, counts: Counts, kind: u8| {
             packed.clear();
             put_head(counts, packed);
@@ -533,6 +543,25 @@ mod tests {
             assert_eq!(sent.len(), list.series().len());
             assert!(sent.iter().all(|series| series.contains(r#"zone="z""#)), "{sent:?}");
             assert_eq!(encoder.memos.pairs(), remembered, "round {round}");
+        }
+    }
+
+    #[test]
+    fn buffers_that_are_not_needed_any_more_are_given_back() {
+        let encoder = encoder(&[("zone", "z")], None);
+        let held = || {
+            let bytes = |b: &Buffers| b.message.capacity() + b.packed.capacity();
+            encoder.spare.lock().iter().map(bytes).sum::<usize>()
+        };
+        for origin in [1, 2] {
+            let points = vec![point("a", 5), point("b", 5)].into();
+            let batch = SampleBatch { points, origin: Some(origin), ..SampleBatch::default() };
+            assert_eq!(encoder.encode(&batch, Message::V1, 10).records.len(), 1);
+            assert!(held() > 0);
+            encoder.sweep();
+            assert!(held() > 0, "they were needed since the last time");
+            encoder.sweep();
+            assert_eq!(held(), 0);
         }
     }
 

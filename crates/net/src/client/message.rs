@@ -193,8 +193,10 @@ impl Response {
             return Err(self.too_large(limit));
         }
         if let Some(length) = self.length {
-            // What a peer says is not worth more than this before it has sent it.
-            into.reserve(length.min(1 << 20) as usize);
+            // What a peer says is not worth more than this before it has sent it. The length is known, so that nothing
+            // is put by for growth but a little in a large buffer: those are used again for answers about as long.
+            let length = length.min(1 << 20) as usize;
+            into.reserve_exact(if length < 64 << 10 { length } else { length.next_multiple_of(16 << 10) });
         }
         let mut read = 0;
         while let Some(chunk) = self.chunk().await? {

@@ -26,11 +26,18 @@ const EXCERPT: usize = 1024;
 pub struct Page {
     /// As it is read.
     pub body: Vec<u8>,
-    /// As it came.
+    /// As it came, if that is compressed.
     packed: Vec<u8>,
 }
 
 impl Page {
+    /// Where an answer goes as it comes: targets that compress nothing need one buffer, not two.
+    fn incoming(&mut self, encoding: Encoding) -> &mut Vec<u8> {
+        let into = if encoding == Encoding::Identity { &mut self.body } else { &mut self.packed };
+        into.clear();
+        into
+    }
+
     /// Empties the buffers; very large ones are given back.
     pub fn clear(&mut self) {
         for buffer in [&mut self.body, &mut self.packed] {
@@ -112,20 +119,18 @@ impl Fetch<'_> {
     /// If there is none in time, or it is too large, refused or broken.
     pub async fn into(self, page: &mut Page) -> Result<String, Failed> {
         let limit = self.limit;
-        let (encoding, content_type) = if self.in_memory() {
+        let answer = if self.in_memory() {
             let timeout = self.timeout;
-            let call = self.call(&mut page.packed);
+            let call = self.call(page);
             tokio::time::timeout(timeout, call)
                 .await
-                .map_err(|_| format!("no answer within {timeout:?}"))??
+                .unwrap_or_else(|_| Err(format!("no answer within {timeout:?}").into()))
         } else {
-            self.get(&mut page.packed).await?
+            self.get(page).await
         };
-        let encoding = Encoding::from_content_encoding(&encoding)
-            .ok_or_else(|| format!("the page has the unknown Content-Encoding {encoding:?}"))?;
-        if encoding == Encoding::Identity {
-            std::mem::swap(&mut page.body, &mut page.packed);
-        } else {
+        // A part of an answer is none.
+        let (encoding, content_type) = answer.inspect_err(|_| page.body.clear())?;
+        if encoding != Encoding::Identity {
             page.body.clear();
             decompress(encoding, &page.packed, limit, &mut page.body).map_err(|error| Failed {
                 too_large: matches!(error, wire::compress::Error::TooLarge { .. }),
@@ -156,7 +161,7 @@ impl Fetch<'_> {
     }
 
     /// Over the network; the request's deadline covers the body.
-    async fn get(self, into: &mut Vec<u8>) -> Result<(String, String), Failed> {
+    async fn get(self, page: &mut Page) -> Result<(Encoding, String), Failed> {
         let mut request = Request::get(self.url.clone()).timeout(self.timeout);
         request.headers.clone_from(&self.headers);
         let response = self.client.send(request).await?;
@@ -165,15 +170,14 @@ impl Fetch<'_> {
             let page = if self.lenient { response.excerpt(EXCERPT).await } else { String::new() };
             return Err(self.refused(status, &page));
         }
-        let encoding = response.content_encoding().unwrap_or_default().to_owned();
+        let encoding = encoding(response.content_encoding().unwrap_or_default())?;
         let content_type = response.content_type().unwrap_or_default().to_owned();
-        into.clear();
-        response.read_into(into, self.limit).await?;
+        response.read_into(page.incoming(encoding), self.limit).await?;
         Ok((encoding, content_type))
     }
 
     /// From this process.
-    async fn call(self, into: &mut Vec<u8>) -> Result<(String, String), Failed> {
+    async fn call(self, page: &mut Page) -> Result<(Encoding, String), Failed> {
         let path = match self.url.query() {
             Some(query) => format!("{}?{query}", self.url.path()),
             None => self.url.path().to_owned(),
@@ -198,8 +202,79 @@ impl Fetch<'_> {
             let message = format!("the page is larger than the limit of {limit} bytes");
             return Err(Failed { message, too_large: true });
         }
-        into.clear();
-        into.extend_from_slice(response.body());
-        Ok((header(CONTENT_ENCODING), header(CONTENT_TYPE)))
+        let encoding = encoding(&header(CONTENT_ENCODING))?;
+        page.incoming(encoding).extend_from_slice(response.body());
+        Ok((encoding, header(CONTENT_TYPE)))
+    }
+}
+
+fn encoding(name: &str) -> Result<Encoding, Failed> {
+    Encoding::from_content_encoding(name)
+        .ok_or_else(|| format!("the page has the unknown Content-Encoding {name:?}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use component::BoxFuture;
+    use component::http::{Handler, Request, Response};
+    use wire::compress::compress;
+
+    use super::{
+        CONTENT_ENCODING, Client, Duration, Encoding, Fetch, HeaderMap, HeaderValue, Page, Services,
+    };
+    use crate::args::HttpClientArgs;
+    use crate::client::ClientOptions;
+
+    /// Answers `/gzip` packed, `/plain` as it is, and everything else by an encoding that nobody knows.
+    struct Pages;
+
+    const PAGE: &[u8] = b"a 1\nb 2\n";
+
+    impl Handler for Pages {
+        fn handle<'a>(&'a self, path: &'a str, _: Request) -> BoxFuture<'a, Response> {
+            let mut packed = Vec::new();
+            let (name, body) = match path {
+                "/gzip" => {
+                    compress(Encoding::Gzip, None, &[PAGE], &mut packed).expect("packed");
+                    ("gzip", packed)
+                }
+                "/plain" => ("", PAGE.to_vec()),
+                _ => ("br", PAGE.to_vec()),
+            };
+            let mut response = Response::new(body.into());
+            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(name));
+            Box::pin(std::future::ready(response))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_that_is_not_compressed_needs_one_buffer_and_one_that_fails_leaves_nothing() {
+        let services = Services::for_tests("unused");
+        services.handlers.set_main(std::sync::Arc::new(Pages));
+        let client = Client::new(&HttpClientArgs::default(), ClientOptions::new("test")).expect("defaults");
+        let mut page = Page::default();
+        for (path, limit, good, packs) in [
+            ("plain", 100, true, false),
+            ("br", 100, false, false),
+            ("plain", 4, false, false),
+            ("gzip", 100, true, true),
+            ("gzip", 4, false, true),
+            ("plain", 100, true, true),
+        ] {
+            let url = format!("http://{}/{path}", services.memory_address).parse().expect("a URL");
+            let fetch = Fetch {
+                client: &client,
+                services: &services,
+                url: &url,
+                headers: HeaderMap::new(),
+                timeout: Duration::from_secs(5),
+                limit,
+                lenient: false,
+            };
+            let got = fetch.into(&mut page).await;
+            assert_eq!(got.is_ok(), good, "{path}: {got:?}");
+            assert_eq!(page.body, if good { PAGE } else { b"" }, "{path}");
+            assert_eq!(page.packed.capacity() > 0, packs, "{path}");
+        }
     }
 }
