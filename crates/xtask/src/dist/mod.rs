@@ -21,7 +21,8 @@ pub struct Dist {
     /// compiled for that. Needs LLVM's `llvm-profdata` (`rustup component add llvm-tools`).
     #[arg(long)]
     profiled: bool,
-    /// With `--profiled`: the profile of an earlier run instead of making one.
+    /// With `--profiled`: the profile of an earlier run instead of making one. Of crates that have other dependencies or
+    /// features since then it says nothing, for functions go by names that tell those too.
     #[arg(long, requires = "profiled")]
     profile: Option<std::path::PathBuf>,
 }
