@@ -276,7 +276,8 @@ impl Running {
 impl Drop for Running {
     /// Asks it to end, as a build that counts writes its profile then; who does not is killed.
     fn drop(&mut self) {
-        let asked = Command::new("kill").arg(self.0.id().to_string()).status().is_ok_and(|s| s.success());
+        let pid = rustix::process::Pid::from_child(&self.0);
+        let asked = rustix::process::kill_process(pid, rustix::process::Signal::TERM).is_ok();
         let until = Instant::now() + if asked { LAST_WORDS } else { Duration::ZERO };
         while Instant::now() < until && matches!(self.0.try_wait(), Ok(None)) {
             std::thread::sleep(Duration::from_millis(20));

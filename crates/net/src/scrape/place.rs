@@ -24,8 +24,8 @@ fn wait(offset: i64, interval_ms: i64, now_ms: i64) -> Duration {
 }
 
 /// Places within the interval that several targets share, so that threads wake, and code and tables come into the
-/// processor's caches, once for all of them. Each place is at most a twentieth of the interval before the target's own
-/// one ([`wait_for_place`]).
+/// processor's caches, once for all of them. A place is less than a twentieth of the interval away from the target's own
+/// one ([`wait_for_place`]), before it or after.
 #[derive(Clone, Copy, Debug)]
 pub struct Places {
     count: u64,
@@ -82,8 +82,9 @@ mod tests {
             let places = Places::new(targets, 77);
             let mut all: Vec<i64> = (0..5000).map(|key| place(places, key)).collect();
             for (own, place) in (0..5000).zip(&all) {
-                let early = (own + 77 % width - place).rem_euclid(5000);
-                assert!(early < width, "{targets} targets: {own} is at {place}");
+                let away = (own - place).rem_euclid(5000).min((place - own).rem_euclid(5000));
+                let in_width = (own + 77 % width - place).rem_euclid(5000);
+                assert!(away < width && in_width < width, "{targets} targets: {own} is at {place}");
             }
             all.sort_unstable();
             all.dedup();

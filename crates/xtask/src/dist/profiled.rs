@@ -4,6 +4,7 @@
 //! has few pages of code in memory. Neither build touches the artifacts of ordinary ones: both are for an
 //! explicit target, in a folder of their own.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -28,15 +29,30 @@ const WORK: [&str; 9] = [
 /// Builds with the given profile, or makes one. The path of the binary.
 pub(super) fn build_profiled(root: &Path, slim: bool, profile: Option<&Path>) -> anyhow::Result<PathBuf> {
     let folder = crate::target_folder(root).join("profiled");
+    let made;
     let profile = match profile {
-        Some(profile) => profile.canonicalize().with_context(|| profile.display().to_string())?,
-        None => make_profile(root, slim, &folder)?,
+        Some(profile) => profile,
+        None => {
+            made = make_profile(root, slim, &folder)?;
+            &made
+        }
     };
     let flags = [
-        format!("-Cprofile-use={}", profile.display()),
+        format!("-Cprofile-use={}", named_by_content(profile, &folder)?.display()),
         "-Clink-arg=-Wl,-z,keep-text-section-prefix".to_owned(),
     ];
     guided(root, slim, &folder.join("used"), &flags)
+}
+
+/// A copy whose name tells what is in it: cargo builds anew when flags change, and does not look into files that they
+/// name.
+fn named_by_content(profile: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+    let content = std::fs::read(profile).with_context(|| profile.display().to_string())?;
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    let copy = folder.join(format!("ferroalloy-{:016x}.profdata", hasher.finish()));
+    std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&copy, content))?;
+    Ok(copy)
 }
 
 fn make_profile(root: &Path, slim: bool, folder: &Path) -> anyhow::Result<PathBuf> {
@@ -53,7 +69,10 @@ fn make_profile(root: &Path, slim: bool, folder: &Path) -> anyhow::Result<PathBu
     }
     let profile = folder.join("ferroalloy.profdata");
     if !counts.exists() {
-        bail!("the program wrote no profile to {}: is RUSTFLAGS set? It hides other flags", counts.display());
+        bail!(
+            "the program wrote no profile to {}: is RUSTFLAGS set? It hides the flag for it",
+            counts.display()
+        );
     }
     call(Command::new(profdata).args(["merge", "--output"]).arg(&profile).arg(&counts))?;
     Ok(profile)
@@ -94,4 +113,37 @@ fn rustc(args: &[&str]) -> anyhow::Result<String> {
         bail!("rustc {args:?} failed: {}", out.status);
     }
     Ok(String::from_utf8(out.stdout)?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::{Chore, Cli};
+
+    #[test]
+    fn the_work_is_what_bench_understands() {
+        for work in WORK {
+            let words = ["cargo xtask", "bench"].into_iter().chain(work.split(' '));
+            let cli = Cli::try_parse_from(words.chain(["--program", "x"]));
+            let cli = cli.unwrap_or_else(|error| panic!("{work}: {error}"));
+            assert!(matches!(cli.chore, Chore::Bench { .. }), "{work}");
+        }
+    }
+
+    #[test]
+    fn another_profile_has_another_name() {
+        let folder = std::env::temp_dir().join(format!("xtask-profile-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let given = folder.join("given");
+        let mut named = |content: &str| {
+            std::fs::write(&given, content).expect("written");
+            named_by_content(&given, &folder).expect("copied")
+        };
+        let (first, second, again) = (named("one"), named("two"), named("one"));
+        assert!(first != second && first == again, "{first:?} {second:?}");
+        assert_eq!(std::fs::read(&second).expect("a copy"), b"two");
+        std::fs::remove_dir_all(&folder).expect("removed");
+    }
 }
