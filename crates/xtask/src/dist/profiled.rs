@@ -137,7 +137,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("xtask-profile-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let given = folder.join("given");
-        let mut named = |content: &str| {
+        let named = |content: &str| {
             std::fs::write(&given, content).expect("written");
             named_by_content(&given, &folder).expect("copied")
         };
