@@ -6,68 +6,45 @@
 
 use std::fmt;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use triomphe::ThinArc;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::interner::{Interner, Item};
+use crate::interner::{Interned, Interner, Kind};
 
 /// A handle of a label in the form of a `TimeSeries.labels` field, tag and length included.
-pub(crate) struct Field(Shared);
+pub(crate) struct Field(Interned<Text>);
 
-#[derive(Clone)]
-struct Shared(ThinArc<Header, u8>);
+/// Bytes of a label.
+struct Text;
 
-struct Header {
-    hash: u32,
-    handles: AtomicU32,
-}
-
-static FIELDS: LazyLock<Interner<Shared>> = LazyLock::new(Interner::new);
-
-impl Item for Shared {
-    fn hash(&self) -> u64 {
-        spread(self.0.header.header.hash)
-    }
-    fn handles(&self) -> &AtomicU32 {
-        &self.0.header.header.handles
-    }
-    fn address(&self) -> usize {
-        std::ptr::from_ref(&self.0.header).addr()
+impl Kind for Text {
+    type Extra = ();
+    type Part = u8;
+    fn interner() -> &'static Interner<Self> {
+        &FIELDS
     }
 }
 
-/// All bits of a hash from the 32 that are kept: the low ones stay as far apart as they are.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
+static FIELDS: LazyLock<Interner<Text>> = LazyLock::new(Interner::new);
 
 impl Field {
     /// The one handle for these bytes, which are our own encoding of a label.
     pub(crate) fn intern(bytes: &[u8]) -> Self {
-        let hash = xxh3_64(bytes) as u32;
-        let same = |known: &Shared| known.0.slice == *bytes;
-        let known = FIELDS.find(spread(hash), same);
-        Self(known.unwrap_or_else(|| {
-            let header = Header { hash, handles: AtomicU32::new(0) };
-            FIELDS.insert(Shared(ThinArc::from_header_and_slice(header, bytes)), same)
-        }))
+        let hash = hash(bytes);
+        let same = |_: &(), known: &[u8]| known == bytes;
+        let known = FIELDS.find(hash, same);
+        Self(known.unwrap_or_else(|| FIELDS.insert(hash, (), bytes.iter().copied(), same)))
     }
 
     /// The field.
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0.0.slice
+        self.0.parts()
     }
 }
 
-impl Drop for Field {
-    fn drop(&mut self) {
-        if self.0.handles().fetch_sub(1, Ordering::AcqRel) == 1 {
-            FIELDS.remove(&self.0);
-        }
-    }
+fn hash(bytes: &[u8]) -> u32 {
+    xxh3_64(bytes) as u32
 }
 
 impl fmt::Debug for Field {
@@ -81,8 +58,7 @@ mod tests {
     use super::*;
 
     fn is_held(bytes: &[u8]) -> bool {
-        let hash = spread(xxh3_64(bytes) as u32);
-        FIELDS.shard(hash).lock().find(hash, |known| known.0.slice == *bytes).is_some()
+        FIELDS.find(hash(bytes), |_, known| known == bytes).is_some()
     }
 
     #[test]

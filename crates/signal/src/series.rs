@@ -1,34 +1,33 @@
 //! Interned label sets: while anybody holds a [`Series`], every equal set in the process is that handle.
 //!
-//! Layout: one allocation with a header (hash, length on the wire) and, label by label in order of names, a
-//! handle of the label itself (`field.rs`): 32 bytes and 8 for each label. How handles come and go is said in
-//! `interner.rs`; a series that ends gives its labels back after it has let go of the table.
+//! Layout: one allocation with a head (count of handles, hash, number of labels, length on the wire) and, label by
+//! label in order of names, a handle of the label itself (`field.rs`): 16 bytes and 8 for each label. How handles come
+//! and go is said in `interner.rs`; a series that ends gives its labels back after it has let go of the table.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use smallvec::SmallVec;
-use triomphe::ThinArc;
 
 use crate::field::Field;
-use crate::interner::{Interner, Item};
+use crate::interner::{Interned, Interner, Kind, spread};
 use crate::labels::{Encoded, Iter, Labels, LabelsError, METRIC_NAME, decode, fields, write_pairs};
 
-/// An interned label set. Comparing and hashing look at the address only; a clone is two reference counts.
-pub struct Series(Set);
-
-/// The set itself.
+/// An interned label set. Comparing and hashing look at the address only; a clone is a reference count.
 #[derive(Clone)]
-struct Set(ThinArc<Header, Field>);
+pub struct Series(Interned<Set>);
 
-struct Header {
-    /// That of the equal [`Labels`].
-    hash: u64,
+/// The set itself: labels in order of names.
+struct Set;
+
+impl Kind for Set {
     /// Bytes of all fields.
-    wire_len: u32,
-    handles: AtomicU32,
+    type Extra = u32;
+    type Part = Field;
+    fn interner() -> &'static Interner<Self> {
+        &SERIES
+    }
 }
 
 static SERIES: LazyLock<Interner<Set>> = LazyLock::new(Interner::new);
@@ -38,33 +37,18 @@ pub fn series_count() -> usize {
     SERIES.live()
 }
 
-impl Item for Set {
-    fn hash(&self) -> u64 {
-        self.0.header.header.hash
+/// Whether a set has these bytes.
+fn is(wire_len: u32, fields: &[Field], wire: &[u8]) -> bool {
+    if wire_len as usize != wire.len() {
+        return false;
     }
-    fn handles(&self) -> &AtomicU32 {
-        &self.0.header.header.handles
-    }
-    fn address(&self) -> usize {
-        std::ptr::from_ref(&self.0.header).addr()
-    }
+    let mut fields = fields.iter();
+    fields.try_fold(wire, |rest, field| rest.strip_prefix(field.bytes())).is_some_and(<[u8]>::is_empty)
 }
 
-impl Set {
-    fn new(encoded: &Encoded<'_>) -> Self {
-        let wire_len = u32::try_from(encoded.wire.len()).expect("bodies are far below four gigabytes");
-        let header = Header { hash: encoded.hash, wire_len, handles: AtomicU32::new(0) };
-        let fields: SmallVec<[Field; 16]> = fields(encoded.wire).map(Field::intern).collect();
-        Self(ThinArc::from_header_and_iter(header, fields.into_iter()))
-    }
-
-    fn is(&self, wire: &[u8]) -> bool {
-        if self.0.header.header.wire_len as usize != wire.len() {
-            return false;
-        }
-        let mut fields = self.0.slice.iter();
-        fields.try_fold(wire, |rest, field| rest.strip_prefix(field.bytes())).is_some_and(<[u8]>::is_empty)
-    }
+/// What a series keeps of the hash of the equal [`Labels`].
+fn kept(hash: u64) -> u32 {
+    hash as u32
 }
 
 impl Series {
@@ -74,9 +58,17 @@ impl Series {
     }
 
     fn of(encoded: &Encoded<'_>) -> Self {
-        let same = |known: &Set| known.is(encoded.wire);
-        let known = SERIES.find(encoded.hash, same);
-        Self(known.unwrap_or_else(|| SERIES.insert(Set::new(encoded), same)))
+        Self(Self::find(encoded).unwrap_or_else(|| {
+            let wire_len = u32::try_from(encoded.wire.len()).expect("bodies are far below four gigabytes");
+            let fields: SmallVec<[Field; 16]> = fields(encoded.wire).map(Field::intern).collect();
+            SERIES.insert(kept(encoded.hash), wire_len, fields.into_iter(), |len, fields| {
+                is(*len, fields, encoded.wire)
+            })
+        }))
+    }
+
+    fn find(encoded: &Encoded<'_>) -> Option<Interned<Set>> {
+        SERIES.find(kept(encoded.hash), |len, fields| is(*len, fields, encoded.wire))
     }
 
     /// The handle for the `TimeSeries.labels` fields of a remote write request, tags included. A set that is
@@ -84,7 +76,7 @@ impl Series {
     /// looked into.
     pub fn from_wire(bytes: &[u8]) -> Result<Self, LabelsError> {
         let encoded = Encoded::foreign(bytes);
-        if let Some(known) = SERIES.find(encoded.hash, |known| known.is(bytes)) {
+        if let Some(known) = Self::find(&encoded) {
             return Ok(Self(known));
         }
         let pairs = decode(bytes).ok_or(LabelsError::Malformed)?;
@@ -104,7 +96,7 @@ impl Series {
 
     /// Names and values in order of names.
     pub fn iter(&self) -> Iter<'_> {
-        Iter::of_fields(&self.0.0.slice)
+        Iter::of_fields(self.0.parts())
     }
 
     /// The value of a label; `None` where absent.
@@ -119,7 +111,7 @@ impl Series {
 
     /// Number of labels.
     pub fn len(&self) -> usize {
-        self.0.0.slice.len()
+        self.0.parts().len()
     }
 
     /// Whether it has no labels.
@@ -127,22 +119,23 @@ impl Series {
         self.len() == 0
     }
 
-    /// The hash of the set, that of the equal [`Labels`].
+    /// A hash of the set: equal sets have the same, and so may others, for it is made of 32 bits. The low ones are those
+    /// of the hash of the equal [`Labels`].
     pub fn hash(&self) -> u64 {
-        self.0.hash()
+        spread(self.0.hash())
     }
 
     /// The `TimeSeries.labels` fields of remote write 1, tags included, one by one. Series that have a label
     /// in common have the same bytes of it, at the same address.
     #[inline]
     pub fn wire_fields(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
-        self.0.0.slice.iter().map(Field::bytes)
+        self.0.parts().iter().map(Field::bytes)
     }
 
     /// Bytes of all [`Series::wire_fields`].
     #[inline]
     pub fn wire_len(&self) -> usize {
-        self.0.0.header.header.wire_len as usize
+        *self.0.extra() as usize
     }
 
     /// A key that is this series' alone for as long as a handle is held.
@@ -155,21 +148,6 @@ impl Series {
     #[inline]
     pub fn ptr_eq(&self, other: &Self) -> bool {
         self.id() == other.id()
-    }
-}
-
-impl Clone for Series {
-    fn clone(&self) -> Self {
-        self.0.handles().fetch_add(1, Ordering::Relaxed);
-        Self(self.0.clone())
-    }
-}
-
-impl Drop for Series {
-    fn drop(&mut self) {
-        if self.0.handles().fetch_sub(1, Ordering::AcqRel) == 1 {
-            SERIES.remove(&self.0);
-        }
     }
 }
 
@@ -204,7 +182,7 @@ impl PartialEq for Series {
 impl Eq for Series {}
 impl PartialEq<Labels> for Series {
     fn eq(&self, other: &Labels) -> bool {
-        self.hash() == other.hash() && self.0.is(other.wire_bytes())
+        self.0.hash() == kept(other.hash()) && is(*self.0.extra(), self.0.parts(), other.wire_bytes())
     }
 }
 impl Hash for Series {
@@ -226,11 +204,7 @@ mod tests {
     }
 
     fn is_held(labels: &Labels) -> bool {
-        SERIES
-            .shard(labels.hash())
-            .lock()
-            .find(labels.hash(), |known| known.is(labels.wire_bytes()))
-            .is_some()
+        Series::find(&labels.encoded()).is_some()
     }
 
     #[test]
@@ -311,10 +285,10 @@ mod tests {
         let wave: Vec<Series> =
             (0..SHARDS * 400).map(|i| Series::intern(labels(&format!("wave{i}")))).collect();
         assert!(series_count() >= wave.len());
-        let shard = SERIES.shard(wave[0].hash());
-        let full = shard.lock().capacity();
+        let hash = wave[0].0.hash();
+        let full = SERIES.room(hash);
         drop(wave);
-        assert!(shard.lock().capacity() < full);
+        assert!(SERIES.room(hash) < full);
     }
 
     #[test]
@@ -328,8 +302,8 @@ mod tests {
             at(&one) == at(&two)
         };
         assert_eq!([shared(0), shared(1), shared(2)], [true, false, true]);
-        assert_eq!(size_of::<Header>(), 16);
-        assert_eq!(size_of::<Field>(), 8);
+        assert_eq!(one.0.parts().as_ptr().addr() - one.id(), 16);
+        assert_eq!((size_of::<Field>(), size_of::<Option<Series>>()), (8, 8));
     }
 
     proptest! {
@@ -338,7 +312,7 @@ mod tests {
             let labels = Labels::from_pairs(pairs);
             let series = Series::intern(labels.clone());
             prop_assert_eq!(&series, &labels);
-            prop_assert_eq!(series.hash(), labels.hash());
+            prop_assert_eq!(series.hash() as u32, labels.hash() as u32);
             prop_assert_eq!(series.len(), labels.len());
             prop_assert!(series.iter().eq(labels.iter()));
             prop_assert_eq!(series.iter().len(), labels.len());
