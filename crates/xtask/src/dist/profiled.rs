@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use super::{build, call};
+use super::{build, call, profile as cargo_profile};
 
 /// The work whose profile is taken, as arguments of `bench`: every path of data, as short as it can be and still
 /// reach the state in which a program spends its days (templates are learnt, caches are warm).
@@ -85,7 +85,7 @@ fn guided(root: &Path, slim: bool, folder: &Path, flags: &[String]) -> anyhow::R
     build.arg("--config").arg(format!("build.rustflags={flags:?}"));
     build.arg("--target").arg(&target).arg("--target-dir").arg(folder);
     call(&mut build)?;
-    Ok(folder.join(target).join("dist/ferroalloy"))
+    Ok(folder.join(target).join(cargo_profile(slim)).join("ferroalloy"))
 }
 
 /// LLVM's tool: the toolchain's own, or one of the same version on PATH.
