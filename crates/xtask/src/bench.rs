@@ -70,6 +70,10 @@ pub struct Metrics {
     /// No two targets have a series' labels in common; otherwise they differ in `instance` alone.
     #[arg(long)]
     distinct: bool,
+    /// Of each target's series, so many per cent an hour end and others begin, evenly over time. What this adds to the
+    /// memory within the seconds that are counted is printed.
+    #[arg(long, default_value_t = 0.0)]
+    churn: f64,
     /// Another build of our program, measured too as `ferroalloy-before`.
     #[arg(long)]
     before: Option<std::path::PathBuf>,
@@ -87,6 +91,8 @@ struct Figures {
     system_us_per_sample: f64,
     peak_bytes: f64,
     bytes_per_series: f64,
+    /// Resident memory at the end of what is counted, by that at its beginning.
+    growth: f64,
     wire_bytes_per_sample: f64,
     samples: u64,
     offered: u64,
@@ -148,7 +154,7 @@ fn metrics(binary: &FilePath, work: &Metrics) -> anyhow::Result<()> {
 fn measure(peer: &Peer, work: &Metrics) -> anyhow::Result<Figures> {
     let folder = std::env::temp_dir().join(format!("ferroalloy-bench-{}-{}", peer.name, std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    let targets = Targets::start(work.targets, work.series, work.distinct)?;
+    let targets = Targets::start(work.targets, work.series, work.distinct, work.churn)?;
     let sink = Sink::start()?;
     let setup = peers::Setup {
         folder: &folder,
@@ -159,6 +165,7 @@ fn measure(peer: &Peer, work: &Metrics) -> anyhow::Result<Figures> {
     };
     let mut child = Running(peer.start(&setup)?);
     std::thread::sleep(Duration::from_secs(work.warmup));
+    let (_, at_first) = child.memory()?;
     let (cpu, samples, bytes, offered) = (child.cpu()?, sink.samples(), sink.bytes(), targets.served());
     std::thread::sleep(Duration::from_secs(work.seconds));
     child.alive()?;
@@ -176,6 +183,7 @@ fn measure(peer: &Peer, work: &Metrics) -> anyhow::Result<Figures> {
         system_us_per_sample: (after.1 - cpu.1) * 1e6 / samples as f64,
         peak_bytes: peak,
         bytes_per_series: present / (work.targets * work.series) as f64,
+        growth: present / at_first,
         wire_bytes_per_sample: bytes as f64 / samples as f64,
         samples,
         offered,
@@ -191,12 +199,12 @@ fn median(runs: &[Figures]) -> Option<Figures> {
 fn table(rows: &[Figures]) {
     let Some(ours) = rows.first() else { return };
     eprintln!(
-        "\n| program | CPU µs/sample (kernel) | ours ÷ it | peak RSS MB | ours ÷ it | RSS bytes/series | wire bytes/sample | samples (offered) |"
+        "\n| program | CPU µs/sample (kernel) | ours ÷ it | peak RSS MB | ours ÷ it | RSS bytes/series (at end ÷ at first) | wire bytes/sample | samples (offered) |"
     );
     eprintln!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     for row in rows {
         eprintln!(
-            "| {} | {:.3} ({:.3}) | {:.3} | {:.1} | {:.3} | {:.0} | {:.2} | {} ({}) |",
+            "| {} | {:.3} ({:.3}) | {:.3} | {:.1} | {:.3} | {:.0} ({:.3}) | {:.2} | {} ({}) |",
             row.name,
             row.cpu_us_per_sample,
             row.system_us_per_sample,
@@ -204,6 +212,7 @@ fn table(rows: &[Figures]) {
             row.peak_bytes / 1e6,
             ours.peak_bytes / row.peak_bytes,
             row.bytes_per_series,
+            row.growth,
             row.wire_bytes_per_sample,
             row.samples,
             row.offered,

@@ -1,10 +1,11 @@
 //! Targets and sink of a measurement: threads that do as little as they can.
 
+use std::borrow::Cow;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pages rendered beforehand; every scrape of a target gets the next of a few, so that values change.
 const PAGES: usize = 3;
@@ -16,23 +17,29 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// All targets show the same labels, as hosts with the same exporter do, or each its own (`distinct`).
-    pub fn start(count: usize, series: usize, distinct: bool) -> std::io::Result<Self> {
-        let served = Arc::new(AtomicU64::new(0));
-        let pages = |place: &str| -> Arc<Vec<Vec<u8>>> {
-            Arc::new((0..PAGES).map(|i| response(&page(series, i, place))).collect())
+    /// All targets show the same labels, as hosts with the same exporter do, or each its own (`distinct`). Of its
+    /// series `churn` per cent an hour are replaced by others.
+    pub fn start(count: usize, series: usize, distinct: bool, churn: f64) -> std::io::Result<Self> {
+        let (served, start) = (Arc::new(AtomicU64::new(0)), Instant::now());
+        let rendered = |place: String| {
+            Arc::new(match churn {
+                0.0 => Pages::Rendered(
+                    (0..PAGES).map(|turn| response(&page(series, turn, &place, |_| 0))).collect(),
+                ),
+                _ => Pages::Changing { series, place, an_hour: churn / 100.0 },
+            })
         };
-        let same = if distinct { Arc::default() } else { pages("lib") };
+        let same = rendered("lib".to_owned());
         let mut addresses = Vec::with_capacity(count);
         for number in 0..count {
             let listener = TcpListener::bind("127.0.0.1:0")?;
             addresses.push(listener.local_addr()?);
-            let pages = if distinct { pages(&format!("lib-{number}")) } else { same.clone() };
+            let pages = if distinct { rendered(format!("lib-{number}")) } else { same.clone() };
             let served = served.clone();
             std::thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
                     let (pages, served) = (pages.clone(), served.clone());
-                    std::thread::spawn(move || answer(stream, &pages, &served));
+                    std::thread::spawn(move || answer(stream, &pages, start, &served));
                 }
             });
         }
@@ -45,19 +52,42 @@ impl Targets {
     }
 }
 
-fn answer(stream: TcpStream, pages: &[Vec<u8>], served: &AtomicU64) {
+/// What a target shows, scrape by scrape.
+enum Pages {
+    /// These by turns.
+    Rendered(Vec<Vec<u8>>),
+    /// Each series is followed by another after `1 / an_hour` hours, and each at another time.
+    Changing { series: usize, place: String, an_hour: f64 },
+}
+
+impl Pages {
+    /// `at`: how long there have been targets.
+    fn get(&self, turn: usize, at: Duration) -> Cow<'_, [u8]> {
+        match self {
+            Self::Rendered(pages) => (&pages[turn % pages.len()]).into(),
+            Self::Changing { series, place, an_hour } => {
+                let turns = at.as_secs_f64() / 3600.0 * an_hour;
+                let successor = |i: usize| (turns + i as f64 / *series as f64) as usize;
+                response(&page(*series, turn, place, successor)).into()
+            }
+        }
+    }
+}
+
+fn answer(stream: TcpStream, pages: &Pages, start: Instant, served: &AtomicU64) {
     let Ok(mut writer) = stream.try_clone() else { return };
     let mut reader = BufReader::new(stream);
     for next in 0.. {
-        if head(&mut reader).is_none() || writer.write_all(&pages[next % pages.len()]).is_err() {
+        if head(&mut reader).is_none() || writer.write_all(&pages.get(next, start.elapsed())).is_err() {
             return;
         }
         served.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// A page like an exporter's: families of 19 series with three labels, one of which tells the place.
-fn page(series: usize, turn: usize, place: &str) -> String {
+/// A page like an exporter's: families of 19 series with three labels, one of which tells the place and the how manieth
+/// successor of the first series stands there.
+fn page(series: usize, turn: usize, place: &str, successor: impl Fn(usize) -> usize) -> String {
     const PER_FAMILY: usize = 19;
     let mut text = String::with_capacity(series * 120);
     for i in 0..series {
@@ -70,9 +100,10 @@ fn page(series: usize, turn: usize, place: &str) -> String {
         }
         let value = if i % 3 == 0 { i * 7 } else { i * 1_000 + turn * 137 };
         text.push_str(&format!(
-            "bench_family_{family}_total{{device=\"nvme{}n1\",mode=\"mode-{}\",path=\"/var/{place}/thing/{i}\"}} {value}\n",
+            "bench_family_{family}_total{{device=\"nvme{}n1\",mode=\"mode-{}\",path=\"/var/{place}/thing/{}\"}} {value}\n",
             i % 4,
-            i % PER_FAMILY
+            i % PER_FAMILY,
+            i + successor(i) * series,
         ));
     }
     text
@@ -235,7 +266,23 @@ mod tests {
 
     #[test]
     fn a_page_has_as_many_series_as_asked_for() {
-        let text = page(40, 1, "lib");
+        let text = page(40, 1, "lib", |_| 0);
         assert_eq!(text.lines().filter(|l| !l.starts_with('#')).count(), 40);
+    }
+
+    #[test]
+    fn of_a_page_that_changes_as_many_series_are_others_as_the_time_that_has_passed_says() {
+        let pages = Pages::Changing { series: 100, place: "lib".to_owned(), an_hour: 0.5 };
+        let at = |minutes: u64| {
+            let page = pages.get(0, Duration::from_secs(minutes * 60)).into_owned();
+            let page = String::from_utf8(page).expect("text");
+            let names = page
+                .lines()
+                .filter_map(|line| Some(line.split_once("path=")?.1.split_once('}')?.0.to_owned()));
+            names.collect::<std::collections::HashSet<_>>()
+        };
+        let (first, half, all) = (at(0), at(59), at(121));
+        assert_eq!((first.len(), half.len(), all.len()), (100, 100, 100));
+        assert_eq!((first.difference(&half).count(), first.difference(&all).count()), (49, 100));
     }
 }
