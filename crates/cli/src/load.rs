@@ -55,6 +55,7 @@ pub fn services(
         metrics: Default::default(),
         handlers: Default::default(),
         live_debug: Default::default(),
+        legacies: Default::default(),
         storage,
         memory_address: memory_address.to_string(),
         stability: load.stability,

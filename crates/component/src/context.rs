@@ -15,6 +15,7 @@ use crate::definition::Component;
 use crate::error::Error;
 use crate::health::{Health, HealthCell, Part};
 use crate::http::Handler;
+use crate::legacy::Legacy;
 use crate::metrics::NodeMetrics;
 use crate::port::{Port, Signal};
 use crate::services::Services;
@@ -162,6 +163,16 @@ impl BuildCx {
         self.0.health.set(Part::Reported, health);
     }
 
+    /// Leaves something to the next node of this ID, for as long as the answer is kept.
+    pub fn leave<T: Clone + Send + 'static>(&self, what: T) -> Legacy {
+        self.0.services.legacies.leave(&self.0.global_id, what)
+    }
+
+    /// What nodes of this ID have left, oldest first.
+    pub fn left<T: Clone + Send + 'static>(&self) -> Vec<T> {
+        self.0.services.legacies.of(&self.0.global_id)
+    }
+
     /// Publishes to live-debugging watchers; `text` is made only if there is one.
     pub fn live_debug(&self, text: impl FnOnce() -> String) {
         self.0.services.live_debug.publish(&self.0.global_id, text);
@@ -218,6 +229,8 @@ pub struct RunCx<C: Component> {
     pub(crate) build: BuildCx,
     pub(crate) updates: mpsc::Receiver<Update<C::Args>>,
     pub(crate) stop: CancellationToken,
+    /// Cancelled when the node makes way.
+    pub(crate) aside: CancellationToken,
     pub(crate) tasks: Tasks,
 }
 
@@ -250,6 +263,13 @@ impl<C: Component> RunCx<C> {
     /// Cancelled when the node is to stop; give clones to tasks.
     pub fn stopping(&self) -> CancellationToken {
         self.stop.clone()
+    }
+
+    /// Says, of a node that stops, that what it has still to do can go on beside a node with the same ID: that one
+    /// need not wait for the end. The data folder, the metrics and what else belongs to the ID are the other's from
+    /// now on, but for what this one has left to it and is not asked for.
+    pub fn make_way(&self) {
+        self.aside.cancel();
     }
 
     /// Replaces the exports; dependants are evaluated again if they differ.

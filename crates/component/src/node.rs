@@ -71,6 +71,9 @@ pub enum Stopped {
     Aborted,
 }
 
+/// What a node has still to do beside its successor; ends at the node's deadline.
+pub type Rest = BoxFuture<'static, ()>;
+
 /// A type-erased component instance.
 pub trait Node: Send + Sync {
     /// Decodes a body. No effects besides the node's evaluation health on failure.
@@ -90,6 +93,15 @@ pub trait Node: Send + Sync {
 
     /// Stops the run loop; aborts it at the deadline. Afterwards receivers refuse.
     fn stop(&self, deadline: Duration) -> BoxFuture<'_, Stopped>;
+
+    /// As [`Node::stop`], of a node that another of its ID may take the place of: once that one waits (`successor` is
+    /// cancelled) and the component has made way for it, what goes on beside it is the answer.
+    fn retire(&self, deadline: Duration, _successor: CancellationToken) -> BoxFuture<'_, Option<Rest>> {
+        Box::pin(async move {
+            self.stop(deadline).await;
+            None
+        })
+    }
 
     /// The present exports; `null` before the first build.
     fn exports(&self) -> Value;
@@ -153,6 +165,7 @@ struct State<C: Component> {
 struct Running<C: Component> {
     updates: mpsc::Sender<Update<C::Args>>,
     stop: CancellationToken,
+    aside: CancellationToken,
     task: JoinHandle<()>,
 }
 
@@ -168,6 +181,32 @@ impl<C: Component> ComponentNode<C> {
         let (component, exports) = guarded(C::NAME, || C::build(args.clone(), &cx))?;
         self.shared.publish(exports.to_value());
         Ok(component)
+    }
+
+    /// Tells the run loop to stop. The answer is its end, at the deadline if not before, and what tells that it has
+    /// made way; `None` if it does not run.
+    fn end(&self, deadline: Duration) -> Option<(BoxFuture<'static, Stopped>, CancellationToken)> {
+        let running = self.state.lock().running.take()?;
+        let Running { stop, aside, task, .. } = running;
+        stop.cancel();
+        let (abort, node) = (task.abort_handle(), self.shared.global_id.clone());
+        let end = tokio::time::timeout(deadline, task);
+        let ending = async move {
+            if end.await.is_ok() {
+                return Stopped::Clean;
+            }
+            tracing::error!(%node, ?deadline, "did not stop in time and is aborted");
+            abort.abort();
+            Stopped::Aborted
+        };
+        Some((Box::pin(ending), aside))
+    }
+
+    /// Nothing runs any more that is the node's alone.
+    fn ended(&self) {
+        self.shared.stop_ports();
+        self.shared.clear_instance();
+        self.shared.health.set(Part::Run, Health::now(HealthState::Exited, "component stopped"));
     }
 
     fn running_updates(&self) -> Option<mpsc::Sender<Update<C::Args>>> {
@@ -248,20 +287,32 @@ impl<C: Component> Node for ComponentNode<C> {
 
     fn stop(&self, deadline: Duration) -> BoxFuture<'_, Stopped> {
         Box::pin(async move {
-            let running = self.state.lock().running.take();
-            let mut outcome = Stopped::Clean;
-            if let Some(mut running) = running {
-                running.stop.cancel();
-                if tokio::time::timeout(deadline, &mut running.task).await.is_err() {
-                    tracing::error!(node = %self.shared.global_id, ?deadline, "did not stop in time and is aborted");
-                    running.task.abort();
-                    outcome = Stopped::Aborted;
+            let ending = self.end(deadline);
+            let outcome = match ending {
+                Some((ending, _)) => ending.await,
+                None => Stopped::Clean,
+            };
+            self.ended();
+            outcome
+        })
+    }
+
+    fn retire(&self, deadline: Duration, successor: CancellationToken) -> BoxFuture<'_, Option<Rest>> {
+        Box::pin(async move {
+            let mut rest = None;
+            if let Some((mut ending, aside)) = self.end(deadline) {
+                let made_way = async {
+                    successor.cancelled().await;
+                    aside.cancelled().await;
+                };
+                tokio::select! {
+                    biased;
+                    _ = &mut ending => {}
+                    () = made_way => rest = Some(Box::pin(async move { let _ = ending.await; }) as Rest),
                 }
             }
-            self.shared.stop_ports();
-            self.shared.clear_instance();
-            self.shared.health.set(Part::Run, Health::now(HealthState::Exited, "component stopped"));
-            outcome
+            self.ended();
+            rest
         })
     }
 
@@ -292,7 +343,7 @@ impl<C: Component> Node for ComponentNode<C> {
 
 fn launch<C: Component>(shared: &Arc<NodeShared>, component: C) -> Running<C> {
     let (updates, receiver) = mpsc::channel(1);
-    let stop = CancellationToken::new();
+    let (stop, aside) = (CancellationToken::new(), CancellationToken::new());
     // Without a parent: what starts a node says nothing about it.
     let span = tracing::info_span!(parent: None, "node", component_id = %shared.global_id);
     let tasks = Tasks { tracker: TaskTracker::new(), kill: CancellationToken::new(), span: span.clone() };
@@ -301,6 +352,7 @@ fn launch<C: Component>(shared: &Arc<NodeShared>, component: C) -> Running<C> {
         build: BuildCx(shared.clone()),
         updates: receiver,
         stop: stop.clone(),
+        aside: aside.clone(),
         tasks: tasks.clone(),
     };
     let (shared, asked) = (shared.clone(), stop.clone());
@@ -314,7 +366,7 @@ fn launch<C: Component>(shared: &Arc<NodeShared>, component: C) -> Running<C> {
         },
         span,
     ));
-    Running { updates, stop, task }
+    Running { updates, stop, aside, task }
 }
 
 async fn run_guarded<C: Component>(component: C, cx: RunCx<C>) {

@@ -283,6 +283,7 @@ fn scratch(services: &Services) -> Arc<Services> {
         metrics: Default::default(),
         handlers: Default::default(),
         live_debug: Default::default(),
+        legacies: Default::default(),
         storage: services.storage.clone(),
         memory_address: services.memory_address.clone(),
         stability: services.stability,
