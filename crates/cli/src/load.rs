@@ -5,24 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use component::Services;
-use runtime::{ConfigBlockDef, Convert, ImportDef, Options};
-use syntax::{Diagnostic, Source};
+use runtime::{ConfigBlockDef, Convert, ImportDef, Options, Translated};
+use syntax::{Diagnostic, Severity, Source};
 
 use crate::args::LoadArgs;
 use crate::blocks;
 
 /// What makes a configuration of a text in another language, as the command line asks; `None` if it is none.
-/// What the conversion warns of is given to `warn`, errors too where they are bypassed.
-pub fn converter(load: &LoadArgs, warn: fn(&[Diagnostic])) -> Option<Convert> {
+/// Errors that are bypassed become warnings.
+pub fn converter(load: &LoadArgs) -> Option<Convert> {
     let format = load.language.foreign()?;
     let (bypass, arguments, registry) = (load.bypass_errors, load.extra_args.clone(), catalog::all());
     Some(Arc::new(move |source: &Source| {
-        let converted = convert::convert(source, format, &arguments, &registry);
+        let mut converted = convert::convert(source, format, &arguments, &registry);
         let refused = !bypass && converted.problems.iter().any(Diagnostic::is_error);
         match converted.text {
             Some(text) if !refused => {
-                warn(&converted.problems);
-                Ok(Source::new(format!("{} (converted)", source.name()), text))
+                converted.problems.iter_mut().for_each(|problem| problem.severity = Severity::Warning);
+                let source = Source::new(format!("{} (converted)", source.name()), text);
+                Ok(Translated { source, warnings: converted.problems })
             }
             _ => Err(converted.problems),
         }
@@ -55,6 +56,7 @@ pub fn services(
         metrics: Default::default(),
         handlers: Default::default(),
         live_debug: Default::default(),
+        legacies: Default::default(),
         storage,
         memory_address: memory_address.to_string(),
         stability: load.stability,
@@ -228,21 +230,36 @@ mod tests {
                     remote_write: [{url: 'http://127.0.0.1:1/push'}]\n";
         std::fs::write(&path, text).expect("written");
         let load = Line::parse_from(["test", "--config.format=prometheus"]).load;
-        let convert =
-            converter(&load, |found| assert!(found.is_empty(), "{found:?}")).expect("another language");
+        let convert = converter(&load).expect("another language");
         let storage = folder.path().join("data");
         let services =
             services(&load, storage, "alloy.internal:12345", Duration::from_secs(5), String::new());
         let runtime = runtime::Runtime::new(options(&services, blocks::checked()));
         let source = runtime::ConfigSource::Converted { path, convert };
         let reloader = runtime::Reloader::new(runtime, source);
-        reloader.reload().await.expect("runs");
+        let loaded = reloader.reload().await.expect("runs");
+        assert!(loaded.warnings.is_empty(), "{loaded:?}");
         let shown = format!("{:?}", reloader.runtime().snapshot());
         for id in ["discovery.relabel.go_app", "prometheus.scrape.go_app", "prometheus.remote_write.default"]
         {
             assert!(shown.contains(id), "{id} is missing: {shown}");
         }
         reloader.runtime().shutdown(Duration::from_secs(5)).await;
+    }
+
+    #[test]
+    fn what_a_conversion_leaves_out_is_a_warning_where_errors_are_bypassed() {
+        // `tcp_md5` is no key of Prometheus.
+        let text = "scrape_configs:\n- job_name: app\n  tcp_md5: x\n  static_configs: [{targets: ['a:1']}]\n";
+        let convert = |line: &[&str]| converter(&Line::parse_from(line).load).expect("another language");
+        let source = Source::new("prometheus.yml", text);
+        let strict = convert(&["test", "--config.format=prometheus"]);
+        let refused = strict(&source).err().expect("refused");
+        assert!(refused.iter().any(Diagnostic::is_error));
+        let lax = convert(&["test", "--config.format=prometheus", "--config.bypass-conversion-errors"]);
+        let made = lax(&source).unwrap_or_else(|found| panic!("{found:?}"));
+        assert_eq!(made.warnings.len(), refused.len());
+        assert!(made.warnings.iter().all(|d| !d.is_error()), "{:?}", made.warnings);
     }
 
     #[test]

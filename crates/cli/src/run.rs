@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use component::Services;
 use component::metrics::{Collector, Computed, Gauge, Opts, proto};
-use runtime::{ConfigSource, Convert, Reloader, Runtime};
+use runtime::{ConfigSource, Convert, Reloader, Runtime, Translated};
 use syntax::Diagnostic;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt;
@@ -118,7 +118,7 @@ async fn start(
     let server = MainServer::bind(&args.listen, api).await?;
     let blocks = blocks::running(journal, spans, &server, services);
     let runtime = Runtime::new(load::options(services, blocks));
-    let convert = load::converter(&args.load, log_conversion).map(without_lines);
+    let convert = load::converter(&args.load).map(without_lines);
     let source = match (&args.path, convert) {
         (Some(path), Some(convert)) => ConfigSource::Converted { path: path.clone(), convert },
         (Some(path), None) => ConfigSource::Path(path.clone()),
@@ -129,21 +129,18 @@ async fn start(
     Ok(Started { reloader, server })
 }
 
-/// Problems of a conversion get into the log, and a line of YAML may hold a secret next to what is wrong.
+/// Problems of a conversion get into the log and over HTTP, and a line of YAML may hold a secret next to what is wrong.
 fn without_lines(convert: Convert) -> Convert {
     let bare = |d: Diagnostic| {
         let place = d.location.as_ref().map(|l| (l.source.name().to_string(), l.line_column()));
         let place = place.map_or(String::new(), |(name, at)| format!("{name}:{}:{}: ", at.line, at.column));
         Diagnostic { message: format!("{place}{}", d.message), location: None, ..d }
     };
-    Arc::new(move |source| convert(source).map_err(|found| found.into_iter().map(bare).collect()))
-}
-
-/// What a conversion warns of, and errors that are bypassed.
-fn log_conversion(found: &[Diagnostic]) {
-    for line in convert::report(found).lines() {
-        tracing::warn!("conversion: {}", line.trim());
-    }
+    let all = move |found: Vec<Diagnostic>| found.into_iter().map(bare).collect();
+    Arc::new(move |source| match convert(source) {
+        Ok(made) => Ok(Translated { warnings: all(made.warnings), ..made }),
+        Err(found) => Err(all(found)),
+    })
 }
 
 /// Reloads when there is a reason until a signal ends the program; gives back the interrupts that are still to come.
@@ -208,7 +205,7 @@ fn series_count() -> Vec<proto::MetricFamily> {
 
 /// Stands in for the program until there is one: the server listens first.
 #[derive(Default)]
-struct LateHost(std::sync::OnceLock<Program>);
+pub struct LateHost(std::sync::OnceLock<Program>);
 
 impl LateHost {
     fn set(&self, program: Program) {

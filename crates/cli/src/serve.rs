@@ -15,6 +15,7 @@ use net::server::{BasicFilter, RequestBody, ResponseBody, StreamHandler, full, t
 use net::{Server, ServerOptions, ServerTls};
 use tokio::sync::Mutex;
 use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::task::TaskTracker;
 use web::{Api, Reply};
 
 /// Bytes of a request to the API.
@@ -31,6 +32,10 @@ struct Shared {
     host: String,
     port: u16,
     bound: Mutex<Option<Server>>,
+    /// TLS of the configuration that was loaded last.
+    wanted: ArcSwapOption<ServerTls>,
+    /// Changes of the listener that are under way.
+    changes: TaskTracker,
 }
 
 /// What every request meets first.
@@ -46,8 +51,15 @@ impl MainServer {
             address.rsplit_once(':').context("--server.http.listen-addr is written as host:port")?;
         let port = port.parse().with_context(|| format!("--server.http.listen-addr: {port:?} is no port"))?;
         let front = Arc::new(Front { api, filter: ArcSwapOption::empty() });
-        let server = Self(Arc::new(Shared { front, host: host.into(), port, bound: Mutex::new(None) }));
-        server.rebind(None).await.context("--server.http.listen-addr")?;
+        let server = Self(Arc::new(Shared {
+            front,
+            host: host.into(),
+            port,
+            bound: Mutex::new(None),
+            wanted: ArcSwapOption::empty(),
+            changes: TaskTracker::new(),
+        }));
+        server.rebind().await.context("--server.http.listen-addr")?;
         Ok(server)
     }
 
@@ -56,8 +68,11 @@ impl MainServer {
         self.0.bound.lock().await.as_ref().map(Server::address)
     }
 
-    async fn rebind(&self, tls: Option<Arc<ServerTls>>) -> Result<(), net::Error> {
+    /// Brings the listener to what is wanted by the time that it is this call's turn: of several changes the last
+    /// one stays, whichever comes to its turn last.
+    async fn rebind(&self) -> Result<(), net::Error> {
         let mut bound = self.0.bound.lock().await;
+        let tls = self.0.wanted.load_full();
         // Port 0 means any free port, but the same one from then on.
         let port = bound.as_ref().map_or(self.0.port, |b| b.address().port());
         let options = ServerOptions { tls, ..ServerOptions::default() }.max_body(MOST_BODY);
@@ -80,9 +95,10 @@ impl MainServer {
             }
         };
         self.0.front.filter.store(args.auth.as_ref().and_then(BasicFilter::new).map(Arc::new));
+        self.0.wanted.store(tls);
         let server = self.clone();
-        tokio::spawn(async move {
-            if let Err(error) = server.rebind(tls).await {
+        self.0.changes.spawn(async move {
+            if let Err(error) = server.rebind().await {
                 tracing::error!(%error, "the HTTP server keeps its old settings");
             }
         });
@@ -91,6 +107,9 @@ impl MainServer {
 
     /// Answers what is under way and stops.
     pub async fn shutdown(&self) {
+        // One that is under way would listen again afterwards.
+        self.0.changes.close();
+        self.0.changes.wait().await;
         if let Some(server) = self.0.bound.lock().await.take() {
             server.shutdown(DRAIN).await;
         }
@@ -167,6 +186,57 @@ mod tests {
                 assert!((part.len() as f64 - share * 1000.0).abs() < 100.0, "{share}: {}", part.len());
             }
         }
+    }
+
+    /// Whether the server answers without TLS.
+    async fn answers_plainly(server: &MainServer) -> bool {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let address = server.address().await.expect("it listens");
+        let mut stream = tokio::net::TcpStream::connect(address).await.expect("it accepts");
+        stream
+            .write_all(b"GET /-/ready HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            .await
+            .expect("written");
+        let mut answer = Vec::new();
+        // One that speaks TLS says so in an alert, or hangs up.
+        let _ = stream.read_to_end(&mut answer).await;
+        answer.starts_with(b"HTTP/1.1")
+    }
+
+    /// One worker runs what was spawned last first: the changes come to their turn in the wrong order.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn of_two_quick_changes_of_tls_the_last_one_stays() {
+        net::install_provider();
+        let services = component::Services::for_tests("unused");
+        let host: Arc<dyn web::Host> = Arc::new(crate::run::LateHost::default());
+        let api = Arc::new(Api::new(host, services, "/", false));
+        let server = MainServer::bind("127.0.0.1:0", api).await.expect("bound");
+        assert!(answers_plainly(&server).await);
+        let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let text = format!(
+            "tls {{\ncert_pem = {:?}\nkey_pem = {:?}\n}}",
+            key.cert.pem(),
+            key.signing_key.serialize_pem()
+        );
+        let args = |text: &str| {
+            let source = syntax::Source::new("http", text);
+            let (file, _) = syntax::parse(&source);
+            let names = component::testkit::Names::default();
+            let scope = eval::Scope::new(&names);
+            let (args, found) = eval::decode::<ServiceHttpArgs>(&source, &file.body, None, &scope);
+            args.unwrap_or_else(|| panic!("{found:?}"))
+        };
+        for (order, plain) in [([&text[..], ""], true), (["", &text], false)] {
+            let (both, to) = (order.map(args), server.clone());
+            tokio::spawn(async move { both.iter().try_for_each(|args| to.apply(args)) })
+                .await
+                .expect("no panic")
+                .expect("good arguments");
+            server.0.changes.close();
+            server.0.changes.wait().await;
+            assert_eq!(answers_plainly(&server).await, plain);
+        }
+        server.shutdown().await;
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ use crate::definition::Component;
 use crate::error::Error;
 use crate::health::{Health, HealthCell, Part};
 use crate::http::Handler;
+use crate::legacy::Legacy;
 use crate::metrics::NodeMetrics;
 use crate::port::{BoxFuture, Port, Signal};
 use crate::services::Services;
@@ -163,6 +164,16 @@ impl BuildCx {
         self.0.health.set(Part::Reported, health);
     }
 
+    /// Leaves something to the next node of this ID, for as long as the answer is kept.
+    pub fn leave<T: Clone + Send + 'static>(&self, what: T) -> Legacy {
+        self.0.services.legacies.leave(&self.0.global_id, what)
+    }
+
+    /// What nodes of this ID have left, oldest first.
+    pub fn left<T: Clone + Send + 'static>(&self) -> Vec<T> {
+        self.0.services.legacies.of(&self.0.global_id)
+    }
+
     /// Publishes to live-debugging watchers; `text` is made only if there is one.
     pub fn live_debug(&self, text: impl FnOnce() -> String) {
         self.0.services.live_debug.publish(&self.0.global_id, text);
@@ -238,6 +249,8 @@ pub(crate) struct RunParts {
     /// Boxed: a channel has places for thirty-two of these, and every component has a channel.
     pub(crate) updates: mpsc::Receiver<Box<AnyUpdate>>,
     pub(crate) stop: CancellationToken,
+    /// Cancelled when the node makes way.
+    pub(crate) aside: CancellationToken,
     pub(crate) tasks: Tasks,
 }
 
@@ -280,6 +293,13 @@ impl<C: Component> RunCx<C> {
     /// Cancelled when the node is to stop; give clones to tasks.
     pub fn stopping(&self) -> CancellationToken {
         self.parts.stop.clone()
+    }
+
+    /// Says, of a node that stops, that what it has still to do can go on beside a node with the same ID: that one
+    /// need not wait for the end. The data folder, the metrics and what else belongs to the ID are the other's from
+    /// now on, but for what this one has left to it and is not asked for.
+    pub fn make_way(&self) {
+        self.parts.aside.cancel();
     }
 
     /// Replaces the exports; dependants are evaluated again if they differ.

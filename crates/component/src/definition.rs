@@ -8,7 +8,8 @@ use eval::{Arguments, BodySchema, ExportSchema, Exports, Scope, Stability};
 
 use crate::context::{BuildCx, RunCx};
 use crate::error::Error;
-use crate::node::{ComponentNode, Node, NodeCx, Of, PureNode};
+use crate::kind::Of;
+use crate::node::{ComponentNode, Node, NodeCx, PureNode};
 
 /// A component with a task: it owns time, I/O or a place in the data path.
 pub trait Component: Sized + Send + 'static {

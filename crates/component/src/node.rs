@@ -1,10 +1,8 @@
-//! A node as the runtime sees it: evaluate, start, stop; whatever the component's types are.
+//! A node as the runtime sees it: evaluate, start, stop; whatever the component's types are (`kind.rs`).
 //!
 //! Evaluation has two steps, so that nothing is changed before everything has been decoded:
 //! [`Node::prepare`] (synchronous, no effects) and [`Node::apply`] (build, or update by message).
 
-use std::any::Any;
-use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +15,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::context::{AnyUpdate, BuildCx, NodeShared, RunCx, RunParts, Tasks};
-use crate::definition::{Component, Pure};
+use crate::context::{AnyUpdate, BuildCx, NodeShared, RunParts, Tasks};
+use crate::definition::Pure;
 use crate::error::Error;
 use crate::health::{Health, HealthState, Part};
+use crate::kind::{Args, Built, Decoded, Kind, Written, decode};
 use crate::port::{BoxFuture, panic_text};
 use crate::services::Services;
 
@@ -41,7 +40,7 @@ pub struct NodeCx {
 /// Decoded arguments on their way from [`Node::prepare`] to [`Node::apply`].
 pub struct Prepared {
     /// `None`: they are those in force.
-    args: Option<Box<dyn Any + Send>>,
+    args: Option<Args>,
     warnings: Vec<Diagnostic>,
 }
 
@@ -72,6 +71,9 @@ pub enum Stopped {
     Aborted,
 }
 
+/// What a node has still to do beside its successor; ends at the node's deadline.
+pub type Rest = BoxFuture<'static, ()>;
+
 /// A type-erased component instance.
 pub trait Node: Send + Sync {
     /// Decodes a body. No effects besides the node's evaluation health on failure.
@@ -92,6 +94,15 @@ pub trait Node: Send + Sync {
     /// Stops the run loop; aborts it at the deadline. Afterwards receivers refuse.
     fn stop(&self, deadline: Duration) -> BoxFuture<'_, Stopped>;
 
+    /// As [`Node::stop`], of a node that another of its ID may take the place of: once that one waits (`successor` is
+    /// cancelled) and the component has made way for it, what goes on beside it is the answer.
+    fn retire(&self, deadline: Duration, _successor: CancellationToken) -> BoxFuture<'_, Option<Rest>> {
+        Box::pin(async move {
+            self.stop(deadline).await;
+            None
+        })
+    }
+
     /// The present exports; `null` before the first build.
     fn exports(&self) -> Value;
 
@@ -106,37 +117,6 @@ pub trait Node: Send + Sync {
 
     /// Details of the running component, for UI and API.
     fn debug_info(&self) -> Vec<Item>;
-}
-
-/// Arguments of a type that only the node's [`Kind`] knows.
-pub(crate) type Args = Box<dyn Any + Send>;
-
-/// What became of a body.
-pub(crate) enum Decoded {
-    /// The arguments in force.
-    Same,
-    /// Others.
-    New(Args),
-    /// Errors.
-    Wrong,
-}
-
-fn decode<A: Arguments + PartialEq>(body: &Written<'_>, current: Option<&A>) -> (Decoded, Vec<Diagnostic>) {
-    let (args, diagnostics) = eval::decode::<A>(body.source, body.body, body.label, body.scope);
-    let decoded = match args {
-        Some(args) if current == Some(&args) => Decoded::Same,
-        Some(args) => Decoded::New(Box::new(args)),
-        None => Decoded::Wrong,
-    };
-    (decoded, diagnostics)
-}
-
-/// A body as it is given to [`Node::prepare`].
-pub(crate) struct Written<'a> {
-    source: &'a Source,
-    body: &'a ast::Body,
-    label: Option<&'a ast::Ident>,
-    scope: &'a Scope<'a>,
 }
 
 fn prepared(
@@ -169,61 +149,6 @@ fn evaluated(shared: &NodeShared, result: Result<Evaluated, Error>) -> Result<Ev
     result
 }
 
-/// What a component's types are needed for. All else is the same machine code for all components: what is generic is
-/// there once for each of them.
-pub(crate) trait Kind: Sync {
-    fn name(&self) -> &'static str;
-    fn decode(&self, body: &Written<'_>, current: Option<&Args>) -> (Decoded, Vec<Diagnostic>);
-    fn copy(&self, args: &Args) -> Args;
-    fn encode(&self, args: &Args, out: &mut Vec<Item>);
-    /// The component and its exports.
-    fn build(&self, args: Args, cx: &BuildCx) -> Result<(Box<dyn Built>, Value), Error>;
-}
-
-/// A component that is built and does not run yet.
-pub(crate) trait Built: Send {
-    fn run(self: Box<Self>, cx: RunParts) -> BoxFuture<'static, Result<(), Error>>;
-}
-
-/// The kind of a component.
-pub(crate) struct Of<C>(pub(crate) PhantomData<fn() -> C>);
-
-impl<C: Component> Of<C> {
-    fn args(args: &Args) -> &C::Args {
-        args.downcast_ref().expect("arguments come from this kind")
-    }
-}
-
-impl<C: Component> Kind for Of<C> {
-    fn name(&self) -> &'static str {
-        C::NAME
-    }
-
-    fn decode(&self, body: &Written<'_>, current: Option<&Args>) -> (Decoded, Vec<Diagnostic>) {
-        decode::<C::Args>(body, current.map(Self::args))
-    }
-
-    fn copy(&self, args: &Args) -> Args {
-        Box::new(Self::args(args).clone())
-    }
-
-    fn encode(&self, args: &Args, out: &mut Vec<Item>) {
-        Self::args(args).encode(out);
-    }
-
-    fn build(&self, args: Args, cx: &BuildCx) -> Result<(Box<dyn Built>, Value), Error> {
-        let args = args.downcast::<C::Args>().expect("arguments come from this kind");
-        let (component, exports) = C::build(*args, cx)?;
-        Ok((Box::new(component), exports.to_value()))
-    }
-}
-
-impl<C: Component> Built for C {
-    fn run(self: Box<Self>, cx: RunParts) -> BoxFuture<'static, Result<(), Error>> {
-        Box::pin(C::run(*self, RunCx::of(cx)))
-    }
-}
-
 /// A node of a component with a task.
 pub(crate) struct ComponentNode {
     kind: &'static dyn Kind,
@@ -241,6 +166,7 @@ struct State {
 struct Running {
     updates: mpsc::Sender<Box<AnyUpdate>>,
     stop: CancellationToken,
+    aside: CancellationToken,
     task: JoinHandle<()>,
 }
 
@@ -256,6 +182,32 @@ impl ComponentNode {
         let (component, exports) = guarded(self.kind.name(), || self.kind.build(args, &cx))?;
         self.shared.publish(exports);
         Ok(component)
+    }
+
+    /// Tells the run loop to stop. The answer is its end, at the deadline if not before, and what tells that it has
+    /// made way; `None` if it does not run.
+    fn end(&self, deadline: Duration) -> Option<(BoxFuture<'static, Stopped>, CancellationToken)> {
+        let running = self.state.lock().running.take()?;
+        let Running { stop, aside, task, .. } = running;
+        stop.cancel();
+        let (abort, node) = (task.abort_handle(), self.shared.global_id.clone());
+        let end = tokio::time::timeout(deadline, task);
+        let ending = async move {
+            if end.await.is_ok() {
+                return Stopped::Clean;
+            }
+            tracing::error!(%node, ?deadline, "did not stop in time and is aborted");
+            abort.abort();
+            Stopped::Aborted
+        };
+        Some((Box::pin(ending), aside))
+    }
+
+    /// Nothing runs any more that is the node's alone.
+    fn ended(&self) {
+        self.shared.stop_ports();
+        self.shared.clear_instance();
+        self.shared.health.set(Part::Run, Health::now(HealthState::Exited, "component stopped"));
     }
 
     fn running_updates(&self) -> Option<mpsc::Sender<Box<AnyUpdate>>> {
@@ -334,20 +286,32 @@ impl Node for ComponentNode {
 
     fn stop(&self, deadline: Duration) -> BoxFuture<'_, Stopped> {
         Box::pin(async move {
-            let running = self.state.lock().running.take();
-            let mut outcome = Stopped::Clean;
-            if let Some(mut running) = running {
-                running.stop.cancel();
-                if tokio::time::timeout(deadline, &mut running.task).await.is_err() {
-                    tracing::error!(node = %self.shared.global_id, ?deadline, "did not stop in time and is aborted");
-                    running.task.abort();
-                    outcome = Stopped::Aborted;
+            let ending = self.end(deadline);
+            let outcome = match ending {
+                Some((ending, _)) => ending.await,
+                None => Stopped::Clean,
+            };
+            self.ended();
+            outcome
+        })
+    }
+
+    fn retire(&self, deadline: Duration, successor: CancellationToken) -> BoxFuture<'_, Option<Rest>> {
+        Box::pin(async move {
+            let mut rest = None;
+            if let Some((mut ending, aside)) = self.end(deadline) {
+                let made_way = async {
+                    successor.cancelled().await;
+                    aside.cancelled().await;
+                };
+                tokio::select! {
+                    biased;
+                    _ = &mut ending => {}
+                    () = made_way => rest = Some(Box::pin(async move { let _ = ending.await; }) as Rest),
                 }
             }
-            self.shared.stop_ports();
-            self.shared.clear_instance();
-            self.shared.health.set(Part::Run, Health::now(HealthState::Exited, "component stopped"));
-            outcome
+            self.ended();
+            rest
         })
     }
 
@@ -378,7 +342,7 @@ impl Node for ComponentNode {
 
 fn launch(shared: &Arc<NodeShared>, component: Box<dyn Built>) -> Running {
     let (updates, receiver) = mpsc::channel(1);
-    let stop = CancellationToken::new();
+    let (stop, aside) = (CancellationToken::new(), CancellationToken::new());
     // Without a parent: what starts a node says nothing about it.
     let span = tracing::info_span!(parent: None, "node", component_id = %shared.global_id);
     let tasks = Tasks { tracker: TaskTracker::new(), kill: CancellationToken::new(), span: span.clone() };
@@ -387,6 +351,7 @@ fn launch(shared: &Arc<NodeShared>, component: Box<dyn Built>) -> Running {
         build: BuildCx(shared.clone()),
         updates: receiver,
         stop: stop.clone(),
+        aside: aside.clone(),
         tasks: tasks.clone(),
     };
     let (shared, asked) = (shared.clone(), stop.clone());
@@ -400,7 +365,7 @@ fn launch(shared: &Arc<NodeShared>, component: Box<dyn Built>) -> Running {
         },
         span,
     ));
-    Running { updates, stop, task }
+    Running { updates, stop, aside, task }
 }
 
 async fn run_guarded(component: Box<dyn Built>, cx: RunParts) {

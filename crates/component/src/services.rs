@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::http::Handlers;
+use crate::legacy::Legacies;
 use crate::livedebug::LiveDebug;
 use crate::metrics::Metrics;
 use eval::Stability;
@@ -17,6 +18,8 @@ pub struct Services {
     pub handlers: Handlers,
     /// Live debugging.
     pub live_debug: LiveDebug,
+    /// What nodes on their way out leave to the next of their ID.
+    pub legacies: Legacies,
     /// Root of all data on disk (`--storage.path`).
     pub storage: PathBuf,
     /// Address that is answered without the network (`--server.http.memory-addr`).
@@ -42,6 +45,7 @@ impl Services {
             metrics: Metrics::default(),
             handlers: Handlers::default(),
             live_debug: LiveDebug::default(),
+            legacies: Legacies::default(),
             storage: storage.into(),
             memory_address: "alloy.internal:12345".into(),
             stability: Stability::Experimental,

@@ -9,10 +9,11 @@ use eval::syntax::{Diagnostic, Source};
 use eval::{BodySchema, FieldSchema, Resolve, Scope, Value};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::definition::ComponentDef;
 use crate::error::Error;
-use crate::node::{Evaluated, Node, NodeCx, Stopped};
+use crate::node::{Evaluated, Node, NodeCx, Rest, Stopped};
 use crate::port::{BoxFuture, Consumer, Port, Receiver, Rejected, Signal};
 use crate::services::Services;
 
@@ -118,6 +119,13 @@ impl Harness {
             }
             notified.await;
         }
+    }
+
+    /// Stops the node while another of its ID waits; what it still does when it has made way for that one.
+    pub async fn retire(&self) -> Option<Rest> {
+        let successor = CancellationToken::new();
+        successor.cancel();
+        self.node.retire(Duration::from_secs(600), successor).await
     }
 
     /// Stops the node.

@@ -86,6 +86,17 @@ impl<E: Endpoint> Endpoints<E> {
         self.open.iter().chain(self.waiting.iter().filter_map(|waiting| waiting.before.as_ref()))
     }
 
+    /// As [`Endpoints::all`], to be drained.
+    pub fn into_all(self) -> Vec<E> {
+        self.open.into_iter().chain(self.waiting.into_iter().filter_map(|waiting| waiting.before)).collect()
+    }
+
+    /// Takes in endpoints that are open, of an owner before this one: they become what the plans of the next
+    /// [`Endpoints::change`] say.
+    pub fn take_in(&mut self, endpoints: Vec<E>) {
+        self.open.extend(endpoints);
+    }
+
     /// Whether every endpoint is open: only then may data be taken in.
     pub fn are_open(&self) -> bool {
         self.waiting.is_empty()
@@ -96,14 +107,8 @@ impl<E: Endpoint> Endpoints<E> {
         self.reopen_at
     }
 
-    /// Opens the first endpoints. The answer, here and below, is what could not be opened now and why; it is
-    /// tried again at [`Endpoints::reopen_at`].
-    pub async fn open(&mut self, plans: Vec<E::Plan>) -> Vec<String> {
-        let waiting = plans.into_iter().map(|plan| Waiting { plan, before: None }).collect();
-        self.open_all(waiting).await
-    }
-
-    /// Tries those again that could not be opened.
+    /// Tries those again that could not be opened. The answer, here and below, is what could not be opened now and
+    /// why; it is tried again at [`Endpoints::reopen_at`].
     pub async fn reopen(&mut self) -> Vec<String> {
         let waiting = std::mem::take(&mut self.waiting);
         self.open_all(waiting).await

@@ -7,14 +7,14 @@ use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::Notify,
+    sync::{Notify, OwnedMutexGuard},
     task::{AbortHandle, Id, JoinError, JoinHandle, JoinSet, spawn_blocking},
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 use tracing::Instrument;
 
 use crate::{
-    Config, Drained, Outcome, Record, Stats, Transport,
+    Amount, Config, Drained, Outcome, Record, Stats, Transport,
     attempt::attempt,
     engine::{Accepted, Ended, Engine, Moment, Refused, tracks_sync},
     fs::{Fs, RealFs},
@@ -142,7 +142,8 @@ impl Queue {
             emptied: Notify::new(),
             turn: tokio::sync::Mutex::new(()),
             synced: tokio::sync::Mutex::new(0),
-            drained: tokio::sync::Mutex::new(None),
+            sent_back: Notify::new(),
+            drained: Arc::default(),
             driver: Mutex::new(None),
         });
         let driver = tokio::spawn(drive(inner.clone()).in_current_span());
@@ -211,10 +212,11 @@ impl Queue {
     /// Refuses further records, sends what is queued until `deadline`, stops the senders and releases the
     /// folder. The rest stays on disk, or is counted as dropped (`shutdown`) if there is none.
     ///
-    /// A second call waits for the first and answers the same.
+    /// A second call waits for the first and answers the same. A call that is dropped leaves the queue closed and
+    /// its senders at work: another one goes on with it, or [`Queue::reopen`] takes it back.
     pub async fn drain(&self, deadline: Duration) -> Drained {
         let inner = &self.handle.inner;
-        let mut drained = inner.drained.lock().await;
+        let drained = inner.drained.clone().lock_owned().await;
         if let Some(drained) = *drained {
             return drained;
         }
@@ -232,17 +234,30 @@ impl Queue {
                 break;
             }
         }
-        let driver = inner.driver.lock().take();
-        if let Some(driver) = driver {
-            driver.abort();
-            // Ended either way; a panic in it has been reported by the runtime.
-            let _ = driver.await;
+        inner.engine.lock().end();
+        // A task of its own: from here on there is no way back, whoever waits for it.
+        let end = tokio::spawn(inner.clone().end(drained, sent_before).in_current_span());
+        match end.await {
+            Ok(drained) => drained,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime is shutting down, and with it the task that asked.
+            Err(_) => std::future::pending().await,
         }
-        let mut result = inner.shut().await;
-        result.sent = self.stats().sent;
-        result.sent -= sent_before;
-        *drained = Some(result);
-        result
+    }
+
+    /// Takes records again, if a drain has begun and was given up before it was over; `false` if the queue has
+    /// come to its end. What waited for room when the drain began has been sent back by then.
+    pub async fn reopen(&self) -> bool {
+        let inner = &self.handle.inner;
+        loop {
+            let sent_back = inner.sent_back.notified();
+            tokio::pin!(sent_back);
+            sent_back.as_mut().enable();
+            if let Some(opened) = inner.engine.lock().reopen() {
+                return opened;
+            }
+            sent_back.await;
+        }
     }
 }
 
@@ -277,11 +292,13 @@ struct Inner {
     space: Notify,
     /// Everything is delivered and the queue is closing.
     emptied: Notify,
+    /// Nothing waits for room any more in a queue that is closed.
+    sent_back: Notify,
     /// Orders appends that wait.
     turn: tokio::sync::Mutex<()>,
     /// Every record below this number is on the device. Held while syncing, so that waiters share one.
     synced: tokio::sync::Mutex<u64>,
-    drained: tokio::sync::Mutex<Option<Drained>>,
+    drained: Arc<tokio::sync::Mutex<Option<Drained>>>,
     driver: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -366,6 +383,25 @@ impl Inner {
         self.engine.lock().finish(lane, ended, now);
     }
 
+    /// What is left of a drain when its time is over.
+    async fn end(
+        self: Arc<Self>,
+        mut drained: OwnedMutexGuard<Option<Drained>>,
+        sent_before: Amount,
+    ) -> Drained {
+        let driver = self.driver.lock().take();
+        if let Some(driver) = driver {
+            driver.abort();
+            // Ended either way; a panic in it has been reported by the runtime.
+            let _ = driver.await;
+        }
+        let mut result = self.shut().await;
+        result.sent = self.engine.lock().stats(self.now()).sent;
+        result.sent -= sent_before;
+        *drained = Some(result);
+        result
+    }
+
     /// The last step of a drain: nothing runs any more.
     async fn shut(&self) -> Drained {
         let _synced = self.synced.lock().await;
@@ -400,7 +436,13 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.engine.lock().waiting -= 1;
+        let mut engine = self.0.engine.lock();
+        engine.waiting -= 1;
+        let sent_back = engine.is_closed() && engine.waiting == 0;
+        drop(engine);
+        if sent_back {
+            self.0.sent_back.notify_waiters();
+        }
     }
 }
 

@@ -25,7 +25,8 @@ use runtime::{FetchCx, ImportDef, ImportSource, ModuleText};
 #[derive(Clone, Debug, PartialEq, Arguments)]
 #[arguments(validate = Self::validate)]
 pub struct Args {
-    /// Address of the repository: https, ssh, git, file, or a path.
+    /// Address of the repository: https, ssh, git, file, or a path. Its submodules are not fetched: they are imported by
+    /// `import.git` blocks of their own.
     pub repository: String,
     /// Branch, tag or commit to use.
     #[arg(default = "main")]

@@ -82,6 +82,7 @@ fn trial_services(services: &Services) -> Arc<Services> {
         metrics: Default::default(),
         handlers: Default::default(),
         live_debug: Default::default(),
+        legacies: Default::default(),
         storage: services.storage.clone(),
         memory_address: services.memory_address.clone(),
         stability: services.stability,

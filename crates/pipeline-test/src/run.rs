@@ -99,6 +99,7 @@ fn graph(program: Program, bench: &Arc<Bench>, storage: &std::path::Path) -> Run
         metrics: Default::default(),
         handlers: Default::default(),
         live_debug: Default::default(),
+        legacies: Default::default(),
         storage: storage.to_path_buf(),
         memory_address: "alloy.internal:12345".into(),
         stability: Stability::Experimental,

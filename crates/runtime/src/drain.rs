@@ -1,13 +1,15 @@
 //! Nodes on their way out: sources stop first, then what they sent to; nobody waits for them.
 //!
 //! Invariants: a node stops only after every leaving node that refers to it has ended, so what a source
-//! still hands over finds its sinks; a new node with the same ID is not built before the old one is gone.
+//! still hands over finds its sinks; a new node with the same ID is not built before the old one is gone, or
+//! has made way for it and does only what can go on beside it.
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use component::Rest;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -22,7 +24,16 @@ use crate::node::GraphNode;
 pub(crate) struct Drains {
     tasks: TaskTracker,
     /// By global ID. There may be several of one: what waited for the first may be taken out itself.
-    open: Mutex<HashMap<String, Vec<CancellationToken>>>,
+    open: Mutex<HashMap<String, Vec<Exit>>>,
+}
+
+/// One that is on its way out.
+#[derive(Clone)]
+struct Exit {
+    /// Cancelled when another of its ID may be built.
+    gone: CancellationToken,
+    /// To be cancelled when another of its ID waits.
+    successor: CancellationToken,
 }
 
 /// Nodes that have been taken out of a graph.
@@ -46,20 +57,21 @@ impl Drains {
             let position = graph.planned(&node).map(|(position, _)| position);
             let dependants = position.map(|p| &graph.dependants[p]).into_iter().flatten();
             let dependants = dependants.filter_map(|d| place.get(&graph.nodes[*d].serial).copied()).collect();
-            let gone = self.register(&node.global_id);
+            let gone = self.register(&node.global_id, &node.successor);
             LeavingNode { node, dependants, guard: gone.clone().drop_guard(), gone }
         });
         Leaving { nodes: leaving.collect() }
     }
 
-    fn register(&self, global_id: &str) -> CancellationToken {
+    fn register(&self, global_id: &str, successor: &CancellationToken) -> CancellationToken {
         let gone = CancellationToken::new();
         let mut open = self.open.lock();
-        open.retain(|_, tokens| {
-            tokens.retain(|token| !token.is_cancelled());
-            !tokens.is_empty()
+        open.retain(|_, exits| {
+            exits.retain(|exit| !exit.gone.is_cancelled());
+            !exits.is_empty()
         });
-        open.entry(global_id.to_string()).or_default().push(gone.clone());
+        let exit = Exit { gone: gone.clone(), successor: successor.clone() };
+        open.entry(global_id.to_string()).or_default().push(exit);
         gone
     }
 
@@ -68,20 +80,32 @@ impl Drains {
         self.tasks.spawn(leaving.stop(Instant::now() + deadline));
     }
 
-    /// Runs something in the background that has to end before a node of that ID may be built.
-    pub(crate) fn run(&self, global_id: String, end: impl Future<Output = ()> + Send + 'static) {
-        let guard = self.register(&global_id).drop_guard();
+    /// Runs something in the background that has to end before a node of that ID may be built; `successor` tells
+    /// it that one waits.
+    pub(crate) fn run(
+        &self,
+        global_id: &str,
+        successor: &CancellationToken,
+        end: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let guard = self.register(global_id, successor).drop_guard();
         self.tasks.spawn(async move {
             let _guard = guard;
             end.await;
         });
     }
 
-    /// Returns when no node of that ID is on its way out any more.
+    /// What a node that has made way for another goes on with.
+    pub(crate) fn go_on(&self, rest: Rest) {
+        self.tasks.spawn(rest);
+    }
+
+    /// Returns when no node of that ID is on its way out any more, or all that are have made way.
     pub(crate) async fn wait(&self, global_id: &str) {
         let leaving = self.open.lock().get(global_id).cloned().unwrap_or_default();
-        for gone in leaving {
-            gone.cancelled().await;
+        leaving.iter().for_each(|exit| exit.successor.cancel());
+        for exit in leaving {
+            exit.gone.cancelled().await;
         }
     }
 
@@ -125,16 +149,19 @@ mod tests {
     #[tokio::test]
     async fn a_new_node_waits_for_all_that_had_its_id_and_not_for_the_last_alone() {
         let drains = Drains::default();
-        let (first, second) = (drains.register("a"), drains.register("a"));
-        let other = drains.register("b");
+        let token = CancellationToken::new();
+        let (first, second) = (drains.register("a", &token), drains.register("a", &token));
+        let other = drains.register("b", &CancellationToken::new());
+        assert!(!token.is_cancelled());
         // What waited for the first was never built, and is gone at once.
         second.cancel();
         assert!(drains.wait("a").now_or_never().is_none(), "the first still drains");
+        assert!(token.is_cancelled(), "it is told that another one waits");
         first.cancel();
         assert!(drains.wait("a").now_or_never().is_some());
         assert!(drains.wait("b").now_or_never().is_none());
         other.cancel();
-        drop(drains.register("c"));
+        drop(drains.register("c", &token));
         assert_eq!(drains.open.lock().len(), 1, "what is gone is forgotten");
     }
 }

@@ -3,24 +3,31 @@
 //!
 //! Invariant: texts keep their length and their lines, so that places stay true.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use eval::{BodySchema, names_secret, passwords};
 use syntax::ast::{Body, Expr, ExprKind, Literal, Statement, walk_expr};
 use syntax::{Diagnostic, Source, assigned_strings};
 
 use crate::definitions::Definitions;
-use crate::secrets::{self, Names};
+use crate::scope::Scope;
+use crate::secrets::{self, Named, Names};
 
-/// Hides the secrets in the lines that diagnostics show.
-pub(crate) fn hide_secrets(diagnostics: &mut [Diagnostic], definitions: &Definitions) {
+/// Hides the secrets in the lines that diagnostics show. `scopes` tell of the custom components that texts use and do
+/// not declare.
+pub(crate) fn hide_secrets(diagnostics: &mut [Diagnostic], definitions: &Definitions, scopes: &[Arc<Scope>]) {
+    if diagnostics.iter().all(|d| d.location.is_none()) {
+        return;
+    }
+    let others = secrets::of_scopes(scopes, definitions);
     let mut known: Vec<(Source, Source)> = Vec::new();
     for location in diagnostics.iter_mut().filter_map(|d| d.location.as_mut()) {
         let shown = match known.iter().find(|(source, _)| *source == location.source) {
             Some((_, shown)) => shown.clone(),
             None => {
-                let shown = without_secrets(&location.source, definitions);
+                let shown = without_secrets(&location.source, definitions, &others);
                 known.push((location.source.clone(), shown.clone()));
                 shown
             }
@@ -29,14 +36,14 @@ pub(crate) fn hide_secrets(diagnostics: &mut [Diagnostic], definitions: &Definit
     }
 }
 
-fn without_secrets(source: &Source, definitions: &Definitions) -> Source {
+fn without_secrets(source: &Source, definitions: &Definitions, others: &Named) -> Source {
     let mut found: Vec<Range<usize>> = Vec::new();
     if source.is_concealed() {
         found.push(0..source.text().len());
     } else {
         let (file, problems) = syntax::parse(source);
         found.extend(passwords(source.text()));
-        let custom = secrets::of_declares(&file.body, definitions);
+        let custom = secrets::of_declares(&[&file.body], definitions, others);
         if !problems.is_empty() {
             broken(source, &file.body, &custom, &mut found);
         }
@@ -56,7 +63,7 @@ fn without_secrets(source: &Source, definitions: &Definitions) -> Source {
 }
 
 /// The secrets of what is not part of the tree, for its line is broken. There names have to tell.
-fn broken(source: &Source, body: &Body, custom: &BTreeMap<String, Names>, found: &mut Vec<Range<usize>>) {
+fn broken(source: &Source, body: &Body, custom: &Named, found: &mut Vec<Range<usize>>) {
     let mut strings = BTreeSet::new();
     known_strings(body, &mut strings);
     for (name, span) in
@@ -88,7 +95,7 @@ fn known_strings(body: &Body, strings: &mut BTreeSet<u32>) {
 struct Finder<'a> {
     definitions: &'a Definitions,
     /// Of each declare, the arguments that are secrets.
-    custom: BTreeMap<String, Names>,
+    custom: Named,
     found: &'a mut Vec<Range<usize>>,
 }
 
@@ -169,7 +176,7 @@ mod tests {
             Definitions::new(Registry::new(&[]), Vec::new(), Vec::new(), Stability::Experimental);
         let source = Source::new("import.string", "declare \"é\" {\n\thunter2 }").concealed();
         let mut found = [Diagnostic::error("syntax", "wrong", &source, Span::new(16, 23))];
-        hide_secrets(&mut found, &definitions);
+        hide_secrets(&mut found, &definitions, &[]);
         let shown = syntax::render(&found, false);
         assert!(shown.contains("import.string:2:2") && shown.contains("*******"), "{shown}");
         assert!(!shown.contains("hunter2") && !shown.contains("declare"), "{shown}");

@@ -26,7 +26,7 @@ mod watch;
 
 pub use block::ConfigBlockDef;
 pub use modules::import::{FetchCx, ImportDef, ImportSource, ModuleText};
-pub use reload::{ConfigSource, Convert, Reloader};
+pub use reload::{ConfigSource, Convert, Reloader, Translated};
 pub use runtime::{LoadError, Loaded, Options, Runtime, Unhealthy, validate};
 pub use snapshot::{ComponentSnapshot, ModuleSnapshot, Snapshot};
 pub use watch::Watch;

@@ -56,6 +56,8 @@ pub(crate) struct GraphNode {
     built: AtomicBool,
     started: AtomicBool,
     pub(crate) stopping: CancellationToken,
+    /// Cancelled when another with the same ID waits for this one to be gone; it tells what is inside too.
+    pub(crate) successor: CancellationToken,
     seen: tokio::sync::Mutex<Option<Seen>>,
     own: Mutex<Own>,
 }
@@ -165,6 +167,7 @@ impl GraphNode {
                 built: AtomicBool::new(false),
                 started: AtomicBool::new(false),
                 stopping: shared.stop.child_token(),
+                successor: module.successor.child_token(),
                 shared,
                 seen: tokio::sync::Mutex::new(None),
                 own: Mutex::new(Own {
@@ -402,9 +405,10 @@ impl GraphNode {
             match &self.kind {
                 Kind::Component(_, node) => {
                     let left = deadline.saturating_duration_since(Instant::now());
-                    let stop = AssertUnwindSafe(node.stop(left.max(Duration::from_millis(1)))).catch_unwind();
-                    if stop.await.is_err() {
-                        tracing::error!(node = %self.global_id, "panicked while it stopped");
+                    let retired = node.retire(left.max(Duration::from_millis(1)), self.successor.clone());
+                    match AssertUnwindSafe(retired).catch_unwind().await {
+                        Ok(rest) => rest.into_iter().for_each(|rest| self.shared.drains.go_on(rest)),
+                        Err(_) => tracing::error!(node = %self.global_id, "panicked while it stopped"),
                     }
                 }
                 Kind::Custom(custom) => stop_modules(custom.take(), deadline).await,

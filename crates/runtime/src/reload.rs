@@ -35,7 +35,16 @@ pub enum ConfigSource {
 }
 
 /// A text in another language → a configuration, or why there is none.
-pub type Convert = Arc<dyn Fn(&Source) -> Result<Source, Vec<Diagnostic>> + Send + Sync>;
+pub type Convert = Arc<dyn Fn(&Source) -> Result<Translated, Vec<Diagnostic>> + Send + Sync>;
+
+/// What a text in another language has become.
+#[derive(Debug)]
+pub struct Translated {
+    /// The configuration.
+    pub source: Source,
+    /// What is not in it, or different there.
+    pub warnings: Vec<Diagnostic>,
+}
 
 impl ConfigSource {
     /// The texts as they are now and in the language they are written in, files of a directory sorted by name.
@@ -66,15 +75,16 @@ impl ConfigSource {
         }
     }
 
-    /// What was read as configurations.
-    fn converted(&self, sources: Vec<Source>) -> Result<Vec<Source>, LoadError> {
-        match self {
-            Self::Path(_) | Self::Text { .. } => Ok(sources),
-            Self::Converted { convert, .. } => {
-                let made = sources.iter().map(|s| convert(s)).collect::<Result<_, _>>();
-                made.map_err(|diagnostics| LoadError { diagnostics, applied: false })
-            }
+    /// What was read as configurations, and what is to be said of that.
+    fn converted(&self, sources: Vec<Source>) -> Result<(Vec<Source>, Vec<Diagnostic>), LoadError> {
+        let Self::Converted { convert, .. } = self else { return Ok((sources, Vec::new())) };
+        let (mut configurations, mut warnings) = (Vec::new(), Vec::new());
+        for source in &sources {
+            let made = convert(source).map_err(|diagnostics| LoadError { diagnostics, applied: false })?;
+            configurations.push(made.source);
+            warnings.extend(made.warnings);
         }
+        Ok((configurations, warnings))
     }
 }
 
@@ -140,13 +150,16 @@ impl Reloader {
     async fn apply(&self, last: &mut Last, sources: Result<Vec<Source>, LoadError>) {
         last.hash = sources.as_ref().ok().map(|s| hash(s));
         last.result = match sources.and_then(|s| self.0.source.converted(s)) {
-            Ok(sources) => match &self.0.source {
-                // As in Alloy, a converted file is where it is: what it names relative to itself is found.
-                ConfigSource::Converted { path, .. } => {
-                    self.0.runtime.load_in(sources, directory(path)).await
-                }
-                ConfigSource::Path(_) | ConfigSource::Text { .. } => self.0.runtime.load(sources).await,
-            },
+            Ok((sources, warnings)) => {
+                let loaded = match &self.0.source {
+                    // As in Alloy, a converted file is where it is: what it names relative to itself is found.
+                    ConfigSource::Converted { path, .. } => {
+                        self.0.runtime.load_in(sources, directory(path)).await
+                    }
+                    ConfigSource::Path(_) | ConfigSource::Text { .. } => self.0.runtime.load(sources).await,
+                };
+                with_warnings(loaded, warnings)
+            }
             Err(error) => {
                 self.0.runtime.load_failed();
                 Err(error)
@@ -181,6 +194,20 @@ impl Reloader {
         }
         self.apply(&mut last, Ok(sources)).await;
         Some(last.result.clone())
+    }
+}
+
+/// A load says what its conversion has to say too.
+fn with_warnings(loaded: Result<Loaded, LoadError>, warnings: Vec<Diagnostic>) -> Result<Loaded, LoadError> {
+    match loaded {
+        Ok(mut loaded) => {
+            loaded.warnings.splice(0..0, warnings);
+            Ok(loaded)
+        }
+        Err(mut error) => {
+            error.diagnostics.splice(0..0, warnings);
+            Err(error)
+        }
     }
 }
 

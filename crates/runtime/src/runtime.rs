@@ -24,7 +24,8 @@ use crate::modules::instance::{Body, Module};
 use crate::node::Kind;
 use crate::own_metrics::OwnMetrics;
 use crate::scheduler::spawn_workers;
-use crate::scope::Content;
+use crate::scope::{Content, Scope};
+use crate::secrets::scopes_of;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 
@@ -129,12 +130,15 @@ impl Runtime {
         let load = tokio::spawn(async move {
             let _one_at_a_time = this.0.loading.lock().await;
             let span = component::span!("GraphEvaluate", "internal");
-            let mut result = this.load_locked(&sources, folder).instrument(span).await;
+            let mut scopes = Vec::new();
+            let mut result = this.load_locked(&sources, folder, &mut scopes).instrument(span).await;
             let found = match &mut result {
                 Ok(loaded) => &mut loaded.warnings,
                 Err(error) => &mut error.diagnostics,
             };
-            hide_secrets(found, &this.0.shared.definitions);
+            // What was fetched is not known before it runs.
+            scopes_of(&this.0.root, &mut scopes);
+            hide_secrets(found, &this.0.shared.definitions, &scopes);
             let applied = result.as_ref().map_or_else(|error| error.applied, |_| true);
             this.0.shared.metrics.loaded(&sources, result.is_ok(), applied);
             result
@@ -151,13 +155,19 @@ impl Runtime {
         self.0.shared.metrics.loaded(&[], false, false);
     }
 
-    async fn load_locked(&self, sources: &[Source], module_path: String) -> Result<Loaded, LoadError> {
+    async fn load_locked(
+        &self,
+        sources: &[Source],
+        module_path: String,
+        scopes: &mut Vec<Arc<Scope>>,
+    ) -> Result<Loaded, LoadError> {
         let shared = &self.0.shared;
         if shared.stop.is_cancelled() {
             let diagnostic = Diagnostic::plain("stopping", "the program is stopping and loads nothing more");
             return Err(LoadError { diagnostics: vec![diagnostic], applied: false });
         }
-        let (blueprint, mut diagnostics) = self.static_pass(sources, &module_path);
+        let Checked { blueprint, mut diagnostics, scopes: seen } = self.static_pass(sources, &module_path);
+        *scopes = seen;
         if diagnostics.iter().any(Diagnostic::is_error) {
             return Err(LoadError { diagnostics, applied: false });
         }
@@ -186,7 +196,7 @@ impl Runtime {
         Ok(Loaded { warnings: diagnostics })
     }
 
-    fn static_pass(&self, sources: &[Source], module_path: &str) -> (Arc<Blueprint>, Vec<Diagnostic>) {
+    fn static_pass(&self, sources: &[Source], module_path: &str) -> Checked {
         let shared = &self.0.shared;
         let root = &self.0.root;
         let running = |global_id: &str| running_import(root, "", global_id);
@@ -256,9 +266,17 @@ pub fn validate(options: Options, sources: &[Source], converted: Option<&Path>) 
     definitions.labels_required = true;
     let scratch = scratch(&options.services);
     let folder = converted.map_or_else(|| module_path(sources), directory);
-    let (_, mut found) = check(&definitions, &scratch, Mode::Validate, &|_| None, sources, &folder);
-    hide_secrets(&mut found, &definitions);
+    let checked = check(&definitions, &scratch, Mode::Validate, &|_| None, sources, &folder);
+    let mut found = checked.diagnostics;
+    hide_secrets(&mut found, &definitions, &checked.scopes);
     found
+}
+
+/// What a static pass has found.
+struct Checked {
+    blueprint: Arc<Blueprint>,
+    diagnostics: Vec<Diagnostic>,
+    scopes: Vec<Arc<Scope>>,
 }
 
 fn check(
@@ -268,13 +286,13 @@ fn check(
     running: &dyn Fn(&str) -> Option<Content>,
     sources: &[Source],
     module_path: &str,
-) -> (Arc<Blueprint>, Vec<Diagnostic>) {
+) -> Checked {
     let mut diagnostics = Vec::new();
     let blueprint = Arc::new(read(sources, definitions, &mut diagnostics));
     let mut checker = Checker::new(definitions, services, mode, running);
     checker.diagnostics = diagnostics;
     checker.root(&blueprint, module_path, "");
-    (blueprint, checker.diagnostics)
+    Checked { blueprint, diagnostics: checker.diagnostics, scopes: checker.scopes }
 }
 
 /// Services that nobody else sees: what a trial build registers is gone with it.
@@ -283,6 +301,7 @@ fn scratch(services: &Services) -> Arc<Services> {
         metrics: Default::default(),
         handlers: Default::default(),
         live_debug: Default::default(),
+        legacies: Default::default(),
         storage: services.storage.clone(),
         memory_address: services.memory_address.clone(),
         stability: services.stability,

@@ -4,18 +4,23 @@
 //! found is hidden where values and lines are shown; values go on as they are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use eval::{BodySchema, FieldSchema, Secret, Value, closest, names_secret};
 use syntax::ast::{Body, Expr, ExprKind, Statement, walk_expr};
-use syntax::{Reference, expr_references};
+use syntax::{Reference, Source, expr_references};
 
 use crate::definitions::Definitions;
 use crate::loader::Definition;
 use crate::modules::instance::Module;
 use crate::node::Kind;
+use crate::scope::{Content, Scope};
 
 /// Names of arguments.
 pub(crate) type Names = BTreeSet<String>;
+
+/// The secret arguments of custom components, by the names that these are used under.
+pub(crate) type Named = BTreeMap<String, Names>;
 
 /// The schema of a block by its name; of a custom component there is none.
 pub(crate) fn schema(name: &str, definitions: &Definitions) -> Option<&'static BodySchema> {
@@ -51,14 +56,14 @@ fn is_near_a_secret(name: &str, schema: &BodySchema) -> bool {
     closest(name, secrets.map(|a| a.name)).is_some()
 }
 
-/// The secret arguments of each declare of a text, by label, nested ones too.
-pub(crate) fn of_declares(body: &Body, definitions: &Definitions) -> BTreeMap<String, Names> {
+/// The secret arguments of each declare of some texts, by label, nested ones too, and what is known of others.
+pub(crate) fn of_declares(bodies: &[&Body], definitions: &Definitions, others: &Named) -> Named {
     let mut declares = Vec::new();
-    collect(body, &mut declares);
-    let mut known = BTreeMap::new();
+    bodies.iter().for_each(|body| collect(body, &mut declares));
+    let mut known = others.clone();
     // A round carries what is known one declare further out; the longest way leads through all of them.
     for _ in 0..=declares.len() {
-        let mut next: BTreeMap<String, Names> = BTreeMap::new();
+        let mut next = others.clone();
         for (label, body) in &declares {
             next.entry((*label).to_owned()).or_default().extend(of_body(body, definitions, &known));
         }
@@ -68,6 +73,56 @@ pub(crate) fn of_declares(body: &Body, definitions: &Definitions) -> BTreeMap<St
         known = next;
     }
     known
+}
+
+/// The secret arguments of every custom component that one of some scopes can name. The same name may mean another one
+/// elsewhere: what is a secret of one of them is taken for one of all.
+pub(crate) fn of_scopes(scopes: &[Arc<Scope>], definitions: &Definitions) -> Named {
+    let mut all = Named::new();
+    for scope in scopes {
+        of_scope(scope, definitions, &mut all);
+    }
+    all
+}
+
+/// The secret arguments of a scope's declares, by label; what can be named in it and in what it imports goes to `all`.
+fn of_scope(scope: &Scope, definitions: &Definitions, all: &mut Named) -> Named {
+    let mut imported = Named::new();
+    let around = std::iter::successors(Some(scope), |scope| scope.parent.as_deref());
+    for (label, slot) in around.flat_map(|scope| &scope.imports) {
+        let Content::Loaded(inner) = slot.get() else { continue };
+        for (name, names) in of_scope(&inner, definitions, all) {
+            imported.entry(format!("{label}.{name}")).or_default().extend(names);
+        }
+    }
+    let mut texts: Vec<&Source> = Vec::new();
+    for (source, _) in scope.declares.values().filter_map(|declare| declare.header.as_ref()) {
+        if !texts.contains(&source) {
+            texts.push(source);
+        }
+    }
+    let files: Vec<_> = texts.into_iter().map(|text| syntax::parse(text).0).collect();
+    let bodies: Vec<&Body> = files.iter().map(|file| &file.body).collect();
+    let mut known = of_declares(&bodies, definitions, &imported);
+    for (name, names) in &known {
+        all.entry(name.clone()).or_default().extend(names.iter().cloned());
+    }
+    known.retain(|name, _| scope.declares.contains_key(name));
+    known
+}
+
+/// The scopes of a module that runs and of all that are inside.
+pub(crate) fn scopes_of(module: &Module, scopes: &mut Vec<Arc<Scope>>) {
+    let graph = module.graph();
+    scopes.push(graph.plan.scope.clone());
+    for node in &graph.nodes {
+        let inside = match &node.kind {
+            Kind::Custom(custom) => custom.modules(),
+            Kind::Foreach(foreach) => foreach.modules(),
+            _ => continue,
+        };
+        inside.iter().for_each(|module| scopes_of(module, scopes));
+    }
 }
 
 fn collect<'b>(body: &'b Body, declares: &mut Vec<(&'b str, &'b Body)>) {
@@ -81,7 +136,7 @@ fn collect<'b>(body: &'b Body, declares: &mut Vec<(&'b str, &'b Body)>) {
     }
 }
 
-fn of_body(body: &Body, definitions: &Definitions, known: &BTreeMap<String, Names>) -> Names {
+fn of_body(body: &Body, definitions: &Definitions, known: &Named) -> Names {
     let mut found = Names::new();
     let none = Names::new();
     for statement in &body.statements {

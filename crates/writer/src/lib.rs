@@ -4,9 +4,11 @@
 //! is the life between the two: endpoints are opened, changed, drained; ports are attached and suspended; health
 //! and debug information are told.
 //! Invariants: a batch is taken in only while every endpoint has a queue; before a queue is closed nothing is on its
-//! way into it, or its sender is told to repeat it.
+//! way into it, or its sender is told to repeat it; a queue that is still drained when its endpoint comes back is
+//! taken over as it is, whether it is on disk or in memory.
 
 mod args;
+mod estate;
 mod gauges;
 mod life;
 mod plan;

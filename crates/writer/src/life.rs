@@ -8,6 +8,8 @@ use delivery::{Endpoints, Plan as _, Queue};
 use futures_util::future::join_all;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
 
+use crate::estate::{self, Estate};
+
 /// How often health is looked at.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
 /// A back end that has taken nothing for this long, while something waits, makes the node unhealthy.
@@ -95,8 +97,7 @@ pub async fn run<R: Role>(
     mut cx: RunCx<R::Component>,
 ) -> Result<(), Error> {
     let mut writer = Writer { role, endpoints: Endpoints::new(shared.clone()), shared };
-    let errors = writer.endpoints.open(plans).await;
-    let _ = writer.opened(&errors, &cx);
+    writer.change(plans, &cx).await;
     let mut health = tokio::time::interval(HEALTH_INTERVAL);
     health.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -122,14 +123,10 @@ pub async fn run<R: Role>(
             }
         }
     }
-    settle(writer.role.stop()).await;
-    join_all(
-        writer
-            .endpoints
-            .all()
-            .map(|endpoint| delivery::Endpoint::drain(endpoint, &writer.shared, Duration::ZERO)),
-    )
-    .await;
+    let before = writer.role.stop();
+    let estate = Estate::new(writer.endpoints.into_all(), &cx);
+    cx.make_way();
+    estate.wind_up(before, &writer.shared).await;
     Ok(())
 }
 
@@ -168,6 +165,7 @@ impl<R: Role> Writer<R> {
     /// New plans: endpoints that stay are changed in place, new ones opened, others drained in the
     /// background.
     async fn change(&mut self, plans: Vec<PlanOf<R>>, cx: &RunCx<R::Component>) {
+        self.take_over(&plans, cx).await;
         let waits = |endpoint: &R::Endpoint| {
             let key = delivery::Endpoint::plan(endpoint).key();
             let plan = plans.iter().find(|plan| plan.key() == key);
@@ -179,14 +177,22 @@ impl<R: Role> Writer<R> {
         let role = &self.role;
         let (gone, errors) = self.endpoints.change(plans, async || settle(role.suspend()).await).await;
         let replaced = self.opened(&errors, cx);
-        let shared = self.shared.clone();
+        let (shared, estate) = (self.shared.clone(), Estate::new(gone, cx));
         cx.spawn(async move {
             // The generation before may still put batches into endpoints that are removed.
-            settle(replaced).await;
-            let drains = gone.iter().map(|e| delivery::Endpoint::drain(e, &shared, Duration::ZERO));
-            join_all(drains).await;
+            estate.wind_up(replaced, &shared).await;
             R::forget_gone(&shared);
         });
+    }
+
+    /// Endpoints that are new here may be what this writer, or one that was taken out, still drains.
+    async fn take_over(&mut self, plans: &[PlanOf<R>], cx: &RunCx<R::Component>) {
+        let held = |key: &str| self.endpoints.all().any(|e| delivery::Endpoint::plan(e).key() == key);
+        let keys = plans.iter().map(|plan| plan.key().to_string()).filter(|key| !held(key));
+        let keys: Vec<String> = keys.collect();
+        if !keys.is_empty() {
+            self.endpoints.take_in(estate::inherit(cx, &keys).await);
+        }
     }
 
     fn report(&self, cx: &RunCx<R::Component>) {
@@ -209,7 +215,7 @@ impl<R: Role> Writer<R> {
 
 /// Waits until no batch is in a replaced generation, but not for those that a full queue or a back end holds up:
 /// closing sends them back.
-async fn settle(replaced: Vec<Draining>) {
+pub(crate) async fn settle(replaced: Vec<Draining>) {
     if timeout(GRACE, join_all(replaced.into_iter().map(Draining::finished))).await.is_err() {
         tracing::debug!("batches still wait for a full queue that is to be closed");
     }

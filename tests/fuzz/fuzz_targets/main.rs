@@ -19,6 +19,7 @@ macro_rules! targets {
 targets!(
     compress,
     convert,
+    credential_files,
     docker_logs,
     docker_targets,
     evaluator,
@@ -27,6 +28,7 @@ targets!(
     firehose,
     gelf,
     go_time,
+    grpc_answers,
     heroku,
     host_files,
     jaeger,

@@ -12,7 +12,10 @@ use crate::args::{Output, ValidateArgs};
 /// Exit code 0: valid (warnings are printed); 1: not.
 pub fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
     let diagnostics = match read(args) {
-        Ok(sources) => crate::load::validate(&sources, &args.path, &args.load),
+        Ok((sources, mut found)) => {
+            found.extend(crate::load::validate(&sources, &args.path, &args.load));
+            found
+        }
         Err(diagnostics) => diagnostics,
     };
     match args.format {
@@ -30,18 +33,17 @@ pub fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
     Ok(if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The texts, converted if they are in another language; what the conversion warns of is printed.
-fn read(args: &ValidateArgs) -> Result<Vec<Source>, Vec<Diagnostic>> {
-    let Some(convert) = crate::load::converter(&args.load, |found| {
-        if !found.is_empty() {
-            eprint_diagnostics(found);
-        }
-    }) else {
-        return sources(&args.path);
+/// The texts, converted if they are in another language, and what the conversion warns of.
+fn read(args: &ValidateArgs) -> Result<(Vec<Source>, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let Some(convert) = crate::load::converter(&args.load) else {
+        return sources(&args.path).map(|sources| (sources, Vec::new()));
     };
     let source = ConfigSource::Converted { path: args.path.clone(), convert: convert.clone() };
     let texts = source.read().map_err(|error| error.diagnostics)?;
-    texts.iter().map(|text| convert(text)).collect()
+    let made = texts.iter().map(|text| convert(text)).collect::<Result<Vec<_>, _>>()?;
+    let (sources, warnings): (Vec<_>, Vec<_>) =
+        made.into_iter().map(|made| (made.source, made.warnings)).unzip();
+    Ok((sources, warnings.concat()))
 }
 
 #[expect(clippy::print_stderr, reason = "the command's answer")]

@@ -58,13 +58,16 @@ impl delivery::Endpoint for Endpoint {
         if self.queue.reconfigure(plan.config.clone()).is_err() {
             return Err(Box::new(plan));
         }
-        self.host = metrics.host(&plan.host);
-        self.queue.set_transport(Arc::new(transport(&plan, &self.host, &self.kept)));
+        let host = metrics.host(&plan.host);
+        self.queue.set_transport(Arc::new(transport(&plan, &host, &self.kept)));
         let same = plan.external_labels == self.plan.external_labels
             && plan.tenant == self.plan.tenant
             && plan.host == self.plan.host
             && plan.max_streams == self.plan.max_streams
-            && plan.shape == self.encoder.shape();
+            && plan.shape == self.encoder.shape()
+            // After the component was taken out and came back its metrics are others.
+            && Arc::ptr_eq(&host, &self.host);
+        self.host = host;
         if !same {
             self.encoder = Arc::new(encoder(&plan, &self.host));
         }

@@ -109,6 +109,8 @@ pub(crate) struct Engine {
     rng: fastrand::Rng,
     logged_at: BTreeMap<&'static str, i64>,
     fence: Option<Fence>,
+    /// A drain has come to its end.
+    ended: bool,
     pub(crate) waiting: usize,
 }
 
@@ -137,6 +139,7 @@ impl Engine {
             rng: fastrand::Rng::with_seed(seed),
             logged_at: BTreeMap::new(),
             fence: None,
+            ended: false,
             waiting: 0,
             config,
         };
@@ -351,6 +354,28 @@ impl Engine {
     /// Refuses further records; what is queued no longer waits for company.
     pub(crate) fn close(&mut self) {
         self.stats.closed = true;
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.stats.closed
+    }
+
+    /// From here on a drain cannot be taken back.
+    pub(crate) fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Takes records again; `Some(false)` if it is too late for that, `None` as long as appends are on their way
+    /// back.
+    pub(crate) fn reopen(&mut self) -> Option<bool> {
+        if self.ended {
+            return Some(false);
+        }
+        if self.stats.closed && self.waiting > 0 {
+            return None;
+        }
+        self.stats.closed = false;
+        Some(true)
     }
 
     pub(crate) fn is_drained(&self) -> bool {

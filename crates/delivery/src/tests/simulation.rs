@@ -268,7 +268,8 @@ impl Site {
                 let jump = self.rng.i64(-86_400_000..86_400_000);
                 self.clock.offset.fetch_add(jump, Ordering::Relaxed);
             }
-            89..92 => sleep(Duration::from_secs(self.rng.u64(0..120))).await,
+            89..91 => sleep(Duration::from_secs(self.rng.u64(0..120))).await,
+            91..92 => self.change_hands().await,
             92..94 if self.faulty_disk => self.disk.set_failing(self.rng.u8(0..40)),
             94..96 if self.faulty_disk => {
                 self.disk.set_capacity(self.rng.bool().then(|| self.rng.usize(500..10_000)))
@@ -277,6 +278,23 @@ impl Site {
             92..98 => {}
             _ => self.restart().await,
         }
+    }
+
+    /// A drain that a successor cuts short: the queue goes on with everything that is in it.
+    async fn change_hands(&mut self) {
+        let before = self.queue.stats();
+        let patience = Duration::from_millis(self.rng.u64(0..3_000));
+        let over = timeout(patience, self.queue.drain(Duration::from_secs(600))).await.is_ok();
+        let reopened = self.queue.reopen().await;
+        assert!(!(over && reopened), "{}", self.name);
+        if !reopened {
+            self.queue.drain(Duration::ZERO).await;
+            return self.kill().await;
+        }
+        let stats = self.queue.stats();
+        assert!(!stats.closed && stats.recovered == before.recovered);
+        check_sums(&stats);
+        self.queue.set_transport(self.endpoint.clone());
     }
 
     /// SIGKILL and a new process.

@@ -13,6 +13,7 @@ use wire::compress::Encoding;
 
 pub use client::{
     Answer, Balancing, Channel, ChannelOptions, Endpoint, Failure, Keepalive, Unary, is_reserved,
+    read_arbitrary,
 };
 pub use server::{Call, Finished, Limits, Service, handler};
 pub use status::{Code, Status};

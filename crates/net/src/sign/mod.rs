@@ -28,6 +28,12 @@ pub use google::{GoogleEndpoints, GoogleIam, GoogleIamArgs};
 /// Reads one environment variable; a table in tests.
 pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
+/// Reads any text as a shared file of AWS; for `tests/fuzz` only.
+#[doc(hidden)]
+pub fn read_arbitrary(text: &str, section: &str, key: &str) {
+    profile::read_arbitrary(text, section, key);
+}
+
 /// A request as it is about to be sent.
 #[derive(Debug)]
 pub struct Outgoing {

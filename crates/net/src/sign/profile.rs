@@ -92,6 +92,19 @@ fn ini_value(text: &str, section: &str, key: &str) -> Option<String> {
     None
 }
 
+/// Reads any text as a shared file; for `tests/fuzz/fuzz_targets/net_texts.rs` only.
+pub(super) fn read_arbitrary(text: &str, section: &str, key: &str) {
+    if let Some(value) = ini_value(text, section, key) {
+        assert!(text.contains(&value) && value == value.trim());
+        let written = format!("[{section}]\n{key} = {value}\n");
+        // Names that could stand in such a file.
+        let plain = |name: &str| name == name.trim() && !name.contains(['[', ']', '=', '\n', '\r']);
+        if plain(section) && plain(key) {
+            assert_eq!(ini_value(&written, section, key), Some(value));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -47,6 +47,8 @@ pub(crate) struct Checker<'a> {
     pub(crate) mode: Mode,
     pub(crate) running: RunningImports<'a>,
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Of every body that was looked at.
+    pub(crate) scopes: Vec<Arc<Scope>>,
     open: Vec<Arc<Blueprint>>,
     used: HashSet<*const Blueprint>,
 }
@@ -90,6 +92,7 @@ impl<'a> Checker<'a> {
             mode,
             running,
             diagnostics: Vec::new(),
+            scopes: Vec::new(),
             open: Vec::new(),
             used: HashSet::new(),
         }
@@ -135,6 +138,7 @@ impl<'a> Checker<'a> {
         let imports = blueprint.nodes_of(BlockKind::Import);
         let imports = imports.map(|n| (n.label().unwrap_or_default().to_string(), Arc::default())).collect();
         let scope = Scope::new(blueprint, imports, parent, module_path.to_string());
+        self.scopes.push(scope.clone());
         let plan = Plan::new(blueprint, &scope, self.definitions, &mut self.diagnostics);
         let mut all_vars = vec![("module_path".to_string(), Value::string(module_path))];
         all_vars.extend(vars.iter().cloned());

@@ -105,8 +105,9 @@ impl ForeachNode {
         self.modules().iter().for_each(|m| m.start(restart));
         let deadline = node.shared.services.shutdown_deadline;
         for module in std::mem::take(&mut *self.leaving.lock()) {
-            let id = module.global_id.clone();
-            node.shared.drains.run(id, async move { module.stop(Instant::now() + deadline).await });
+            let (id, successor) = (module.global_id.clone(), module.successor.clone());
+            let end = async move { module.stop(Instant::now() + deadline).await };
+            node.shared.drains.run(&id, &successor, end);
         }
     }
 }

@@ -15,6 +15,7 @@ use eval::Value;
 use parking_lot::Mutex;
 use syntax::Diagnostic;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::arguments::Vars;
 use crate::drain::Leaving;
@@ -33,6 +34,8 @@ pub(crate) struct Module {
     owner: Weak<GraphNode>,
     /// Around a template: the module whose names it sees.
     outer: Weak<Module>,
+    /// Cancelled when another with the same ID waits for this one to be gone.
+    pub(crate) successor: CancellationToken,
     graph: ArcSwap<Graph>,
     running: AtomicBool,
     /// Taken out of the graph, not yet told to stop.
@@ -59,8 +62,10 @@ impl Module {
         owner: Weak<GraphNode>,
         outer: Weak<Module>,
     ) -> Arc<Self> {
+        let successor = owner.upgrade().map(|owner| owner.successor.child_token());
         Arc::new(Self {
             global_id,
+            successor: successor.unwrap_or_default(),
             graph: ArcSwap::new(Arc::new(empty_graph(&shared))),
             shared,
             owner,

@@ -8,7 +8,7 @@ use component::{Services, Stability};
 use runtime::validate;
 use syntax::Source;
 
-use crate::world::{options, spread};
+use crate::world::{options, runtime, spread};
 
 #[test]
 fn mistakes_are_shown_with_their_place_and_a_way_out() {
@@ -82,6 +82,62 @@ fn no_line_shows_what_a_module_makes_a_secret_of() {
     for line in ["handed_on = \"*******\" + 1", "pw = [\"*******\"] + 1", "plain = \"shown\" + 1"] {
         assert!(shown.contains(line), "{line}: {shown}");
     }
+}
+
+#[test]
+fn no_line_shows_what_an_imported_module_makes_a_secret_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = r#"
+        declare "inner" {
+            argument "handed_in" { default = "hunter2" + 1 }
+            test.sink "k" { world = "w"  password = argument.handed_in.value }
+        }
+    "#;
+    std::fs::write(folder.path().join("inner.alloy"), spread(inner)).unwrap();
+    let outer = format!(
+        "import.file \"deep\" {{ filename = {:?} }}\n{}",
+        folder.path().join("inner.alloy"),
+        r#"
+        declare "outer" {
+            argument "handed_on" { }
+            argument "plain" { }
+            deep.inner "i" { handed_in = argument.handed_on.value }
+            deep.inner "j" { handed_in = "hunter2" + 1 }
+            test.sink "k" { world = argument.plain.value }
+        }
+        "#
+    );
+    std::fs::write(folder.path().join("outer.alloy"), spread(&outer)).unwrap();
+    let text = format!(
+        "import.file \"lib\" {{ filename = {:?} }}\n{}",
+        folder.path().join("outer.alloy"),
+        r#"
+        lib.outer "o" { handed_on = "hunter2" + 1  plain = "shown" + 1 }
+        declare "around" {
+            argument "further" { }
+            lib.outer "o" { handed_on = argument.further.value  plain = "shown" }
+        }
+        around "a" { further = "hunter2" + 1 }
+        "#
+    );
+    let mut services = Services::for_tests("/nonexistent");
+    std::sync::Arc::get_mut(&mut services).unwrap().stability = Stability::GenerallyAvailable;
+    let found = validate(options(services).0, &[Source::new("imports.alloy", spread(&text))], None);
+    let shown = syntax::render(&found, false);
+    assert!(!shown.contains("hunter2"), "{shown}");
+    for line in ["handed_on = \"*******\" + 1", "further = \"*******\" + 1", "plain = \"shown\" + 1"] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+}
+
+#[tokio::test]
+async fn no_line_shows_what_a_module_of_another_file_makes_a_secret_of() {
+    let declares = "declare \"d\" {\nargument \"handed_in\" { }\ntest.sink \"k\" {\nworld = \"w\"\npassword = argument.handed_in.value\n}\n}";
+    let uses = "d \"x\" {\nhanded_in = \"hunter2\" + 1\n}";
+    let sources = vec![Source::new("a.alloy", declares), Source::new("b.alloy", uses)];
+    let refused = runtime().load(sources).await.expect_err("a sum of a text and a number");
+    let shown = syntax::render(&refused.diagnostics, false);
+    assert!(shown.contains("handed_in = \"*******\" + 1"), "{shown}");
 }
 
 #[test]

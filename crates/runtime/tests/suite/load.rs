@@ -252,6 +252,58 @@ async fn the_same_id_in_another_shape_waits_for_the_old_one_to_end() {
     assert_eq!(world.take_log(), expected);
 }
 
+/// A node that comes back, as part of several things.
+fn lingering(wrapped: &str) -> String {
+    let sink = r#"test.sink "k" { world = "lingers"  lingers = "5m" }"#;
+    match wrapped {
+        "module" => format!("declare \"m\" {{\n{sink}\n}}\nm \"x\" {{ }}"),
+        "template" => format!("foreach \"x\" {{\ncollection = [1]\nvar = \"n\"\ntemplate {{\n{sink}\n}}\n}}"),
+        "item" => lingering("template").replace("[1]", "[2]"),
+        _ => sink.to_string(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_waits_for_the_old_one_only_until_that_makes_way() {
+    for (wrapped, without) in [("", ""), ("module", ""), ("template", ""), ("template", "item")] {
+        let runtime = runtime();
+        let world = World::of("lingers");
+        world.take_log();
+        let without = if without.is_empty() { String::new() } else { lingering(without) };
+        accept(&runtime, &lingering(wrapped)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let started = tokio::time::Instant::now();
+        accept(&runtime, &without).await;
+        accept(&runtime, &lingering(wrapped)).await;
+        assert!(started.elapsed() < Duration::from_millis(1), "{wrapped}: {:?}", started.elapsed());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let log = world.take_log();
+        let count = |what: &str| log.iter().filter(|line| line.starts_with(what)).count();
+        let came = if without.is_empty() { 2 } else { 3 };
+        assert_eq!((count("run"), count("stop")), (came, 0), "{wrapped}: {log:?}");
+        // What has made way is not cut short, and the end of the program waits for it.
+        runtime.drained().await;
+        assert_eq!(started.elapsed().as_secs(), 300);
+        let gone = came - 1;
+        assert_eq!(world.take_log().len(), gone, "{wrapped}");
+        runtime.shutdown(Duration::from_secs(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_made_way_is_aborted_at_its_deadline() {
+    let runtime = runtime();
+    let text = r#"test.sink "k" { world = "overdue"  lingers = "100h" }"#;
+    for text in [text, "", text] {
+        accept(&runtime, text).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let started = tokio::time::Instant::now();
+    runtime.drained().await;
+    assert!(started.elapsed() <= runtime.services().shutdown_deadline, "{:?}", started.elapsed());
+    assert!(World::of("overdue").take_log().iter().all(|line| !line.starts_with("stop")));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_node_that_does_not_stop_holds_nobody_up_and_is_aborted_at_the_deadline() {
     let runtime = runtime();

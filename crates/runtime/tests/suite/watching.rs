@@ -96,13 +96,39 @@ async fn concurrent_requests_are_merged_and_all_get_an_answer() {
     assert!((1..50).contains(&count), "{count} loads for 50 requests");
 }
 
+fn translated(text: String) -> runtime::Translated {
+    runtime::Translated { source: syntax::Source::new("converted", text), warnings: Vec::new() }
+}
+
+#[tokio::test]
+async fn what_a_conversion_warns_of_is_in_the_answer_of_each_load() {
+    let folder = folder();
+    let file = folder.path().join("config.yml");
+    let convert: runtime::Convert = Arc::new(|source| {
+        let warning = syntax::Diagnostic {
+            severity: syntax::Severity::Warning,
+            ..syntax::Diagnostic::plain("dropped", "a key is left out")
+        };
+        Ok(runtime::Translated { warnings: vec![warning], ..translated(source.text().to_string()) })
+    });
+    let reloader = Reloader::new(runtime(), ConfigSource::Converted { path: file.clone(), convert });
+    for text in [r#"test.value "v" { value = 1 }"#, r#"test.value "v" { value = 2 }"#] {
+        std::fs::write(&file, text).unwrap();
+        let loaded = reloader.reload().await.unwrap();
+        assert_eq!(loaded.warnings.iter().map(|d| d.code).collect::<Vec<_>>(), ["dropped"]);
+    }
+    std::fs::write(&file, r#"test.absent "v" { }"#).unwrap();
+    let refused = reloader.reload().await.expect_err("no such component");
+    assert!(refused.diagnostics.iter().any(|d| d.code == "dropped"), "{refused:?}");
+}
+
 #[tokio::test]
 async fn a_file_in_another_language_is_converted_at_each_load_and_a_failure_changes_nothing() {
     let folder = folder();
     let file = folder.path().join("config.yml");
     std::fs::write(&file, "v: 1").unwrap();
     let convert: runtime::Convert = Arc::new(|source| match source.text().strip_prefix("v: ") {
-        Some(n) => Ok(syntax::Source::new("converted", format!("test.value \"v\" {{ value = {n} }}"))),
+        Some(n) => Ok(translated(format!("test.value \"v\" {{ value = {n} }}"))),
         None => Err(vec![syntax::Diagnostic::plain("yaml", "there is no v")]),
     });
     let reloader = Reloader::new(runtime(), ConfigSource::Converted { path: file.clone(), convert });
@@ -121,10 +147,8 @@ async fn a_converted_configuration_has_the_folder_of_its_file_as_its_path() {
     let folder = folder();
     let file = folder.path().join("config.yml");
     std::fs::write(&file, "anything").unwrap();
-    let convert: runtime::Convert = Arc::new(|source| {
-        let name = format!("{} (converted)", source.name());
-        Ok(syntax::Source::new(name, "test.value \"v\" { value = module_path }"))
-    });
+    let convert: runtime::Convert =
+        Arc::new(|_| Ok(translated("test.value \"v\" { value = module_path }".into())));
     let reloader = Reloader::new(runtime(), ConfigSource::Converted { path: file, convert });
     reloader.reload().await.unwrap();
     let path = export(reloader.runtime(), "test.value.v", "value");

@@ -233,6 +233,9 @@ pub struct SinkArgs {
     /// Does not stop when told.
     #[arg(default)]
     pub stubborn: bool,
+    /// Makes way for another of its ID, and goes on for so long.
+    #[arg(default)]
+    pub lingers: Duration,
     #[arg(default)]
     pub password: eval::Secret,
 }
@@ -299,6 +302,10 @@ impl Component for Sink {
             std::future::pending::<()>().await;
         }
         port.stop().finished().await;
+        if !args.lingers.is_zero() {
+            cx.make_way();
+            tokio::time::sleep(args.lingers).await;
+        }
         while let Some(item) = queue.recv().await {
             store(item);
         }

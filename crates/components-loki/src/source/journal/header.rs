@@ -39,17 +39,32 @@ impl Head {
             ErrorKind::UnexpectedEof => invalid("it is shorter than the head of a journal"),
             _ => e,
         })?;
+        Self::of(&bytes, file.metadata()?.len())
+    }
+
+    /// The head of a file of so many bytes.
+    fn of(bytes: &[u8; LENGTH], length: u64) -> io::Result<Self> {
         if bytes[..8] != *b"LPKSHHRH" {
             return Err(invalid("it does not begin as a journal does"));
         }
         let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
         let id = |at: usize| -> Id { bytes[at..at + 16].try_into().expect("sixteen bytes") };
         let used = number(88).saturating_add(number(96));
-        if used > file.metadata()?.len() {
+        if used > length {
             return Err(invalid("it is shorter than its head says"));
         }
         Ok(Self { file: id(24), sequence: id(72), last: number(160), times: (number(184), number(192)) })
     }
+}
+
+/// Reads any bytes as the head of a file; for `tests/fuzz/fuzz_targets/log_places.rs` only.
+pub(super) fn read_arbitrary(head: &[u8], length: u64) {
+    let mut bytes = [0; LENGTH];
+    let given = head.len().min(LENGTH);
+    bytes[..given].copy_from_slice(&head[..given]);
+    let _ = Head::of(&bytes, length);
+    bytes[..8].copy_from_slice(b"LPKSHHRH");
+    let _ = Head::of(&bytes, length);
 }
 
 fn invalid(what: &str) -> io::Error {

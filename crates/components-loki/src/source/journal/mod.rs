@@ -449,10 +449,12 @@ fn watch(roots: &[PathBuf], changed: &Arc<Notify>) -> Option<notify::Recommended
 #[derive(Clone, Debug, PartialEq, Exports)]
 pub struct JournalExports {}
 
-/// Reads any text as a place in a journal; for `tests/fuzz` only.
+/// Reads any text as a place in a journal, the head of its file and a filter of it; for `tests/fuzz` only.
 #[doc(hidden)]
-pub fn read_arbitrary(text: &str) {
+pub fn read_arbitrary(text: &str, length: u64) {
     place::read_arbitrary(text);
+    header::read_arbitrary(text.as_bytes(), length);
+    let _ = matches::Matches::parse(text);
 }
 
 #[cfg(test)]

@@ -190,3 +190,24 @@ async fn twins_have_queues_of_their_own() {
     who.sort();
     assert_eq!(who, ["Bearer a", "Bearer b"]);
 }
+
+#[tokio::test]
+async fn a_writer_that_comes_back_goes_on_with_what_the_one_before_it_could_not_send() {
+    for disk in [true, false] {
+        let loki = Backend::start(|_| status(503)).await;
+        let wal = format!("wal {{\nenabled = {disk}\n}}");
+        let body = |shards: u32| {
+            endpoint(&loki.base(), &format!("queue_config {{\nmin_shards = {shards}\n}}")) + &wal
+        };
+        let running = start(&body(1)).await;
+        running.push("a", 0..3).await;
+        loki.wait(1).await;
+        let rest = tokio::spawn(running.harness.retire().await.expect("the back end is down"));
+        let again = start_in(&running.harness.services, &body(3)).await;
+        again.push("a", 3..5).await;
+        loki.script(|_| status(204));
+        have_all(&[&loki], 5).await;
+        rest.await.expect("what is taken over is not drained as well");
+        again.eventually("counted", |r| r.sum("loki_write_sent_entries_total", "") == 5.0).await;
+    }
+}

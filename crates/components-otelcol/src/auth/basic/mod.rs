@@ -179,3 +179,9 @@ impl Htpasswd {
         htpasswd::check(&self.inline).map_err(|message| Invalid::field("inline", message))
     }
 }
+
+/// Reads any text as lines of users; for `tests/fuzz` only.
+#[doc(hidden)]
+pub fn read_arbitrary(lines: &str, user: &str, password: &str) {
+    htpasswd::read_arbitrary(lines, user, password);
+}

@@ -81,6 +81,7 @@ impl delivery::Endpoint for Endpoint {
         {
             return Err(Box::new(plan));
         }
+        self.metrics = metrics.clone();
         self.courier = Arc::new(courier(&plan, metrics, &self.kept));
         if let Some(queue) = &self.queue {
             queue.set_transport(self.courier.clone());

@@ -54,7 +54,17 @@ impl Running {
 
     /// With a storage path of the caller's.
     pub(crate) async fn start_in(definition: ComponentDef, body: &str, names: Names, root: &Path) -> Self {
-        let harness = Harness::new(definition, names, Services::for_tests(root));
+        Self::beside(definition, body, names, Services::for_tests(root)).await
+    }
+
+    /// With the services of another one, which may be on its way out.
+    pub(crate) async fn beside(
+        definition: ComponentDef,
+        body: &str,
+        names: Names,
+        services: Arc<Services>,
+    ) -> Self {
+        let harness = Harness::new(definition, names, services);
         harness.update(body).await.unwrap_or_else(|refused| panic!("refused: {refused:?}\n{body}"));
         harness.node.start();
         let exports = harness.node.exports();

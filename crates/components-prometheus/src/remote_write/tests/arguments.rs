@@ -1,6 +1,7 @@
 //! What a block may say: names, types and defaults are Alloy's; what is wrong is told with its place.
 
-use component::eval::{Arguments, BodySchema, FieldSchema};
+use component::eval::Arguments;
+use component::testkit::surface;
 
 use super::super::Args;
 use super::refused;
@@ -59,34 +60,11 @@ fn what_is_wrong_is_told_with_its_place() {
 /// What this program has beyond Alloy.
 const BEYOND: [&str; 4] = ["wal.enabled", "wal.fsync", "wal.max_size", "wal.on_full"];
 
-/// One line a block and an attribute; defaults that are a type's zero are left out.
-fn surface(path: &str, schema: &BodySchema, out: &mut Vec<String>) {
-    const ZEROS: [&str; 6] = ["\"\"", "false", "0", "\"0s\"", "{}", "[]"];
-    for field in &schema.fields {
-        match field {
-            FieldSchema::Attribute(a) => {
-                let required = if a.required { " required" } else { "" };
-                let default = a.default.as_deref().filter(|d| !ZEROS.contains(d));
-                let default = default.map(|d| format!(" = {d}")).unwrap_or_default();
-                out.push(format!("{path}{} {}{required}{default}", a.name, a.code_type));
-            }
-            FieldSchema::Block(b) => {
-                let required = if b.required { " required" } else { "" };
-                let repeatable = if b.repeatable { " repeatable" } else { "" };
-                out.push(format!("{path}{} block{required}{repeatable} {}", b.name, b.absent.as_str()));
-                surface(&format!("{path}{}.", b.name), (b.body)(), out);
-            }
-        }
-    }
-}
-
 /// `surface.txt` holds the facts of Alloy 1.18.
 #[test]
 fn names_types_and_defaults_are_those_of_alloy() {
-    let mut ours = Vec::new();
-    surface("", Args::schema(), &mut ours);
+    let mut ours = surface(Args::schema());
     ours.retain(|line| !BEYOND.contains(&line.split(' ').next().unwrap_or_default()));
-    ours.sort();
     let theirs: Vec<_> = include_str!("surface.txt").lines().collect();
     let missing: Vec<_> = theirs.iter().filter(|l| !ours.iter().any(|o| o == *l)).collect();
     let added: Vec<_> = ours.iter().filter(|l| !theirs.contains(&l.as_str())).collect();

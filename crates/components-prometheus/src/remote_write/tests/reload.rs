@@ -187,3 +187,75 @@ async fn without_endpoints_samples_are_taken_and_go_nowhere() {
     assert_eq!(running.sum("prometheus_remote_storage_samples_in_total", ""), 1.0);
     assert!(running.input.send(Samples::default()).now_or_never().is_some());
 }
+
+#[tokio::test]
+async fn a_writer_that_comes_back_goes_on_with_what_the_one_before_it_could_not_send() {
+    use super::receiver::Reply;
+    for (disk, fault) in
+        [(true, status(503)), (false, status(503)), (true, Reply::Hang), (false, Reply::Hang)]
+    {
+        let receiver = Receiver::start(move |_| fault.clone()).await;
+        let inside = "remote_timeout = \"200ms\"\nqueue_config {\nmin_backoff = \"1ms\"\nmax_backoff = \"5ms\"\nbatch_send_deadline = \"0s\"\n}";
+        let body = format!("{}wal {{\nenabled = {disk}\n}}", endpoint(&receiver.url(), inside));
+        let running = start(&body).await;
+        for i in 0..6 {
+            running.push("up", f64::from(i)).await;
+        }
+        receiver.wait(1).await;
+        let rest = running.harness.retire().await.expect("the back end is down");
+        let rest = tokio::spawn(rest);
+        let again = super::start_in(&running.harness.services, &body).await;
+        again.push("up", 6.0).await;
+        assert_eq!(again.sum("prometheus_remote_storage_samples_pending", ""), 7.0);
+        receiver.script(written);
+        again.push("up", 7.0).await;
+        has_all(&[&receiver], 8).await;
+        rest.await.expect("what is taken over is not drained as well");
+        let sent = |r: &Running| r.sum("prometheus_remote_storage_samples_total", "");
+        again.eventually("the new node counts what it sends", |r| sent(r) >= 8.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_comes_back_for_another_back_end_leaves_the_old_queue_to_the_one_before_it() {
+    let (old, new) = (Receiver::start(|_| status(503)).await, Receiver::good().await);
+    for disk in [true, false] {
+        let body =
+            |receiver: &Receiver| format!("{}wal {{\nenabled = {disk}\n}}", endpoint(&receiver.url(), ""));
+        let running = start(&body(&old)).await;
+        running.push("up", 0.0).await;
+        let rest = tokio::spawn(running.harness.retire().await.expect("the back end is down"));
+        let again = super::start_in(&running.harness.services, &body(&new)).await;
+        let seen = new.all().len();
+        again.push("up", 1.0).await;
+        new.wait(seen + 1).await;
+        // It sends for as long as it would have without a successor.
+        let seen = old.all().len();
+        old.script(written);
+        old.wait(seen + 1).await;
+        old.until(|all| taken(all).contains(&0.0)).await;
+        rest.await.expect("no panic");
+        old.script(|_| status(503));
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_comes_back_while_it_drains_keeps_its_queue() {
+    for disk in [true, false] {
+        let (a, b) = (Receiver::start(|_| status(503)).await, Receiver::good().await);
+        let wal = format!("wal {{\nenabled = {disk}\n}}");
+        let only_b = endpoint(&b.url(), "") + &wal;
+        let both = endpoint(&a.url(), "") + &only_b;
+        let running = start(&both).await;
+        for i in 0..4 {
+            running.push("up", f64::from(i)).await;
+        }
+        a.wait(1).await;
+        running.update(&only_b).await;
+        running.update(&both).await;
+        // Taken at once: nothing waits for the end of a drain.
+        running.push("up", 4.0).await;
+        a.script(written);
+        has_all(&[&a], 5).await;
+    }
+}

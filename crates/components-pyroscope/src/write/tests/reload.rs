@@ -187,3 +187,20 @@ async fn twins_have_queues_of_their_own() {
     who.sort();
     assert_eq!(who, ["Bearer a", "Bearer b"]);
 }
+
+#[tokio::test]
+async fn a_writer_that_comes_back_goes_on_with_what_the_one_before_it_could_not_send() {
+    for disk in [true, false] {
+        let pyroscope = Backend::start(|_| status(503)).await;
+        let body = format!("{}wal {{\nenabled = {disk}\n}}", endpoint(&pyroscope.base(), ""));
+        let running = start(&body).await;
+        running.push(0..6).await;
+        pyroscope.wait(1).await;
+        let rest = tokio::spawn(running.harness.retire().await.expect("the back end is down"));
+        let again = start_in(&running.harness.services, &body).await;
+        again.push(6..8).await;
+        pyroscope.script(|_| status(200));
+        have_all(&[&pyroscope], 8).await;
+        rest.await.expect("what is taken over is not drained as well");
+    }
+}

@@ -490,3 +490,61 @@ async fn a_closing_queue_turns_waiting_appends_away() {
         assert!(matches!(append.await.unwrap(), Err(AppendError::Closed)));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_is_given_up_can_be_taken_back_with_all_that_is_queued() {
+    for config in [one_lane(), on_disk(one_lane())] {
+        let dead = Script::new((0..1_000).map(|_| retry()));
+        let queue = open(&config, dead).await;
+        for body in ["a", "b"] {
+            queue.append(text(body)).await.unwrap();
+        }
+        assert!(timeout(Duration::from_secs(1), queue.drain(Duration::from_secs(600))).await.is_err());
+        assert!(matches!(queue.append(text("no")).await, Err(AppendError::Closed)));
+        assert!(queue.reopen().await, "in time");
+        let script = Script::new([]);
+        queue.set_transport(script.clone());
+        queue.append(text("c")).await.unwrap();
+        assert_eq!(queue.drain(Duration::from_secs(600)).await.left, Amount::default());
+        assert_eq!(script.bodies(), ["a", "b", "c"]);
+        assert!(!queue.reopen().await, "too late");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waited_for_room_has_been_sent_back_when_a_drain_is_taken_back() {
+    let dead = Script::new((0..1_000).map(|_| retry()));
+    let queue = open(&Config { memory_items: 1, max_items: 1, ..one_lane() }, dead).await;
+    queue.append(text("a")).await.unwrap();
+    let waiting: Vec<_> = ["b", "c"]
+        .map(|body| {
+            let queue = queue.clone();
+            tokio::spawn(async move { queue.append(text(body)).await })
+        })
+        .into();
+    settle().await;
+    assert_eq!(queue.stats().waiting_appends, 2);
+    assert!(timeout(Duration::ZERO, queue.drain(Duration::from_secs(600))).await.is_err());
+    assert!(queue.reopen().await);
+    assert_eq!(queue.stats().waiting_appends, 0);
+    for appended in waiting {
+        assert!(matches!(appended.await.unwrap(), Err(AppendError::Closed)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_drain_comes_whoever_waits_for_it() {
+    let dead = Script::new((0..1_000).map(|_| retry()));
+    let disk = FakeFs::new(1);
+    let (queue, _process) = open_on(&disk, &on_disk(one_lane()), dead).await;
+    queue.append(text("a")).await.unwrap();
+    {
+        let drain = queue.drain(Duration::ZERO);
+        tokio::pin!(drain);
+        // Dropped when it has come to its end, and has not told yet.
+        let _ = timeout(Duration::ZERO, &mut drain).await;
+        settle().await;
+    }
+    assert!(!queue.reopen().await);
+    assert_eq!(queue.drain(Duration::ZERO).await.left.records, 1);
+}

@@ -10,7 +10,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use wire::compress::{Encoding, decompress};
@@ -153,6 +153,27 @@ fn retry_delay(info: &[u8]) -> Option<Duration> {
         return Duration::from_secs(seconds).checked_add(Duration::from_nanos(nanos.into()));
     }
     None
+}
+
+/// Reads any bytes as what a peer answers; for `tests/fuzz/fuzz_targets/grpc_answers.rs` only.
+pub(super) fn read_arbitrary(frame: Bytes, encoding: &[u8], details: &[u8], limit: usize) {
+    let mut headers = HeaderMap::new();
+    if let Ok(encoding) = HeaderValue::from_bytes(encoding) {
+        headers.insert(GRPC_ENCODING, encoding);
+    }
+    if let Some(message) = message(&frame, &headers, limit) {
+        let is_plain = frame[0] == 0;
+        assert!(is_plain || message.len() <= limit, "more than the limit was unpacked");
+        assert!(!is_plain || message.len() + PREFIX == frame.len());
+    }
+    let mut trailers = HeaderMap::new();
+    // As a peer writes it, and whatever else a header may hold.
+    for details in [BASE64.encode(details).into_bytes(), details.to_vec()] {
+        if let Ok(details) = HeaderValue::from_bytes(&details) {
+            trailers.insert(DETAILS, details);
+            let _ = retry_after(&trailers);
+        }
+    }
 }
 
 /// What it means that a stream or its connection broke (gRPC over HTTP/2, "Errors").

@@ -311,6 +311,12 @@ impl hyper::body::Body for Framed {
     }
 }
 
+/// Reads any bytes as what a peer answers; for `tests/fuzz` only.
+#[doc(hidden)]
+pub fn read_arbitrary(frame: Bytes, encoding: &[u8], details: &[u8], limit: usize) {
+    answer::read_arbitrary(frame, encoding, details, limit);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

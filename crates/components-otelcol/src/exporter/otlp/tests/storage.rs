@@ -103,6 +103,33 @@ async fn what_is_not_sent_at_the_stop_stays_and_goes_on_after_it() {
 }
 
 #[tokio::test]
+async fn an_exporter_that_comes_back_goes_on_with_what_the_one_before_it_could_not_send() {
+    for stored in [true, false] {
+        let root = tempfile::tempdir().expect("a folder");
+        let backend = GrpcBackend::start(|_| Outcome::Fails(Code::Unavailable)).await;
+        let sending = if stored {
+            queue("num_consumers = 1")
+        } else {
+            "sending_queue {\nnum_consumers = 1\n}".to_string()
+        };
+        let text = body(&backend.address(), "", &sending);
+        let running = Running::start_in(DEFINITION, &text, names(root.path()).await, root.path()).await;
+        running.push(0..20).await;
+        backend.wait(1).await;
+        let rest = tokio::spawn(running.harness.retire().await.expect("the back end is down"));
+        let services = running.harness.services.clone();
+        let again = Running::beside(DEFINITION, &text, names(root.path()).await, services).await;
+        again.push(20..22).await;
+        backend.script(|_| Outcome::Taken);
+        backend.until(|all| taken_of(all).len() == 22).await;
+        assert_eq!(backend.taken(), (0..22).collect::<Vec<_>>());
+        rest.await.expect("what is taken over is not drained as well");
+        again.eventually("counted", |r| r.sum("otelcol_exporter_sent_log_records_total", "") == 22.0).await;
+        again.harness.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn the_size_of_the_queue_counts_on_disk_too() {
     for (sizer, size, fits) in [("requests", 3, 3), ("items", 6, 3)] {
         let root = tempfile::tempdir().expect("a folder");
