@@ -84,8 +84,14 @@ pub(super) fn now_ms() -> i64 {
         static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
         let (start, now) = (*START.get_or_init(Instant::now), Instant::now());
         let since = now.saturating_duration_since(start).as_millis() as i64;
-        1_700_000_000_000 + since - start.saturating_duration_since(now).as_millis() as i64
+        1_700_000_000_000 + SKEW.get() + since - start.saturating_duration_since(now).as_millis() as i64
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// By how much the clock has been put forward.
+    pub(super) static SKEW: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
 }
 
 /// Scrapes one target.
