@@ -203,46 +203,78 @@ fn a_damaged_queue_does_not_keep_the_program_from_starting() {
     all_arrive(&sink, first + 1, target.minted() - 1, &program);
 }
 
-#[test]
-fn a_full_disk_under_the_queue_of_samples_holds_scrapes_up_and_loses_nothing_that_was_taken() {
-    const SERIES: u64 = 3000;
-    let Some(disk) = SmallDisk::of("1m") else { return };
-    let (target, mut sink) = (Target::start(SERIES as usize), Sink::start());
+const MANY: u64 = 300;
+
+/// A program whose queue has more to hold than its disk, with a back end that is down until it shows.
+fn with_a_full_disk(target: &Target, sink: &mut Sink, on_full: &str) -> Option<Program> {
+    let disk = SmallDisk::of("192k")?;
     sink.go_down();
     // More than the disk has.
-    let wal = "prometheus.remote_write \"default\" {\n\twal {\n\t\tmax_size = \"8MiB\"\n\t}\n";
-    let config = pipeline(&target, &[&sink]).replace("prometheus.remote_write \"default\" {\n", wal);
+    let wal = format!(
+        "prometheus.remote_write \"default\" {{\n\twal {{\n\t\tmax_size = \"8MiB\"\n\t\ton_full = {on_full:?}\n\t}}\n"
+    );
+    let config = pipeline(target, &[sink]).replace("prometheus.remote_write \"default\" {\n", &wal);
     let mut program = Program::prepare(&config);
     program.store_on(disk);
     program.launch();
     program.wait_ready();
-    // A scrape that is not taken in time is no secret, and the only thing that is lost.
-    eventually("scrapes are held up, which is counted", || {
-        match program.metric("prometheus_scrape_samples_dropped_total") {
-            dropped if dropped > 0.0 => Ok(()),
-            dropped => Err(format!("{dropped}\n{}", program.log())),
+    Some(program)
+}
+
+fn counted(program: &Program, metric: &str) {
+    eventually(metric, || match program.metric(metric) {
+        count if count > 0.0 => Ok(()),
+        count => Err(format!("{count}\n{}", program.log())),
+    });
+}
+
+fn node_is(program: &Program, state: &str) {
+    eventually("the node says how it is", || {
+        let body = get(program.address, "/api/v0/web/components/prometheus.remote_write.default")?.body;
+        match body.contains(&format!("{state:?}")) {
+            true => Ok(()),
+            false => Err(body),
         }
     });
-    let state = |wanted: &'static str| {
-        eventually("the node says how it is", || {
-            let body = get(program.address, "/api/v0/web/components/prometheus.remote_write.default")?.body;
-            match body.contains(wanted) {
-                true => Ok(()),
-                false => Err(body),
-            }
-        });
-    };
-    state("\"unhealthy\"");
+}
+
+/// What comes from now on goes through the queue.
+fn goes_on(target: &Target, sink: &Sink, program: &Program) {
+    let minted = target.minted();
+    eventually("new numbers arrive", || match sink.numbers("minted").last() {
+        Some(last) if *last > minted => Ok(()),
+        last => Err(format!("{last:?} of {minted}\n{}", program.log())),
+    });
+    node_is(program, "healthy");
+    let after = target.minted() + 1;
+    scrapes(target, 5);
+    all_arrive(sink, after, target.minted() - 1, program);
+}
+
+#[test]
+fn a_full_disk_under_a_queue_that_blocks_holds_scrapes_up_and_loses_nothing_that_was_taken() {
+    let (target, mut sink) = (Target::start(MANY as usize), Sink::start());
+    let Some(program) = with_a_full_disk(&target, &mut sink, "block") else { return };
+    // A scrape that is not taken in time is no secret, and the only thing that is lost.
+    counted(&program, "prometheus_scrape_samples_dropped_total");
+    node_is(&program, "unhealthy");
     // Each scrape appends the numbers, `up` and four more.
-    let taken = program.metric("prometheus_remote_write_wal_samples_appended_total") as u64 / (SERIES + 5);
+    let taken = program.metric("prometheus_remote_write_wal_samples_appended_total") as u64 / (MANY + 5);
     assert!(taken > 0);
     sink.come_back();
     all_arrive(&sink, 1, taken, &program);
-    state("\"healthy\"");
-    // And the queue is whole: what comes now goes through it too.
-    scrapes(&target, 2);
-    let after = target.minted() + 1;
-    scrapes(&target, 5);
-    all_arrive(&sink, after, target.minted() - 1, &program);
+    goes_on(&target, &sink, &program);
     assert_eq!(program.metric("prometheus_remote_storage_samples_dropped_total"), 0.0);
+}
+
+#[test]
+fn a_full_disk_under_a_queue_that_drops_the_oldest_counts_them_and_goes_on() {
+    let (target, mut sink) = (Target::start(MANY as usize), Sink::start());
+    let Some(program) = with_a_full_disk(&target, &mut sink, "drop_oldest") else { return };
+    counted(&program, "prometheus_remote_storage_samples_dropped_total");
+    let page = get(program.address, "/metrics").expect("answered").body;
+    assert!(page.contains("reason=\"queue_full\""), "{page}");
+    node_is(&program, "unhealthy");
+    sink.come_back();
+    goes_on(&target, &sink, &program);
 }
