@@ -314,7 +314,9 @@ impl Log {
         self.seal();
         self.unsynced.folder |= unsynced.folder;
         let segments = &self.segments;
-        self.unsynced.files.extend(unsynced.files.into_iter().filter(|(first, _)| segments.contains_key(first)));
+        self.unsynced
+            .files
+            .extend(unsynced.files.into_iter().filter(|(first, _)| segments.contains_key(first)));
     }
 
     /// Every number below this one has been given out.
