@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::kit::{Answer, Mode, Program, Sink, Target, eventually, files};
+use crate::kit::{Answer, Mode, Program, Sink, SmallDisk, Target, eventually, files, get};
 
 fn pipeline(target: &Target, endpoints: &[&Sink]) -> String {
     let endpoints: String = endpoints
@@ -89,10 +89,13 @@ fn what_a_back_end_refuses_for_good_is_counted_with_the_reason() {
     let (target, sink) = (Target::start(2), Sink::start());
     sink.set(Mode::Answer(Answer::status(400)));
     let program = Program::start(&pipeline(&target, &[&sink]));
-    eventually("drops are counted", || {
-        match program.metric("prometheus_remote_storage_samples_dropped_total") {
-            dropped if dropped > 0.0 => Ok(()),
-            dropped => Err(dropped.to_string()),
+    eventually("drops are counted under their reason", || {
+        let page = get(program.address, "/metrics")?.body;
+        let name = "prometheus_remote_storage_samples_dropped_total{";
+        let mut drops = page.lines().filter(|l| l.starts_with(name) && !l.ends_with(" 0"));
+        match drops.clone().all(|l| l.contains("reason=\"http_400\"")) && drops.next().is_some() {
+            true => Ok(()),
+            false => Err(page),
         }
     });
     sink.set(Mode::Accept);
@@ -198,4 +201,79 @@ fn a_damaged_queue_does_not_keep_the_program_from_starting() {
     program.wait_ready();
     scrapes(&target, 3);
     all_arrive(&sink, first + 1, target.minted() - 1, &program);
+}
+
+const MANY: u64 = 300;
+
+/// A program whose queue has more to hold than its disk, with a back end that is down until it shows.
+fn with_a_full_disk(target: &Target, sink: &mut Sink, on_full: &str) -> Option<Program> {
+    let disk = SmallDisk::of("192k")?;
+    sink.go_down();
+    // More than the disk has.
+    let wal = format!(
+        "prometheus.remote_write \"default\" {{\n\twal {{\n\t\tmax_size = \"8MiB\"\n\t\ton_full = {on_full:?}\n\t}}\n"
+    );
+    let config = pipeline(target, &[sink]).replace("prometheus.remote_write \"default\" {\n", &wal);
+    let mut program = Program::prepare(&config);
+    program.store_on(disk);
+    program.launch();
+    program.wait_ready();
+    Some(program)
+}
+
+fn counted(program: &Program, metric: &str) {
+    eventually(metric, || match program.metric(metric) {
+        count if count > 0.0 => Ok(()),
+        count => Err(format!("{count}\n{}", program.log())),
+    });
+}
+
+fn node_is(program: &Program, state: &str) {
+    eventually("the node says how it is", || {
+        let body = get(program.address, "/api/v0/web/components/prometheus.remote_write.default")?.body;
+        match body.contains(&format!("{state:?}")) {
+            true => Ok(()),
+            false => Err(body),
+        }
+    });
+}
+
+/// What comes from now on goes through the queue.
+fn goes_on(target: &Target, sink: &Sink, program: &Program) {
+    let minted = target.minted();
+    eventually("new numbers arrive", || match sink.numbers("minted").last() {
+        Some(last) if *last > minted => Ok(()),
+        last => Err(format!("{last:?} of {minted}\n{}", program.log())),
+    });
+    node_is(program, "healthy");
+    let after = target.minted() + 1;
+    scrapes(target, 5);
+    all_arrive(sink, after, target.minted() - 1, program);
+}
+
+#[test]
+fn a_full_disk_under_a_queue_that_blocks_holds_scrapes_up_and_loses_nothing_that_was_taken() {
+    let (target, mut sink) = (Target::start(MANY as usize), Sink::start());
+    let Some(program) = with_a_full_disk(&target, &mut sink, "block") else { return };
+    // A scrape that is not taken in time is no secret, and the only thing that is lost.
+    counted(&program, "prometheus_scrape_samples_dropped_total");
+    node_is(&program, "unhealthy");
+    // Each scrape appends the numbers, `up` and four more.
+    let taken = program.metric("prometheus_remote_write_wal_samples_appended_total") as u64 / (MANY + 5);
+    assert!(taken > 0);
+    sink.come_back();
+    all_arrive(&sink, 1, taken, &program);
+    goes_on(&target, &sink, &program);
+    assert_eq!(program.metric("prometheus_remote_storage_samples_dropped_total"), 0.0);
+}
+
+#[test]
+fn a_full_disk_under_a_queue_that_drops_the_oldest_counts_them_and_goes_on() {
+    let (target, mut sink) = (Target::start(MANY as usize), Sink::start());
+    let Some(program) = with_a_full_disk(&target, &mut sink, "drop_oldest") else { return };
+    counted(&program, "prometheus_remote_storage_samples_dropped_total");
+    let page = get(program.address, "/metrics").expect("answered").body;
+    assert!(page.contains("reason=\"queue_full\""), "{page}");
+    sink.come_back();
+    goes_on(&target, &sink, &program);
 }

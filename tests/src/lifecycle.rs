@@ -281,3 +281,57 @@ fn cpu_profiles_are_taken_on_request() {
     assert_eq!(profile.status, 200, "{}", profile.body);
     assert!(!profile.body.is_empty());
 }
+
+#[test]
+fn flags_that_cannot_be_honoured_are_refused_and_say_why() {
+    let refused = [
+        (&["--cluster.enabled"][..], "--cluster.enabled: clustering is not available"),
+        (&["--server.http.enable-graphql"], "--server.http.enable-graphql: there is no GraphQL API"),
+        (&["--server.http.enable-graphql-playground=true"], "there is no GraphQL API"),
+        (&["--config.format=prometheus"], "--config.format: name the one file that is to be converted"),
+        (&["--stability.level=beta"], "use experimental, public-preview or generally-available"),
+        (&["--feature.component-shutdown-deadline=-1s"], "a duration cannot be negative here"),
+        (&["--server.http.listen-addr=nowhere"], "--server.http.listen-addr is written as host:port"),
+        (&["--storage.path=/proc/none"], "--storage.path: /proc/none has to be a folder"),
+        (&["--windows.priority=normal"], "--windows.priority"),
+    ];
+    let folder = tempfile::tempdir().expect("a folder");
+    for (flags, why) in refused {
+        let ran = Command::new(crate::kit::binary())
+            .arg("run")
+            .args(flags)
+            .current_dir(folder.path())
+            .output()
+            .expect("runs");
+        let told = String::from_utf8_lossy(&ran.stderr);
+        assert!(!ran.status.success() && told.contains(why), "{flags:?}: {told}");
+    }
+}
+
+#[test]
+fn flags_of_the_server_and_of_stability_are_honoured() {
+    let mut program = Program::prepare(
+        "prometheus.exporter.self \"s\" { }\n\nprometheus.exporter.static \"e\" {\n\ttext = \"a 1\\n\"\n}\n",
+    );
+    program.launch();
+    assert_eq!(program.wait().code(), Some(1), "the second is experimental");
+    assert!(program.log().contains("start with --stability.level=experimental"), "{}", program.log());
+    program.launch_with(&[
+        "--stability.level=experimental",
+        "--server.http.ui-path-prefix=/below",
+        "--server.http.enable-pprof=false",
+        "--server.http.memory-addr=inside:7",
+        // Nothing is on that they would turn off, or off that they would turn on.
+        "--server.http.disable-support-bundle",
+        "--disable-reporting",
+        "--feature.community-components.enabled",
+        "--feature.prometheus.direct-fanout.enabled",
+        "--cluster.name=none",
+    ]);
+    program.wait_ready();
+    let page = |path: &str| get(program.address, path).expect("answered");
+    assert_eq!(page("/debug/pprof/profile?seconds=1").status, 404);
+    assert_eq!(page("/api/v0/web/components").status, 404);
+    let detail = page("/below/api/v0/web/components/prometheus.exporter.self.s");
+    assert!(detail.status == 200 && detail.body.contains("inside:7"), "{}", detail.body);
+}

@@ -17,11 +17,14 @@ pub fn load(storage: &Path) -> anyhow::Result<String> {
     let uid = uuid::Uuid::new_v4().to_string();
     let created = jiff::Timestamp::now().to_string();
     let seed = serde_json::json!({ "UID": uid, "created_at": created, "version": crate::VERSION });
-    fs::create_dir_all(storage).with_context(|| format!("storage path {}", storage.display()))?;
     let next = path.with_extension("json.new");
-    fs::write(&next, seed.to_string())
+    fs::create_dir_all(storage)
+        .and_then(|()| fs::write(&next, seed.to_string()))
         .and_then(|()| fs::rename(&next, &path))
-        .with_context(|| path.display().to_string())?;
+        .with_context(|| {
+            let storage = storage.display();
+            format!("--storage.path: {storage} has to be a folder that this user may write to, and is not")
+        })?;
     Ok(uid)
 }
 
@@ -36,5 +39,19 @@ mod tests {
         assert_eq!(load(folder.path()).expect("kept"), first);
         fs::write(folder.path().join("alloy_seed.json"), "{").expect("written");
         assert_ne!(load(folder.path()).expect("replaced"), first);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_to_is_told_with_the_flag() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let file = folder.path().join("file");
+        fs::write(&file, "").expect("written");
+        for storage in [file.clone(), file.join("below"), Path::new("/proc/none").to_path_buf()] {
+            let error = format!("{:#}", load(&storage).expect_err("no folder"));
+            assert!(
+                error.starts_with(&format!("--storage.path: {} has to be", storage.display())),
+                "{error}"
+            );
+        }
     }
 }

@@ -89,10 +89,137 @@ mod tests {
         load: LoadArgs,
     }
 
-    fn problems(name: &str, text: &str) -> Vec<String> {
+    fn diagnostics(name: &str, text: &str) -> Vec<Diagnostic> {
         let load = Line::parse_from(["test", "--stability.level=experimental"]).load;
-        let found = validate(&[Source::new(name, text)], Path::new(name), &load);
-        found.iter().map(|d| syntax::render(std::slice::from_ref(d), false)).collect()
+        validate(&[Source::new(name, text)], Path::new(name), &load)
+    }
+
+    fn problems(name: &str, text: &str) -> Vec<String> {
+        diagnostics(name, text).iter().map(|d| syntax::render(std::slice::from_ref(d), false)).collect()
+    }
+
+    /// Every body that a component may have in it, with the blocks that lead to it as they are opened.
+    fn bodies(
+        schema: &'static BodySchema,
+        path: &mut Vec<String>,
+        known: &mut Vec<*const BodySchema>,
+        each: &mut impl FnMut(&[String], &'static BodySchema),
+    ) {
+        if known.contains(&std::ptr::from_ref(schema)) {
+            return;
+        }
+        known.push(schema);
+        each(path, schema);
+        for field in &schema.fields {
+            if let FieldSchema::Block(block) = field {
+                let body = (block.body)();
+                let label = if body.labelled { " \"label\"" } else { "" };
+                path.push(format!("{}{label} {{", block.name));
+                bodies(body, path, known, each);
+                path.pop();
+            }
+        }
+    }
+
+    /// Lines with one mistake each, and a word that has to be in what is said of it.
+    fn mistakes(schema: &BodySchema) -> Vec<(String, &'static str)> {
+        let values = ["true", "\"x\"", "[]", "{ a = [{ }] }", "[[true]]"];
+        let mut lines = vec![("no_such_thing = 1".to_string(), "no_such_thing")];
+        lines.push(("no_such_block { }".to_string(), "no_such_block"));
+        for field in &schema.fields {
+            match field {
+                FieldSchema::Attribute(a) => {
+                    let is_wrong = |text: &&&str| {
+                        let source = Source::new("value", **text);
+                        let (expr, _) = syntax::parse_expression(&source);
+                        let scope = Scope::new(&());
+                        let value = component::eval::evaluate(&expr.expect("it parses"), &source, &scope);
+                        (a.check)(&value.expect("it has a value")).is_err()
+                    };
+                    match values.iter().find(is_wrong) {
+                        Some(value) => lines.push((format!("{} = {value}", a.name), a.name)),
+                        // What takes anything takes no block.
+                        None => lines.push((format!("{} {{ }}", a.name), a.name)),
+                    }
+                }
+                FieldSchema::Block(b) if b.name.contains('.') => {}
+                FieldSchema::Block(b) => lines.push((format!("{} = 1", b.name), b.name)),
+            }
+        }
+        lines
+    }
+
+    /// All at once, so that no mistake hides another.
+    #[test]
+    fn a_mistake_in_any_place_of_any_component_is_told_with_its_place() {
+        let (mut count, mut silent) = (0, Vec::new());
+        for definition in catalog::all().iter() {
+            let mut check = |path: &[String], schema: &'static BodySchema| {
+                let mistakes = mistakes(schema);
+                let mut lines = vec![format!("{} \"x\" {{", definition.name)];
+                lines.extend(path.iter().cloned());
+                let first = lines.len() + 1;
+                lines.extend(mistakes.iter().map(|(line, _)| line.clone()));
+                lines.extend(std::iter::repeat_n("}".to_string(), path.len() + 1));
+                let found = diagnostics(definition.name, &(lines.join("\n") + "\n"));
+                for ((line, word), number) in mistakes.iter().zip(first..) {
+                    count += 1;
+                    let is_told = found.iter().any(|d| {
+                        let at = d.location.as_ref().map(|l| l.line_column().line as usize);
+                        d.is_error() && at == Some(number) && d.message.contains(word)
+                    });
+                    if !is_told {
+                        silent.push(format!("{} {path:?} {line}", definition.name));
+                    }
+                }
+                // What is required is asked for where it is missing.
+                let empty = [lines[..first - 1].to_vec(), vec!["}".to_string(); path.len() + 1]].concat();
+                let found = diagnostics(definition.name, &(empty.join("\n") + "\n"));
+                for field in schema.fields.iter().filter(|f| f.required()) {
+                    let wanted = format!("\"{}\" is required", field.name());
+                    let is_told = found.iter().any(|d| d.message.contains(&wanted) && d.location.is_some());
+                    if !is_told {
+                        silent.push(format!("{} {path:?} without {}", definition.name, field.name()));
+                    }
+                }
+            };
+            bodies((definition.arguments)(), &mut Vec::new(), &mut Vec::new(), &mut check);
+        }
+        assert_eq!(silent, Vec::<String>::new());
+        assert!(count > 3000, "{count}");
+    }
+
+    /// A label where there must be none, none where there must be one.
+    #[test]
+    fn a_label_in_the_wrong_place_is_told_at_its_block() {
+        let mut silent = Vec::new();
+        for definition in catalog::all().iter() {
+            let mut check = |path: &[String], schema: &'static BodySchema| {
+                let wrong = match path.last() {
+                    None => vec![format!("{} {{", definition.name)],
+                    Some(last) if schema.labelled => vec![last.replace(" \"label\"", "")],
+                    Some(last) => vec![last.replace(" {", " \"label\" {")],
+                };
+                let outer = match path {
+                    [] => vec![],
+                    [around @ .., _] => {
+                        [vec![format!("{} \"x\" {{", definition.name)], around.to_vec()].concat()
+                    }
+                };
+                let depth = outer.len() + 1;
+                let text = [outer, wrong, vec!["}".to_string(); depth]].concat().join("\n");
+                let found = diagnostics(definition.name, &format!("{text}\n"));
+                let is_told = found.iter().any(|d| {
+                    let at = d.location.as_ref().map(|l| l.line_column().line as usize);
+                    d.is_error() && at == Some(depth) && d.message.contains("label")
+                });
+                if !is_told {
+                    silent.push(text);
+                }
+            };
+            bodies((definition.arguments)(), &mut Vec::new(), &mut Vec::new(), &mut check);
+        }
+        assert_eq!(silent, Vec::<String>::new());
     }
 
     /// The texts between "```alloy" and "```".

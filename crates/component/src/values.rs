@@ -272,3 +272,38 @@ impl ArgValue for RelabelRules {
         Value::Capsule(Capsule::new(self.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use eval::{OptionalSecret, Secret};
+
+    use super::*;
+
+    #[test]
+    fn labels_of_a_target_are_texts_and_nothing_that_has_none() {
+        let object = |value: Value| Value::object(BTreeMap::from([("x".to_owned(), value)]));
+        for (value, text) in [
+            (Value::from("a"), "a"),
+            (Value::from(7_i64), "7"),
+            (Value::from(1.5), "1.5"),
+            (Value::Bool(true), "true"),
+            (Value::OptionalSecret(OptionalSecret::plain("open")), "open"),
+        ] {
+            let target = Target::from_value(&object(value)).expect(text);
+            assert_eq!(target.iter().collect::<Vec<_>>(), [("x", text)]);
+            // What a component exports is taken as it is.
+            assert_eq!(Target::from_value(&target.to_value()).expect("a target"), target);
+        }
+        for (value, what) in [
+            (Value::Null, "null"),
+            (Value::Secret(Secret::from("s")), "secret"),
+            (Value::OptionalSecret(OptionalSecret::secret("s")), "secret"),
+            (Value::array(vec![]), "array"),
+        ] {
+            let told = Target::from_value(&object(value)).expect_err(what).to_string();
+            assert_eq!(told, format!("key \"x\": a label of a target cannot be {what}"));
+        }
+        let told = Target::from_value(&Value::from("a:1")).expect_err("a text").to_string();
+        assert_eq!(told, "expected map(string), got string");
+    }
+}

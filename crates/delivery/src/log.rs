@@ -46,7 +46,8 @@ pub(crate) struct Opened {
 /// Files whose contents are not yet known to be on the device.
 #[derive(Default)]
 pub(crate) struct Unsynced {
-    files: Vec<Arc<dyn Append>>,
+    /// By their segments. One that is deleted is not among them: its room is given back only when nobody holds it.
+    files: Vec<(u64, Arc<dyn Append>)>,
     folder: bool,
 }
 
@@ -57,7 +58,7 @@ impl Unsynced {
 
     /// Forces everything to the device; blocks.
     pub(crate) fn sync(&self, fs: &dyn Fs) -> io::Result<()> {
-        self.files.iter().try_for_each(|file| file.sync())?;
+        self.files.iter().try_for_each(|(_, file)| file.sync())?;
         if self.folder { fs.sync_folder() } else { Ok(()) }
     }
 }
@@ -177,13 +178,13 @@ impl Log {
         self.disk_bytes += size;
         self.next_sequence += 1;
         let position = Position { segment: first, salt: segment.salt, sequence, offset, len: header.len };
-        self.note_unsynced(&file);
+        self.note_unsynced(first, &file);
         Ok(position)
     }
 
-    fn note_unsynced(&mut self, file: &Arc<dyn Append>) {
-        if self.tracks_sync && !self.unsynced.files.iter().any(|known| Arc::ptr_eq(known, file)) {
-            self.unsynced.files.push(file.clone());
+    fn note_unsynced(&mut self, first: u64, file: &Arc<dyn Append>) {
+        if self.tracks_sync && !self.unsynced.files.iter().any(|(known, _)| *known == first) {
+            self.unsynced.files.push((first, file.clone()));
         }
     }
 
@@ -241,6 +242,7 @@ impl Log {
             self.disk_bytes -= segment.bytes;
         }
         self.segments.remove(&first);
+        self.unsynced.files.retain(|(known, _)| *known != first);
     }
 
     /// Marks records (ascending) as done. They are done even if an error says that the cursor file could not be
@@ -311,7 +313,10 @@ impl Log {
     pub(crate) fn sync_failed(&mut self, unsynced: Unsynced) {
         self.seal();
         self.unsynced.folder |= unsynced.folder;
-        self.unsynced.files.extend(unsynced.files);
+        let segments = &self.segments;
+        self.unsynced
+            .files
+            .extend(unsynced.files.into_iter().filter(|(first, _)| segments.contains_key(first)));
     }
 
     /// Every number below this one has been given out.

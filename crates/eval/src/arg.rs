@@ -97,6 +97,11 @@ impl ValueError {
                 error.with_help("a secret becomes a string only through convert.nonsensitive(…)")
             }
             Value::Array(_) | Value::Null => error,
+            // As `forward_to = [prometheus.echo.x]`.
+            Value::Object(fields) if export_that_fits(fields, expected).is_some() => {
+                let name = export_that_fits(fields, expected).unwrap_or_default();
+                error.with_help(format!("this is all that the component exports: add .{name}"))
+            }
             _ if expected.starts_with("list(") => error.with_help("write it as a list: [value]"),
             _ => error,
         }
@@ -132,6 +137,16 @@ impl ValueError {
         self.path.insert(0, Step::Key(key.into()));
         self
     }
+}
+
+/// What is meant where a component is named and not one of its exports.
+fn export_that_fits<'a>(fields: &'a BTreeMap<String, Value>, expected: &str) -> Option<&'a str> {
+    let is_meant = |value: &Value| match value {
+        Value::Capsule(_) => fits(&value.describe(), expected),
+        Value::Unknown(type_name) => !type_name.is_empty() && fits(type_name, expected),
+        _ => false,
+    };
+    fields.iter().find(|(_, value)| is_meant(value)).map(|(name, _)| name.as_str())
 }
 
 impl fmt::Display for ValueError {

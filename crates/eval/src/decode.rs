@@ -459,10 +459,21 @@ fn invalid_diagnostic(
     header: Span,
 ) -> Diagnostic {
     let place = invalid.field.and_then(|field| written_at(body, field)).unwrap_or(header);
-    let mut diagnostic = make(code, invalid.message, source, place);
+    // Where only the message is shown, as in a line of a log, it must be clear of what it speaks.
+    let message = match invalid.field {
+        Some(field) if PREDICATES.iter().any(|begin| invalid.message.starts_with(begin)) => {
+            let name = field.rsplit_once('.').map_or(field, |(_, name)| name);
+            format!("{name:?} {}", invalid.message)
+        }
+        _ => invalid.message,
+    };
+    let mut diagnostic = make(code, message, source, place);
     diagnostic.help = invalid.help;
     diagnostic
 }
+
+/// How a message begins that says something of the field without naming it.
+const PREDICATES: [&str; 3] = ["must ", "is ", "needs "];
 
 /// Where a field is written: the name of an attribute or block, after those of the blocks it is in. A block's own name
 /// may have dots.

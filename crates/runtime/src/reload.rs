@@ -9,7 +9,7 @@ use std::time::Duration;
 use syntax::{Diagnostic, Source};
 use tokio::sync::Mutex;
 
-use crate::modules::file::{directory, read_modules};
+use crate::modules::file::{directory, read_sources};
 use crate::runtime::{LoadError, Loaded, Runtime};
 use crate::watch::Watch;
 
@@ -51,18 +51,20 @@ impl ConfigSource {
     pub fn read(&self) -> Result<Vec<Source>, LoadError> {
         match self {
             Self::Text { name, text } => Ok(vec![Source::new(name.as_str(), text.as_str())]),
-            Self::Converted { path, .. } => {
-                let unread = |e| unreadable(&format!("{}: {e}", path.display()));
-                let bytes = std::fs::read(path).map_err(unread)?;
-                let source = syntax::decode(&bytes, path.display().to_string());
-                source.map(|s| vec![s]).map_err(|d| LoadError { diagnostics: vec![d], applied: false })
+            Self::Converted { path, .. } if path.is_dir() => {
+                let message = format!("{} is a folder", path.display());
+                Err(refused(message, "name the one file that is to be converted"))
             }
-            Self::Path(path) => {
-                let texts = read_modules(path).map_err(|message| unreadable(&message))?;
-                if texts.is_empty() {
-                    return Err(unreadable(&format!("{} holds no *.alloy file", path.display())));
+            Self::Path(path) | Self::Converted { path, .. } => {
+                let sources =
+                    read_sources(path).map_err(|diagnostics| LoadError { diagnostics, applied: false })?;
+                match sources.is_empty() {
+                    true => {
+                        let message = format!("{} holds no *.alloy file", path.display());
+                        Err(refused(message, "name the folder of the configuration"))
+                    }
+                    false => Ok(sources),
                 }
-                Ok(texts.into_iter().map(|t| Source::new(t.name, t.text)).collect())
             }
         }
     }
@@ -88,10 +90,9 @@ impl ConfigSource {
     }
 }
 
-fn unreadable(message: &str) -> LoadError {
-    let diagnostic =
-        Diagnostic::plain("unreadable", format!("the configuration could not be read: {message}"));
-    LoadError { diagnostics: vec![diagnostic], applied: false }
+fn refused(message: String, help: &str) -> LoadError {
+    let diagnostics = vec![Diagnostic::plain("unreadable", message).with_help(help)];
+    LoadError { diagnostics, applied: false }
 }
 
 /// Reloads a runtime's configuration from where it comes from. Cheap to clone: signals, the HTTP API and
@@ -110,7 +111,7 @@ struct Last {
     /// The highest request that the last load answers.
     answers: u64,
     result: Result<Loaded, LoadError>,
-    /// Of the texts that were loaded, or refused, last.
+    /// Of what was loaded, or refused, last.
     hash: Option<u64>,
 }
 
@@ -144,11 +145,13 @@ impl Reloader {
     async fn read(&self) -> Result<Vec<Source>, LoadError> {
         let source = self.0.source.clone();
         let read = tokio::task::spawn_blocking(move || source.read()).await;
-        read.unwrap_or_else(|e| Err(unreadable(&e.to_string())))
+        read.unwrap_or_else(|e| {
+            Err(refused(format!("reading ended without a result: {e}"), "reload once more"))
+        })
     }
 
     async fn apply(&self, last: &mut Last, sources: Result<Vec<Source>, LoadError>) {
-        last.hash = sources.as_ref().ok().map(|s| hash(s));
+        last.hash = content(&sources);
         last.result = match sources.and_then(|s| self.0.source.converted(s)) {
             Ok((sources, warnings)) => {
                 let loaded = match &self.0.source {
@@ -187,12 +190,13 @@ impl Reloader {
     /// Reloads if the texts are not those of the last load. A file that cannot be read just now is no
     /// change: it is being replaced.
     async fn reload_if_changed(&self) -> Option<Result<Loaded, LoadError>> {
-        let sources = self.read().await.ok()?;
+        let sources = self.read().await;
+        let content = content(&sources)?;
         let mut last = self.0.last.lock().await;
-        if last.hash == Some(hash(&sources)) {
+        if last.hash == Some(content) {
             return None;
         }
-        self.apply(&mut last, Ok(sources)).await;
+        self.apply(&mut last, sources).await;
         Some(last.result.clone())
     }
 }
@@ -211,11 +215,25 @@ fn with_warnings(loaded: Result<Loaded, LoadError>, warnings: Vec<Diagnostic>) -
     }
 }
 
-fn hash(sources: &[Source]) -> u64 {
+/// What tells one content from another: of texts themselves, or of what is wrong with files that hold no text, which
+/// stay so until somebody mends them. `None` of files that could not be read.
+fn content(sources: &Result<Vec<Source>, LoadError>) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
-    for source in sources {
-        source.name().hash(&mut hasher);
-        source.text().hash(&mut hasher);
+    match sources {
+        Ok(sources) => {
+            for source in sources {
+                source.name().hash(&mut hasher);
+                source.text().hash(&mut hasher);
+            }
+        }
+        Err(error) if error.diagnostics.iter().all(|d| d.code == "encoding") => {
+            for problem in &error.diagnostics {
+                problem.message.hash(&mut hasher);
+                let place = problem.location.as_ref();
+                place.map(|l| (l.source.name(), l.source.text())).hash(&mut hasher);
+            }
+        }
+        Err(_) => return None,
     }
-    hasher.finish()
+    Some(hasher.finish())
 }

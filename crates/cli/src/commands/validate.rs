@@ -46,42 +46,14 @@ fn read(args: &ValidateArgs) -> Result<(Vec<Source>, Vec<Diagnostic>), Vec<Diagn
     Ok((sources, warnings.concat()))
 }
 
+/// The texts of a file, or of the `*.alloy` files of a directory, sorted by path, as `run` reads them.
+fn sources(path: &Path) -> Result<Vec<Source>, Vec<Diagnostic>> {
+    ConfigSource::Path(path.to_path_buf()).read().map_err(|error| error.diagnostics)
+}
+
 #[expect(clippy::print_stderr, reason = "the command's answer")]
 fn eprint_diagnostics(diagnostics: &[Diagnostic]) {
     eprint!("{}", crate::rendered(diagnostics));
-}
-
-/// The texts of a file, or of the `*.alloy` files of a directory, sorted by path.
-pub fn sources(path: &Path) -> Result<Vec<Source>, Vec<Diagnostic>> {
-    let unreadable = |path: &Path, error: std::io::Error| {
-        Diagnostic::plain("unreadable", format!("{}: {error}", path.display()))
-            .with_help("name a configuration file, or a directory that holds *.alloy files")
-    };
-    let mut files = vec![path.to_path_buf()];
-    if path.is_dir() {
-        let entries = std::fs::read_dir(path).map_err(|e| vec![unreadable(path, e)])?;
-        files = entries.filter_map(|e| Some(e.ok()?.path())).collect();
-        files.retain(|f| f.extension().is_some_and(|e| e == "alloy") && f.is_file());
-        files.sort();
-    }
-    let mut sources = Vec::new();
-    let mut problems = Vec::new();
-    for file in &files {
-        match std::fs::read(file) {
-            Ok(bytes) => match syntax::decode(&bytes, file.display().to_string()) {
-                Ok(source) => sources.push(source),
-                Err(problem) => problems.push(problem),
-            },
-            Err(error) => problems.push(unreadable(file, error)),
-        }
-    }
-    if files.is_empty() {
-        // As `run` says it.
-        let message = format!("{} holds no *.alloy file", path.display());
-        problems
-            .push(Diagnostic::plain("unreadable", message).with_help("name the folder of the configuration"));
-    }
-    if problems.is_empty() { Ok(sources) } else { Err(problems) }
 }
 
 fn to_json(diagnostic: &Diagnostic) -> serde_json::Value {

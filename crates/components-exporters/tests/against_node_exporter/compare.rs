@@ -50,8 +50,8 @@ pub struct Pages<'a> {
 
 type Families = BTreeMap<String, Family>;
 
-/// All disagreements, sorted. `restless` are prefixes of families whose values are not compared.
-pub fn compare(pages: &Pages<'_>, restless: &[&str]) -> Vec<Difference> {
+/// All disagreements, sorted. `restless` are prefixes of families whose values are not compared, but for those in `still`.
+pub fn compare(pages: &Pages<'_>, restless: &[&str], still: &[&str]) -> Vec<Difference> {
     let read = |page: &str| -> Families {
         let families = text::parse(page).expect("the page is in the text format");
         families.into_iter().map(|parsed| (parsed.family.name.to_string(), parsed.family)).collect()
@@ -66,7 +66,7 @@ pub fn compare(pages: &Pages<'_>, restless: &[&str]) -> Vec<Difference> {
             (None, Some(ours)) => add(What::Extra, format!("{} series", ours.metrics.len())),
             (Some(theirs), Some(ours)) => {
                 shape(theirs, ours, &mut add);
-                if !restless.iter().any(|prefix| name.starts_with(prefix)) {
+                if still.contains(&name.as_str()) || !restless.iter().any(|prefix| name.starts_with(prefix)) {
                     values([theirs, ours, after.get(name).unwrap_or(theirs)], &mut add);
                 }
             }
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     fn whats(before: &str, ours: &str, after: &str) -> Vec<(String, What)> {
-        let found = compare(&Pages { before, ours, after }, &["restless"]);
+        let found = compare(&Pages { before, ours, after }, &["restless"], &[]);
         found.into_iter().map(|difference| (difference.family, difference.what)).collect()
     }
 

@@ -200,34 +200,43 @@ impl Endpoint {
         for (name, value) in &self.headers {
             check_header(name, value, authenticated).map_err(|m| Invalid::field("headers", m))?;
         }
+        for name in self.client.http_headers.keys().filter(|n| is_of_the_protocol(n)) {
+            return Err(Invalid::field("http_headers", unchangeable(name)));
+        }
         Ok(())
     }
 }
 
+/// Those that the specifications reserve: senders must not let users change them.
+fn is_of_the_protocol(name: &str) -> bool {
+    ["content-encoding", "content-type", "user-agent", "x-prometheus-remote-write-version"]
+        .iter()
+        .any(|reserved| reserved.eq_ignore_ascii_case(name))
+}
+
+fn unchangeable(name: &str) -> String {
+    format!("header {name:?} is set by the protocol and cannot be changed")
+}
+
 fn check_header(name: &str, value: &str, authenticated: bool) -> Result<(), String> {
-    // As the specifications: senders must not let users change the protocol's own headers; the others are
-    // those of the connection and of sigv4. As prometheus/config: `reservedHeaders`.
-    const RESERVED: [&str; 16] = [
+    // Those of the connection and of sigv4. As prometheus/config: `reservedHeaders`.
+    const RESERVED: [&str; 12] = [
         "accept-encoding",
         "connection",
-        "content-encoding",
         "content-length",
-        "content-type",
         "host",
         "keep-alive",
         "proxy-authenticate",
         "proxy-authorization",
         "transfer-encoding",
-        "user-agent",
         "www-authenticate",
         "x-amz-content-sha256",
         "x-amz-date",
         "x-amz-security-token",
-        "x-prometheus-remote-write-version",
     ];
     let (parsed, _) = net::request_header(name, value)?;
-    if RESERVED.contains(&parsed.as_str()) {
-        return Err(format!("header {name:?} is set by the protocol and cannot be changed"));
+    if is_of_the_protocol(name) || RESERVED.contains(&parsed.as_str()) {
+        return Err(unchangeable(name));
     }
     if parsed == http::header::AUTHORIZATION && authenticated {
         return Err(format!("header {name:?} is set by the endpoint's authentication: use one of the two"));

@@ -56,6 +56,8 @@ pub(super) struct Encoded {
     pub relabeled: Counts,
     /// Left out: the endpoint does not take native histograms.
     pub histograms_off: Counts,
+    /// Left out: exemplars whose sample is not in the batch, where the protocol has no place for them.
+    pub lone: Counts,
 }
 
 #[derive(Default)]
@@ -138,19 +140,19 @@ impl Encoder {
         let mut scratch = std::mem::take(&mut buffers.batch);
         if self.has_too_old(batch, now_ms) || self.has_nameless(batch) {
             self.select(batch, now_ms, &mut scratch, &mut encoded);
-            self.write_parts(&scratch, message, now_ms, &mut buffers, &mut encoded.records);
+            self.write_parts(&scratch, message, now_ms, &mut buffers, &mut encoded);
         } else if self.rules.is_empty() {
-            self.write_parts(batch, message, now_ms, &mut buffers, &mut encoded.records);
+            self.write_parts(batch, message, now_ms, &mut buffers, &mut encoded);
         } else if let Some(origin) = batch.origin {
             let mut memo = self.memos.take(origin);
             self.lend(&mut memo, batch, &mut scratch, &mut encoded.relabeled);
-            self.write_parts(&scratch, message, now_ms, &mut buffers, &mut encoded.records);
+            self.write_parts(&scratch, message, now_ms, &mut buffers, &mut encoded);
             memo.points.give_back(scratch.points.listed().drain(..).map(|p| p.series));
             memo.histograms.give_back(scratch.histograms.drain(..).map(|p| p.series));
             self.memos.put(origin, memo, Instant::now());
         } else {
             self.select(batch, now_ms, &mut scratch, &mut encoded);
-            self.write_parts(&scratch, message, now_ms, &mut buffers, &mut encoded.records);
+            self.write_parts(&scratch, message, now_ms, &mut buffers, &mut encoded);
         }
         scratch.points.clear();
         scratch.histograms.clear();
@@ -326,13 +328,13 @@ impl Encoder {
         message: Message,
         now_ms: i64,
         buffers: &mut Buffers,
-        records: &mut Vec<Record>,
+        encoded: &mut Encoded,
     ) {
         match batch.origin {
-            Some(key) => self.write(batch, key, message, now_ms, buffers, records),
+            Some(key) => self.write(batch, key, message, now_ms, buffers, encoded),
             None => {
                 for (key, part) in split(batch) {
-                    self.write(&part, key, message, now_ms, buffers, records);
+                    self.write(&part, key, message, now_ms, buffers, encoded);
                 }
             }
         }
@@ -345,8 +347,9 @@ impl Encoder {
         message: Message,
         now_ms: i64,
         buffers: &mut Buffers,
-        records: &mut Vec<Record>,
+        encoded: &mut Encoded,
     ) {
+        let Encoded { records, lone, .. } = encoded;
         let newest_ms = newest(batch).unwrap_or(now_ms);
         let Buffers { v1, v2, snappy, message: buffer, packed, used, .. } = buffers;
         *used = true;
@@ -371,6 +374,7 @@ impl Encoder {
                 while let Some(counts) = requests.next(buffer) {
                     put(buffer, counts, KIND_V2);
                 }
+                *lone += requests.left_out();
             }
         }
     }

@@ -186,6 +186,7 @@ impl Inlet {
         self.counters.dropped("too_old", encoded.too_old);
         self.counters.dropped("dropped_series", encoded.relabeled);
         self.counters.dropped("native_histograms_off", encoded.histograms_off);
+        self.counters.dropped("without_sample", encoded.lone);
         for record in encoded.records {
             let counts = super::record::counts(&record);
             self.append(record).await.map_err(|error| self.refused(&error, counts))?;

@@ -160,13 +160,17 @@ struct Writer {
 impl Consumer<Samples> for Writer {
     fn consume(&self, batch: Samples) -> BoxFuture<'_, Result<(), Rejected>> {
         Box::pin(async move {
-            self.metrics.taken(&batch);
             self.families.note(&batch, Instant::now());
             let now_ms = jiff::Timestamp::now().as_millisecond();
-            match &self.inlets[..] {
+            let answer = match &self.inlets[..] {
                 [only] => only.put(&batch, now_ms).await,
                 all => writer::answer(&join_all(all.iter().map(|inlet| inlet.put(&batch, now_ms))).await),
+            };
+            if answer.is_ok() {
+                // Not before: what is refused comes again, and whoever waits may give up.
+                self.metrics.taken(&batch);
             }
+            answer
         })
     }
 }

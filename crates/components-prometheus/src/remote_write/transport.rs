@@ -31,6 +31,8 @@ const ERROR_BODY: usize = 512;
 pub(super) struct Learned {
     /// The endpoint has refused version 2: version 1 from now on.
     pub v1_only: AtomicBool,
+    /// It has answered as one that knows version 2: what it refuses, it refuses for another reason.
+    knows_v2: AtomicBool,
     /// It has refused every part of a record, and taken nothing since: to cut records up helps nobody.
     refuses_all: AtomicBool,
     /// What may still be spent on parts.
@@ -74,6 +76,8 @@ enum Attempt {
     Done(Done),
     /// Again as version 1.
     FallBack,
+    /// Again as version 1 to see whether the version is what was refused; if it is not, this stands.
+    Ask(Done),
 }
 
 impl From<Outcome> for Done {
@@ -98,20 +102,27 @@ impl HttpTransport {
     }
 
     async fn deliver(&self, records: &[Record], attempt: u32) -> Outcome {
-        let done = match self.attempt(records, attempt).await {
+        let as_v1 = self.learned.v1_only.load(Ordering::Relaxed);
+        let done = match self.attempt(records, attempt, as_v1).await {
             Attempt::Done(done) => done,
             Attempt::FallBack => {
-                if !self.learned.v1_only.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(remote_name = %self.name, "the endpoint does not know remote write 2.0: using 1.0 from now on");
-                }
-                match self.attempt(records, attempt).await {
-                    Attempt::Done(done) => done,
+                self.v1_from_now_on();
+                match self.attempt(records, attempt, true).await {
+                    Attempt::Done(done) | Attempt::Ask(done) => done,
                     Attempt::FallBack => Done::from(Outcome::Drop {
                         reason: "http_415",
                         message: "the endpoint refuses both versions of the protocol".into(),
                     }),
                 }
             }
+            Attempt::Ask(refused) => match self.attempt(records, attempt, true).await {
+                Attempt::Done(done) if done.outcome == Outcome::Delivered => {
+                    self.v1_from_now_on();
+                    done
+                }
+                Attempt::Done(done) if matches!(done.outcome, Outcome::Retry { .. }) => done,
+                _ => refused,
+            },
         };
         if let [only] = records
             && self.is_worth_sifting(&done)
@@ -121,6 +132,12 @@ impl HttpTransport {
         }
         self.tell(records, &done);
         done.outcome
+    }
+
+    fn v1_from_now_on(&self) {
+        if !self.learned.v1_only.swap(true, Ordering::Relaxed) {
+            tracing::warn!(remote_name = %self.name, "the endpoint does not know remote write 2.0: using 1.0 from now on");
+        }
     }
 
     /// Whether what was refused together may be taken in parts.
@@ -156,7 +173,9 @@ impl HttpTransport {
                 continue;
             }
             requests += 1;
-            let Attempt::Done(done) = self.attempt(std::slice::from_ref(&part), attempt).await else {
+            let as_v1 = self.learned.v1_only.load(Ordering::Relaxed);
+            let answer = self.attempt(std::slice::from_ref(&part), attempt, as_v1).await;
+            let (Attempt::Done(done) | Attempt::Ask(done)) = answer else {
                 // It takes version 1 only, which the record as a whole learns best.
                 return retry("http_415", "the endpoint has ceased to take remote write 2.0".to_owned());
             };
@@ -202,8 +221,7 @@ impl HttpTransport {
         }
     }
 
-    async fn attempt(&self, records: &[Record], attempt: u32) -> Attempt {
-        let as_v1 = self.learned.v1_only.load(Ordering::Relaxed);
+    async fn attempt(&self, records: &[Record], attempt: u32, as_v1: bool) -> Attempt {
         let version = if as_v1 { Message::V1 } else { message(records[0].kind) };
         let body = match body(records, as_v1) {
             Ok(body) => body,
@@ -225,7 +243,7 @@ impl HttpTransport {
         match self.client.post(request).await {
             Ok(response) => match self.judge(response, version, records.len()).await {
                 Attempt::Done(done) => Attempt::Done(Done { bytes, ..done }),
-                Attempt::FallBack => Attempt::FallBack,
+                other => other,
             },
             // A name, certificate or token that does not work says nothing about the records, and the next
             // configuration may mend it: they are kept.
@@ -236,6 +254,9 @@ impl HttpTransport {
     async fn judge(&self, response: Response, version: Message, records: usize) -> Attempt {
         let status = response.status();
         let written = written(response.headers());
+        if version == Message::V2 && written.is_some() {
+            self.learned.knows_v2.store(true, Ordering::Relaxed);
+        }
         if status.is_success() {
             // As the specification, "Required Written Response Headers": a 2xx without any of them comes from
             // a receiver that took a version 2 body for version 1 and found nothing in it.
@@ -260,7 +281,16 @@ impl HttpTransport {
             400 | 413 | 422 if records > 1 => Outcome::Split { reason: reason(status), message },
             _ => Outcome::Drop { reason: reason(status), message },
         };
-        Attempt::Done(Done { outcome, written: written.unwrap_or_default(), bytes: 0 })
+        // As the specification, "Unsupported Request Content": a receiver of version 1 may answer 400 to what it does not
+        // know. One of version 2 would have said how much it has written.
+        let may_be_the_version = status == StatusCode::BAD_REQUEST
+            && version == Message::V2
+            && !self.learned.knows_v2.load(Ordering::Relaxed);
+        let done = Done { outcome, written: written.unwrap_or_default(), bytes: 0 };
+        match may_be_the_version && self.learned.allowance.take() {
+            true => Attempt::Ask(done),
+            false => Attempt::Done(done),
+        }
     }
 }
 

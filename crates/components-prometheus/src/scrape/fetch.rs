@@ -55,6 +55,7 @@ pub(super) struct Metrics {
     pub(super) forwarded: IntCounter,
     pub(super) latency: Histogram,
     pub(super) dropped: IntCounterVec,
+    pub(super) failed: IntCounterVec,
 }
 
 impl Metrics {
@@ -72,6 +73,11 @@ impl Metrics {
             dropped: metrics.counter_vec(
                 "prometheus_scrape_samples_dropped_total",
                 "Samples lost: left out of a page (repeated, ahead) or not taken by forward_to (timeout, stopped, permanent).",
+                &["reason"],
+            ),
+            failed: metrics.counter_vec(
+                "prometheus_scrape_failures_total",
+                "Scrapes that failed: no whole answer (dns, connect, tls, timeout, protocol, status, …), or a page that does not count (page, limit, name).",
                 &["reason"],
             ),
         }

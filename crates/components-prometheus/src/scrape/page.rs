@@ -19,8 +19,8 @@ use wire::exposition::{Event, Exemplar, Format, HistogramSample, Options, Parser
 use super::cache::{FRESH, Found, HISTOGRAM, IN_FAMILY, Lines, Part, Role, STATED, UNSENT, Walk};
 use super::classic::{Collector, Line};
 use super::family::Families;
-pub use super::rules::{Limits, Rules};
-use super::rules::{add_target_labels, kind_word};
+pub use super::rules::{Limits, Refused, Rules};
+use super::rules::{add_target_labels, beyond, broken, kind_word};
 
 /// Samples may claim to be from the future by this much. As prometheus/scrape: `maxAheadTime`.
 const MAX_AHEAD_MS: i64 = 10 * 60 * 1000;
@@ -99,7 +99,7 @@ pub fn read(
     (format, body): (Format, &[u8]),
     now_ms: i64,
     batch: &mut SampleBatch,
-) -> (Tally, Result<(), String>) {
+) -> (Tally, Result<(), Refused>) {
     if memory.made_with.as_ref().is_none_or(|(f, r)| *f != format || !r.same_series(rules)) {
         memory.forget_lines(rules);
     }
@@ -317,7 +317,7 @@ struct Resolved {
 }
 
 impl Reader<'_> {
-    fn page(&mut self, body: &[u8]) -> Result<(), String> {
+    fn page(&mut self, body: &[u8]) -> Result<(), Refused> {
         let options =
             Options { created_as_start: self.rules.start_zero, native_histograms: self.rules.native };
         let mut parser = Parser::new(self.format, body, options);
@@ -337,25 +337,28 @@ impl Reader<'_> {
                 Ok(Some(Event::Unit { name, unit })) if families => self.families.set_unit(&name, &unit),
                 Ok(Some(Event::Help { .. } | Event::Unit { .. })) => {}
                 Ok(None) => break,
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(broken(error)),
             }
         }
         let last = self.collector.end();
         self.push_histogram(last);
         if self.rules.limits.samples > 0 && self.accepted > self.rules.limits.samples {
-            return Err(format!(
+            return Err(beyond(format!(
                 "sample_limit of {} exceeded: the page has {} samples",
                 self.rules.limits.samples, self.accepted
-            ));
+            )));
         }
         if self.too_many_buckets {
-            return Err(format!("native_histogram_bucket_limit of {} exceeded", self.rules.bucket_limit));
+            return Err(beyond(format!(
+                "native_histogram_bucket_limit of {} exceeded",
+                self.rules.bucket_limit
+            )));
         }
         Ok(())
     }
 
     #[inline]
-    fn sample(&mut self, sample: &Sample<'_>) -> Result<(), String> {
+    fn sample(&mut self, sample: &Sample<'_>) -> Result<(), Refused> {
         let stated = if self.rules.honor_timestamps { sample.timestamp_ms } else { None };
         let mark = if stated.is_some() { STATED } else { 0 };
         self.tally.scraped += 1;
@@ -389,7 +392,7 @@ impl Reader<'_> {
         new: bool,
         sample: &Sample<'_>,
         stated: Option<i64>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Refused> {
         let Some(series) = series else { return Ok(()) };
         self.tally.added += 1;
         if !self.accept(stated) {
@@ -412,7 +415,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn histogram(&mut self, sample: HistogramSample<'_>) -> Result<(), String> {
+    fn histogram(&mut self, sample: HistogramSample<'_>) -> Result<(), Refused> {
         let stated = if self.rules.honor_timestamps { sample.timestamp_ms } else { None };
         let time = stated.unwrap_or(self.now_ms);
         let mark = HISTOGRAM | if stated.is_some() { STATED } else { 0 };
@@ -503,7 +506,7 @@ impl Reader<'_> {
 
     /// A line that the page had before: sent only if it states its own time.
     #[cold]
-    fn repeated(&mut self, raw: &[u8], stated: Option<i64>) -> Result<Resolved, String> {
+    fn repeated(&mut self, raw: &[u8], stated: Option<i64>) -> Result<Resolved, Refused> {
         if stated.is_none() {
             // It counts as a series that the target exposes, as in Prometheus.
             self.tally.repeated += 1;
@@ -515,7 +518,7 @@ impl Reader<'_> {
     }
 
     #[cold]
-    fn add(&mut self, raw: &[u8], mark: u16) -> Result<Resolved, String> {
+    fn add(&mut self, raw: &[u8], mark: u16) -> Result<Resolved, Refused> {
         let (series, in_family, part) = self.resolve(raw)?;
         let flags = mark | if in_family { IN_FAMILY } else { 0 };
         self.walk.add(raw, series.clone(), flags, part.clone());
@@ -531,10 +534,10 @@ impl Reader<'_> {
     }
 
     /// The series of a line, whether it belongs to the family at hand, and of which histogram it is a part.
-    fn resolve(&mut self, raw: &[u8]) -> Result<(Option<Series>, bool, Part), String> {
+    fn resolve(&mut self, raw: &[u8]) -> Result<(Option<Series>, bool, Part), Refused> {
         self.parse(raw)?;
         let Some(metric) = self.builder.get(METRIC_NAME) else {
-            return Err("a series has no metric name (no __name__ label)".to_owned());
+            return Err(broken("a series has no metric name (no __name__ label)"));
         };
         let in_family = self.rules.needs_families() && self.families.holds(metric);
         let mut part = Part::default();
@@ -550,12 +553,12 @@ impl Reader<'_> {
         Ok((Some(self.series(in_family)?), in_family, part))
     }
 
-    fn parse(&mut self, raw: &[u8]) -> Result<(), String> {
-        parse_series(self.format, raw, self.kind, self.builder).map_err(|e| e.to_string())
+    fn parse(&mut self, raw: &[u8]) -> Result<(), Refused> {
+        parse_series(self.format, raw, self.kind, self.builder).map_err(broken)
     }
 
     /// The histogram of the family at hand that the labels in the builder are a part of; takes them apart.
-    fn part(&mut self) -> Result<Part, String> {
+    fn part(&mut self) -> Result<Part, Refused> {
         let metric = self.builder.get(METRIC_NAME).unwrap_or_default();
         let role = match metric.strip_prefix(self.families.name()) {
             Some("_count") => Role::Count,
@@ -573,7 +576,7 @@ impl Reader<'_> {
     }
 
     /// The series of the scraped labels in the builder.
-    fn series(&mut self, in_family: bool) -> Result<Series, String> {
+    fn series(&mut self, in_family: bool) -> Result<Series, Refused> {
         if self.rules.type_and_unit && in_family {
             self.builder.set("__type__", kind_word(self.families.kind()));
             self.builder.set("__unit__", self.families.unit());
@@ -590,7 +593,7 @@ impl Reader<'_> {
         line: &Resolved,
         sample: &Sample<'_>,
         time: i64,
-    ) -> Result<(), String> {
+    ) -> Result<(), Refused> {
         let family = self.family(line.flags, sample.raw);
         let told = Line { value: sample.value, timestamp_ms: time, start_ms: sample.start_ms, family };
         let done = self.collector.add(histogram, line.part.role, told);
@@ -625,9 +628,9 @@ impl Reader<'_> {
 
     /// Sends an exemplar, unless the target shows the one that it showed last time.
     #[cold]
-    fn exemplar(&mut self, series: &Series, exemplar: &Exemplar<'_>, time: i64) -> Result<(), String> {
+    fn exemplar(&mut self, series: &Series, exemplar: &Exemplar<'_>, time: i64) -> Result<(), Refused> {
         use std::hash::BuildHasher;
-        exemplar.parse_labels(self.builder).map_err(|e| e.to_string())?;
+        exemplar.parse_labels(self.builder).map_err(broken)?;
         let characters: usize = self.builder.iter().map(|(n, v)| n.chars().count() + v.chars().count()).sum();
         if characters > MAX_EXEMPLAR_LABELS {
             return Ok(());

@@ -1,5 +1,6 @@
 //! What is made of a target's pages: which labels series get, which names and sizes they may have.
 
+use net::scrape::Failed;
 use signal::{Labels, LabelsBuilder, METRIC_NAME, MetricKind, NameScheme};
 use wire::exposition::NativeHistograms;
 
@@ -85,41 +86,63 @@ impl Rules {
     }
 
     /// Whether scraped labels, those of the target added, are within names and limits.
-    pub(super) fn check_labels(&self, labels: &LabelsBuilder) -> Result<(), String> {
+    pub(super) fn check_labels(&self, labels: &LabelsBuilder) -> Result<(), Refused> {
         let Limits { labels: label_limit, name: name_limit, value: value_limit, .. } = self.limits;
         let metric = labels.get(METRIC_NAME).unwrap_or_default();
         if !self.names.allows_metric(metric) {
-            return Err(format!("invalid metric name {:?}", short(metric)));
+            return Err(misnamed(format!("invalid metric name {:?}", short(metric))));
         }
         if label_limit > 0 && labels.len() > label_limit {
             let count = labels.len();
-            return Err(format!(
+            return Err(beyond(format!(
                 "label_limit of {label_limit} exceeded: series {:?} has {count} labels",
                 short(metric)
-            ));
+            )));
         }
         for (name, value) in labels.iter() {
             if !self.names.allows_label(name) {
-                return Err(format!("invalid label name {:?} in series {:?}", short(name), short(metric)));
+                return Err(misnamed(format!(
+                    "invalid label name {:?} in series {:?}",
+                    short(name),
+                    short(metric)
+                )));
             }
             if name_limit > 0 && name.len() > name_limit {
                 let (name, length) = (short(name), name.len());
-                return Err(format!(
+                return Err(beyond(format!(
                     "label_name_length_limit of {name_limit} exceeded: label {name:?} of series {:?} has a name of {length} bytes",
                     short(metric)
-                ));
+                )));
             }
             if value_limit > 0 && value.len() > value_limit {
                 let length = value.len();
-                return Err(format!(
+                return Err(beyond(format!(
                     "label_value_length_limit of {value_limit} exceeded: label {:?} of series {:?} has a value of {length} bytes",
                     short(name),
                     short(metric)
-                ));
+                )));
             }
         }
         Ok(())
     }
+}
+
+/// Why a page does not count. Boxed: most lines are good, and their answer is to be small.
+pub type Refused = Box<Failed>;
+
+/// It does not keep to its format.
+pub(super) fn broken(why: impl ToString) -> Refused {
+    Box::new(Failed::new("page", why.to_string()))
+}
+
+/// It exceeds one of the limits of the arguments.
+pub(super) fn beyond(why: String) -> Refused {
+    Box::new(Failed::new("limit", why))
+}
+
+/// A name in it is outside of `metric_name_validation_scheme`.
+fn misnamed(why: String) -> Refused {
+    Box::new(Failed::new("name", why))
 }
 
 /// Gives scraped labels those of the target. As prometheus/scrape: `mutateSampleLabels`.

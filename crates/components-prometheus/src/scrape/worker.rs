@@ -84,8 +84,14 @@ pub(super) fn now_ms() -> i64 {
         static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
         let (start, now) = (*START.get_or_init(Instant::now), Instant::now());
         let since = now.saturating_duration_since(start).as_millis() as i64;
-        1_700_000_000_000 + since - start.saturating_duration_since(now).as_millis() as i64
+        1_700_000_000_000 + SKEW.get() + since - start.saturating_duration_since(now).as_millis() as i64
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// By how much the clock has been put forward.
+    pub(super) static SKEW: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
 }
 
 /// Scrapes one target.
@@ -180,7 +186,7 @@ impl Worker {
         let started = Instant::now();
         let page = async {
             match &job.settings.refused {
-                Some(refused) => Err(Failed::from(refused.clone())),
+                Some(refused) => Err(Failed::new("limit", refused.clone())),
                 None => fetch(&job, self.shared.cx.services(), &mut buffers.page).await,
             }
         };
@@ -196,7 +202,7 @@ impl Worker {
         let (batch, error) = read.unwrap_or_else(|_| {
             // No page may cost more than its scrape. What was remembered may be half changed.
             (target.memory, buffers) = Default::default();
-            let failed = Err(Failed::from("reading the page panicked: please report it".to_owned()));
+            let failed = Err(Failed::new("panic", "reading the page panicked: please report it"));
             target.take_page(failed, &mut buffers, time_ms, started, &self.shared.metrics)
         });
         buffers.page.clear();
@@ -210,16 +216,18 @@ impl Worker {
         Some(next)
     }
 
-    async fn tell(&self, job: &Job, error: Option<String>, at_ms: i64, took: Duration) {
+    async fn tell(&self, job: &Job, failed: Option<Failed>, at_ms: i64, took: Duration) {
         let url = &job.spec.url;
-        if let Some(error) = &error {
+        if let Some(Failed { message: error, reason }) = &failed {
+            self.shared.metrics.failed.with_label_values(&[reason]).inc();
             tracing::debug!(target = %net::shown_url(url), error, "scrape failed");
             if let Some(failures) = &job.settings.failures {
                 failures.write(&job.spec.job, &net::shown_url(url), error, at_ms).await;
             }
         }
-        let up = Some(error.is_none());
-        self.status.set(Last { up, error: error.unwrap_or_default(), at_ms, took });
+        let up = Some(failed.is_none());
+        let error = failed.map(|failed| failed.message).unwrap_or_default();
+        self.status.set(Last { up, error, at_ms, took });
     }
 
     /// Hands a batch to the sinks; again while they say that it may work later, until it is too late.
@@ -291,11 +299,12 @@ impl Target {
         time_ms: i64,
         started: Instant,
         metrics: &Metrics,
-    ) -> (SampleBatch, Option<String>) {
+    ) -> (SampleBatch, Option<Failed>) {
         let job = self.job.clone();
         let mut batch = SampleBatch { origin: Some(job.spec.key), ..SampleBatch::default() };
         let page = page.and_then(|content_type| {
-            let negotiated = format_of(&content_type, Some(job.settings.fallback)).map_err(Failed::from)?;
+            let negotiated = format_of(&content_type, Some(job.settings.fallback))
+                .map_err(|error| Failed::new("content_type", error))?;
             if let Some(warning) = &negotiated.warning {
                 tracing::debug!(target = %net::shown_url(&job.spec.url), warning);
             }
@@ -318,12 +327,12 @@ impl Target {
                     time_ms,
                     &mut batch,
                 );
-                (tally, buffers.page.body.len() as f64, result.err())
+                (tally, buffers.page.body.len() as f64, result.err().map(|failed| *failed))
             }
             Err(failed) => {
                 self.memory.fail(&job.rules, time_ms, &mut batch);
                 // As prometheus/scrape: -1 for a page above its limit.
-                (Tally::default(), if failed.too_large { -1.0 } else { 0.0 }, Some(failed.message))
+                (Tally::default(), if failed.is_too_large() { -1.0 } else { 0.0 }, Some(failed))
             }
         };
         metrics.drop("repeated", tally.repeated);

@@ -75,6 +75,7 @@ impl Engine {
                 self.next_sequence += 1;
                 return Ok((self.next_sequence, 0));
             };
+            let before = log.disk_bytes();
             let error = match log.append(record, disk.segment_bytes) {
                 Ok(position) => {
                     self.stats.disk_refuses = None;
@@ -82,6 +83,10 @@ impl Engine {
                 }
                 Err(error) => error,
             };
+            if is_full(&error) && log.disk_bytes() < before {
+                // All of the current segment was delivered, and it has gone: there is room.
+                continue;
+            }
             self.note_error(now, "disk", &error.to_string());
             self.stats.disk_refuses = self.stats.last_error.clone();
             if !(is_full(&error) && self.config.on_full == OnFull::DropOldest && self.evict(now)) {

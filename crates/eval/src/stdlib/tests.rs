@@ -50,11 +50,73 @@ fn every_function_of_the_reference_is_there_under_its_names() {
         "concat nonsensitive json_decode yaml_decode base64_decode format join replace split to_lower \
          to_upper trim trim_prefix trim_suffix trim_space env"
     );
-    for name in &names {
+    let is = |found: &Found, name: &str| matches!(&found.value, Value::Function(f) if f.0.name == name);
+    for builtin in FUNCTIONS {
+        let name = builtin.name;
         let path: Vec<&str> = name.split('.').collect();
         let found = lookup(&path).expect("its own name leads to it");
+        assert!(is(&found, name), "{name}");
         assert_eq!((found.used, found.deprecated), (path.len(), None), "{name}");
+        let Some(alias) = builtin.deprecated_alias else { continue };
+        let old = lookup(&[alias]).expect("so does the one that it had");
+        assert!(is(&old, name), "{alias}");
+        assert_eq!((old.used, old.deprecated), (1, Some(name)), "{alias}");
     }
+}
+
+#[test]
+fn every_function_says_what_is_wrong_with_its_arguments() {
+    let (t, n, none) = (|| text("x"), || int(1), || list(vec![]));
+    let wrong: &[(&str, &[Value], usize, &str)] = &[
+        ("array.concat", &[none(), t()], 1, "expected list(any), got string"),
+        ("array.combine_maps", &[t(), none(), none()], 0, "expected list(any), got string"),
+        ("array.group_by", &[none(), none(), Value::Bool(true)], 1, "expected string, got array"),
+        ("convert.nonsensitive", &[none()], 0, "expected secret, got array"),
+        ("encoding.from_json", &[text("nil")], 0, "not JSON"),
+        ("encoding.from_yaml", &[text("a: b: c")], 0, "not YAML"),
+        ("encoding.from_base64", &[text("a")], 0, "not base64"),
+        ("encoding.from_URLbase64", &[text("aGk+Pw==")], 0, "not base64"),
+        ("encoding.to_json", &[t()], 0, "expected map(any), got string"),
+        ("encoding.to_base64", &[none()], 0, "expected string, got array"),
+        ("encoding.to_URLbase64", &[object(&[])], 0, "expected string, got object"),
+        ("encoding.url_encode", &[Value::Bool(true)], 0, "expected string, got bool"),
+        ("encoding.url_decode", &[text("a%2")], 0, "two hexadecimal digits"),
+        ("file.path_join", &[t(), none()], 1, "expected string, got array"),
+        ("json_path", &[text("{}"), text("$.a[")], 1, "not a JSONPath"),
+        ("string.format", &[none()], 0, "expected string, got array"),
+        ("string.join", &[list(vec![t(), none()]), t()], 0, "expected string, got array"),
+        ("string.replace", &[t(), t(), none()], 2, "expected string, got array"),
+        ("string.split", &[t(), object(&[])], 1, "expected string, got object"),
+        ("string.to_lower", &[none()], 0, "expected string, got array"),
+        ("string.to_upper", &[Value::Bool(false)], 0, "expected string, got bool"),
+        ("string.trim", &[t(), none()], 1, "expected string, got array"),
+        ("string.trim_prefix", &[none(), t()], 0, "expected string, got array"),
+        ("string.trim_suffix", &[t(), none()], 1, "expected string, got array"),
+        ("string.trim_space", &[none()], 0, "expected string, got array"),
+        ("sys.env", &[none()], 0, "expected string, got array"),
+    ];
+    for builtin in FUNCTIONS {
+        let mut cases = wrong.iter().filter(|(name, ..)| *name == builtin.name).peekable();
+        // It takes anything.
+        assert!(cases.peek().is_some() || builtin.name == "coalesce", "{} has no case", builtin.name);
+        for (name, arguments, index, why) in cases {
+            assert_eq!(builtin.arity_problem(arguments.len()), None, "{name}");
+            let error = (builtin.run)(arguments).expect_err(name);
+            let told = error.error.to_string();
+            assert!(error.argument == Some(*index) && told.contains(why), "{name}: {told}");
+        }
+        let most = if builtin.variadic() { None } else { Some(builtin.params.len() + 1) };
+        for count in builtin.required.checked_sub(1).into_iter().chain(most) {
+            let problem = builtin.arity_problem(count).expect("too few or too many");
+            assert!(
+                problem.starts_with(builtin.name) && problem.ends_with(&format!("got {count}")),
+                "{problem}"
+            );
+        }
+        assert!(builtin.signature().starts_with(&format!("call it as {}(", builtin.name)));
+    }
+    // A number is a text wherever one is wanted.
+    check("string.to_upper", &[n()], text("1"));
 }
 
 #[test]

@@ -74,23 +74,29 @@ impl<T> Default for Pool<T> {
 }
 
 /// Why there is no answer.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {
     /// For the user.
     pub message: String,
-    /// It is larger than it may be.
-    pub too_large: bool,
+    /// A short name for metric labels; those of [`Kind::as_str`] among others.
+    pub reason: &'static str,
 }
 
-impl From<String> for Failed {
-    fn from(message: String) -> Self {
-        Self { message, too_large: false }
+impl Failed {
+    /// Of a kind that [`Kind`] does not know.
+    pub fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { message: message.into(), reason }
+    }
+
+    /// Whether the answer is larger than it may be.
+    pub fn is_too_large(&self) -> bool {
+        self.reason == Kind::BodyTooLarge.as_str()
     }
 }
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Self { too_large: error.kind() == Kind::BodyTooLarge, message: error.to_string() }
+        Self { reason: error.kind().as_str(), message: error.to_string() }
     }
 }
 
@@ -122,9 +128,9 @@ impl Fetch<'_> {
         let answer = if self.in_memory() {
             let timeout = self.timeout;
             let call = self.call(page);
-            tokio::time::timeout(timeout, call)
-                .await
-                .unwrap_or_else(|_| Err(format!("no answer within {timeout:?}").into()))
+            tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| {
+                Err(Failed::new(Kind::Timeout.as_str(), format!("no answer within {timeout:?}")))
+            })
         } else {
             self.get(page).await
         };
@@ -132,9 +138,12 @@ impl Fetch<'_> {
         let (encoding, content_type) = answer.inspect_err(|_| page.body.clear())?;
         if encoding != Encoding::Identity {
             page.body.clear();
-            decompress(encoding, &page.packed, limit, &mut page.body).map_err(|error| Failed {
-                too_large: matches!(error, wire::compress::Error::TooLarge { .. }),
-                message: error.to_string(),
+            decompress(encoding, &page.packed, limit, &mut page.body).map_err(|error| {
+                let reason = match error {
+                    wire::compress::Error::TooLarge { .. } => Kind::BodyTooLarge.as_str(),
+                    _ => "encoding",
+                };
+                Failed::new(reason, error.to_string())
             })?;
         }
         Ok(content_type)
@@ -153,11 +162,11 @@ impl Fetch<'_> {
     }
 
     fn refused(&self, status: StatusCode, page: &str) -> Failed {
-        Failed::from(if self.lenient {
-            describe(status, page)
-        } else {
-            format!("server returned HTTP status {status}")
-        })
+        let message = match self.lenient {
+            true => describe(status, page),
+            false => format!("server returned HTTP status {status}"),
+        };
+        Failed::new(Kind::Status(status.as_u16()).as_str(), message)
     }
 
     /// Over the network; the request's deadline covers the body.
@@ -182,13 +191,15 @@ impl Fetch<'_> {
             Some(query) => format!("{}?{query}", self.url.path()),
             None => self.url.path().to_owned(),
         };
-        let mut request = http::Request::get(path).body(Bytes::new()).map_err(|e| e.to_string())?;
+        let request = http::Request::get(path).body(Bytes::new());
+        let mut request = request.map_err(|e| Failed::new(Kind::Config.as_str(), e.to_string()))?;
         request.headers_mut().clone_from(&self.headers);
         if let Ok(agent) = HeaderValue::try_from(self.services.user_agent()) {
             request.headers_mut().insert(USER_AGENT, agent);
         }
         let response = AssertUnwindSafe(self.services.handlers.call(request)).catch_unwind().await;
-        let response = response.map_err(|_| "the component that answers there panicked".to_owned())?;
+        let response =
+            response.map_err(|_| Failed::new("panic", "the component that answers there panicked"))?;
         if !self.takes(response.status()) {
             let page = &response.body()[..response.body().len().min(EXCERPT)];
             return Err(self.refused(response.status(), &String::from_utf8_lossy(page)));
@@ -200,7 +211,7 @@ impl Fetch<'_> {
         let limit = self.limit;
         if response.body().len() > limit {
             let message = format!("the page is larger than the limit of {limit} bytes");
-            return Err(Failed { message, too_large: true });
+            return Err(Failed::new(Kind::BodyTooLarge.as_str(), message));
         }
         let encoding = encoding(&header(CONTENT_ENCODING))?;
         page.incoming(encoding).extend_from_slice(response.body());
@@ -210,7 +221,7 @@ impl Fetch<'_> {
 
 fn encoding(name: &str) -> Result<Encoding, Failed> {
     Encoding::from_content_encoding(name)
-        .ok_or_else(|| format!("the page has the unknown Content-Encoding {name:?}").into())
+        .ok_or_else(|| Failed::new("encoding", format!("the page has the unknown Content-Encoding {name:?}")))
 }
 
 #[cfg(test)]

@@ -71,13 +71,17 @@ impl Plan {
         diagnostics.extend(blueprint.diagnostics.iter().cloned());
         let index: HashMap<_, _> =
             blueprint.nodes.iter().enumerate().map(|(i, n)| (n.id.clone(), i)).collect();
+        let imports: HashMap<_, _> = blueprint
+            .nodes_of(BlockKind::Import)
+            .filter_map(|n| Some((n.label()?, *index.get(&n.id)?)))
+            .collect();
         let nodes: Vec<_> = blueprint
             .nodes
             .iter()
             .map(|block| {
                 let references = node_references(block, &index);
                 let mut dependencies: BTreeSet<usize> = references.iter().map(|(i, _)| *i).collect();
-                dependencies.extend(imports_used(block, blueprint, &index));
+                dependencies.extend(imports_used(block, blueprint, &imports));
                 let definition = define(block, scope, definitions, diagnostics);
                 Planned {
                     block: block.clone(),
@@ -176,7 +180,7 @@ fn outward<'a>(template: &'a Blueprint, found: &mut Vec<&'a Reference>) {
 }
 
 /// Import blocks of the same body that a component needs, itself or through the declares that it uses.
-fn imports_used(block: &NodeBlock, blueprint: &Blueprint, index: &HashMap<String, usize>) -> Vec<usize> {
+fn imports_used(block: &NodeBlock, blueprint: &Blueprint, imports: &HashMap<&str, usize>) -> Vec<usize> {
     let mut open: Vec<String> = match (&block.template, block.kind) {
         (Some(template), _) => template.mentions.iter().cloned().collect(),
         (None, BlockKind::Component) => vec![block.name.split('.').next().unwrap_or_default().to_string()],
@@ -188,9 +192,7 @@ fn imports_used(block: &NodeBlock, blueprint: &Blueprint, index: &HashMap<String
             open.extend(declare.mentions.iter().filter(|m| seen.insert((*m).clone())).cloned());
         }
     }
-    let imports =
-        blueprint.nodes_of(BlockKind::Import).filter(|n| n.label().is_some_and(|l| seen.contains(l)));
-    imports.filter_map(|n| index.get(&n.id).copied()).collect()
+    seen.iter().filter_map(|name| imports.get(name.as_str()).copied()).collect()
 }
 
 fn define(

@@ -1,9 +1,11 @@
 //! `import.file`: a module in a file, or in the `*.alloy` files of a directory.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use component::{ArgEnum, Arguments, BoxFuture};
+use syntax::{Diagnostic, Source};
 
 use super::import::{FetchCx, ImportSource, ModuleText};
 
@@ -74,37 +76,80 @@ pub(crate) fn directory(path: &Path) -> String {
 /// No configuration is larger; more is a mistake in the path.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// The texts of a file, or of a directory's `*.alloy` files sorted by name.
-pub(crate) fn read_modules(path: &Path) -> Result<Vec<ModuleText>, String> {
-    if !path.is_dir() {
-        return Ok(vec![read_text(path)?]);
+/// The texts of a file, or of a directory's `*.alloy` files sorted by name; or every reason why there are none.
+pub(crate) fn read_sources(path: &Path) -> Result<Vec<Source>, Vec<Diagnostic>> {
+    let files = match path.is_dir() {
+        true => files_of(path).map_err(|e| vec![unreadable(path, &e)])?,
+        false => vec![path.to_path_buf()],
+    };
+    let (mut sources, mut problems) = (Vec::new(), Vec::new());
+    for file in &files {
+        match read_source(file) {
+            Ok(source) => sources.push(source),
+            Err(problem) => problems.push(problem),
+        }
     }
-    let entries = std::fs::read_dir(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    if problems.is_empty() { Ok(sources) } else { Err(problems) }
+}
+
+/// What [`read_sources`] gives, for a module.
+pub(crate) fn read_modules(path: &Path) -> Result<Vec<ModuleText>, String> {
+    let sources = read_sources(path).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(in_one_line).collect();
+        lines.join("; ")
+    })?;
+    let text = |s: Source| ModuleText { name: s.name().into(), text: s.text().into(), is_secret: false };
+    Ok(sources.into_iter().map(text).collect())
+}
+
+/// The `*.alloy` files of a directory. A link that leads nowhere is among them: what it was to bring would be missing
+/// without a word. A hidden one is not, for that is how an editor marks the file that it works on.
+fn files_of(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in entries {
-        let file = entry.map_err(|e| format!("{}: {e}", path.display()))?.path();
-        if file.extension().is_some_and(|e| e == "alloy") && file.is_file() {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let file = entry.path();
+        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        let counts = file.metadata().map_or(!is_hidden, |m| m.is_file());
+        if counts && file.extension().is_some_and(|e| e == "alloy") {
             files.push(file);
         }
     }
     files.sort();
-    files.iter().map(|f| read_text(f)).collect()
+    Ok(files)
 }
 
-fn read_text(path: &Path) -> Result<ModuleText, String> {
+fn read_source(path: &Path) -> Result<Source, Diagnostic> {
     use std::io::Read as _;
-    let name = path.display().to_string();
     let read = || -> std::io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    let bytes = read().map_err(|e| format!("{name}: {e}"))?;
+    let bytes = read().map_err(|e| unreadable(path, &e))?;
+    let name = path.display().to_string();
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(format!("{name} is larger than {} MiB", MAX_BYTES >> 20));
+        let message = format!("{name} is larger than {} MiB", MAX_BYTES >> 20);
+        return Err(Diagnostic::plain("unreadable", message).with_help("is it the file that you mean?"));
     }
-    let text = String::from_utf8(bytes).map_err(|_| format!("{name} is not UTF-8 text"))?;
-    Ok(ModuleText { name, text, is_secret: false })
+    syntax::decode(&bytes, name)
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Diagnostic {
+    let help = match error.kind() {
+        ErrorKind::NotFound if path.is_symlink() => {
+            "the link leads nowhere: remove it, or mend what it leads to"
+        }
+        ErrorKind::PermissionDenied => "give the user that the program runs as the right to read it",
+        _ => "name a configuration file, or a directory that holds *.alloy files",
+    };
+    Diagnostic::plain("unreadable", format!("{}: {error}", path.display())).with_help(help)
+}
+
+fn in_one_line(problem: &Diagnostic) -> String {
+    let place = problem.location.as_ref().map(|l| (l.source.name(), l.line_column()));
+    let place = place.map_or(String::new(), |(name, at)| format!("{name}:{}:{}: ", at.line, at.column));
+    format!("{place}{}", problem.message)
 }
 
 #[cfg(test)]
@@ -124,5 +169,45 @@ mod tests {
         for (path, directory_of) in cases {
             assert_eq!(directory(Path::new(path)), directory_of, "{path}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_with_its_place_and_what_to_do() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("a.alloy"), "\u{feff}// good").expect("written");
+        std::fs::write(path("b.alloy"), b"// two\n//\xff").expect("written");
+        std::fs::write(path("c.txt"), b"\xff").expect("written");
+        std::fs::create_dir(path("d.alloy")).expect("made");
+        std::os::unix::fs::symlink("nowhere", path("e.alloy")).expect("linked");
+        std::os::unix::fs::symlink("f.alloy", path("f.alloy")).expect("linked");
+        std::os::unix::fs::symlink("me@host.1", path(".#a.alloy")).expect("linked");
+        let problems = read_sources(folder.path()).expect_err("three of them cannot be read");
+        let told: Vec<_> =
+            problems.iter().map(|d| (in_one_line(d), d.help.clone().unwrap_or_default())).collect();
+        let [bytes, dangling, circle] = &told[..] else { panic!("{told:?}") };
+        assert!(bytes.0.ends_with("b.alloy:2:3: these bytes are not valid UTF-8"), "{bytes:?}");
+        assert!(
+            dangling.0.contains("e.alloy: No such file") && dangling.1.contains("leads nowhere"),
+            "{dangling:?}"
+        );
+        assert!(circle.0.contains("f.alloy: ") && circle.0.contains("symbolic link"), "{circle:?}");
+        assert!(read_modules(folder.path()).expect_err("the same").contains("b.alloy:2:3: "));
+        for broken in ["b.alloy", "e.alloy", "f.alloy"] {
+            std::fs::remove_file(path(broken)).expect("removed");
+        }
+        let [only] = &read_sources(folder.path()).expect("good ones are left")[..] else { panic!("one") };
+        assert_eq!(only.text(), "// good");
+        let missing = read_sources(&path("none")).expect_err("not there");
+        assert!(
+            missing[0].help.as_ref().is_some_and(|h| h.contains("name a configuration file")),
+            "{missing:?}"
+        );
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_refused_at_the_limit() {
+        let told = read_modules(Path::new("/dev/zero")).expect_err("it has no end");
+        assert!(told.contains("is larger than 16 MiB"), "{told}");
     }
 }

@@ -71,11 +71,6 @@ impl Grower<'_> {
         depth: usize,
     ) -> BoxFuture<'a, Result<Tree, Failed>> {
         Box::pin(async move {
-            if depth > MAX_DEPTH {
-                let message =
-                    format!("imports nest deeper than {MAX_DEPTH} levels: does a module import itself?");
-                return Err(Failed::Fetch(message));
-            }
             let texts = match self.fetching {
                 Fetching::Full => import.fetch(&self.cx).await,
                 Fetching::Now => import.read_now().ok_or(Failed::NotNow)?,
@@ -120,6 +115,13 @@ impl Grower<'_> {
         depth: usize,
     ) -> Result<Tree, Failed> {
         let refused = |d| Failed::Content(vec![d]);
+        if depth == MAX_DEPTH {
+            // Wrong at any time, and not for want of a server or a file: no module can be meant so.
+            let message =
+                format!("imports nest deeper than {MAX_DEPTH} levels: does a module import itself?");
+            let help = "take this import away, or what leads to it";
+            return Err(refused(node.error("import_failed", message).with_help(help)));
+        }
         let definition = self.definitions.import(&node.name);
         let definition = definition.ok_or_else(|| refused(unknown_component(node, &[])))?;
         if !outer.trusted() && node.name == "import.file" {

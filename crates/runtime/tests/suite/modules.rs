@@ -5,7 +5,7 @@ use std::time::Duration;
 use component::HealthState;
 use eval::Value;
 
-use crate::world::{World, accept, export, folder, load, refuse, runtime};
+use crate::world::{World, accept, export, folder, load, options, refuse, runtime};
 
 fn number(value: i64) -> Option<Value> {
     Some(Value::from(value))
@@ -223,6 +223,12 @@ async fn imports_that_import_themselves_end_in_a_diagnostic() {
     let text = format!("import.file \"lib\" {{ filename = \"{}\" }}", file.display());
     let error = load(&runtime, &text).await.unwrap_err();
     assert!(error.diagnostics[0].message.contains("does a module import itself"), "{error}");
+    // And `validate` refuses what no load will take.
+    let services = component::Services::for_tests(folder.path());
+    let found = runtime::validate(options(services).0, &[syntax::Source::new("f", text)], None);
+    let told = found.iter().find(|d| d.message.contains("does a module import itself")).expect("told");
+    let place = told.location.as_ref().expect("a place");
+    assert!(told.is_error() && place.source.name().ends_with("loop.alloy"), "{found:?}");
 }
 
 /// A module that comes from elsewhere, which answers what the world's tick says.

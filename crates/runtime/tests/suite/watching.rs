@@ -61,6 +61,104 @@ async fn a_file_that_is_written_replaced_or_swapped_is_reloaded() {
     assert_eq!(*loads.lock().unwrap(), 3);
 }
 
+/// Watches, telling each load as its first error or "loaded". The watch is in place when this returns.
+async fn watched(
+    reloader: &Reloader,
+    poll: Duration,
+) -> (Arc<Mutex<Vec<String>>>, tokio::task::JoinHandle<()>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let watching = {
+        let (reloader, told) = (reloader.clone(), told.clone());
+        tokio::spawn(async move {
+            let report = |result: &Result<_, runtime::LoadError>| {
+                let line = result.as_ref().map_or_else(ToString::to_string, |_| "loaded".to_string());
+                told.lock().unwrap().push(line);
+            };
+            reloader.watch(poll, report).await;
+        })
+    };
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    (told, watching)
+}
+
+#[tokio::test]
+async fn a_burst_of_changes_is_one_load_and_the_same_content_is_none() {
+    let folder = folder();
+    let file = folder.path().join("config.alloy");
+    std::fs::write(&file, value(1)).unwrap();
+    let reloader = Reloader::new(runtime(), ConfigSource::Path(file.clone()));
+    reloader.reload().await.unwrap();
+    let (told, watching) = watched(&reloader, Duration::from_secs(3600)).await;
+    // As a program writes that is interrupted again and again: half a text in between, and a broken one.
+    for n in 2..40 {
+        std::fs::write(&file, "test.value \"v\" {").unwrap();
+        std::fs::write(&file, value(n)).unwrap();
+    }
+    until_value(&reloader, 39).await;
+    assert_eq!(*told.lock().unwrap(), ["loaded"], "38 changes in a moment are one load");
+    // The same once more, by every way of writing; the change behind it shows that these were noticed and are over.
+    std::fs::write(&file, value(39)).unwrap();
+    let beside = folder.path().join("beside");
+    std::fs::write(&beside, value(39)).unwrap();
+    std::fs::rename(&beside, &file).unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    std::fs::write(&file, value(40)).unwrap();
+    until_value(&reloader, 40).await;
+    watching.abort();
+    assert_eq!(*told.lock().unwrap(), ["loaded", "loaded"]);
+}
+
+#[tokio::test]
+async fn files_that_come_and_go_in_a_directory_are_reloaded() {
+    let folder = folder();
+    let other = |n: u32| value(n).replace("\"v\"", "\"w\"");
+    std::fs::write(folder.path().join("a.alloy"), value(1)).unwrap();
+    let reloader = Reloader::new(runtime(), ConfigSource::Path(folder.path().to_path_buf()));
+    reloader.reload().await.unwrap();
+    let (_, watching) = watched(&reloader, Duration::from_secs(3600)).await;
+    let until_other = async |wanted: Option<i64>| {
+        let wait = async {
+            while export(reloader.runtime(), "test.value.w", "value") != wanted.map(Value::from) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), wait).await.expect("is reloaded within 30 s");
+    };
+    std::fs::write(folder.path().join("b.alloy"), other(2)).unwrap();
+    until_other(Some(2)).await;
+    std::fs::write(folder.path().join("b.alloy"), other(3)).unwrap();
+    until_other(Some(3)).await;
+    std::fs::remove_file(folder.path().join("b.alloy")).unwrap();
+    until_other(None).await;
+    assert_eq!(export(reloader.runtime(), "test.value.v", "value"), Some(Value::from(1_i64)));
+    watching.abort();
+}
+
+#[tokio::test]
+async fn a_watch_tells_once_of_a_file_that_is_no_text_and_not_of_one_that_is_away() {
+    let folder = folder();
+    let file = folder.path().join("config.alloy");
+    std::fs::write(&file, value(1)).unwrap();
+    let reloader = Reloader::new(runtime(), ConfigSource::Path(file.clone()));
+    reloader.reload().await.unwrap();
+    let (told, watching) = watched(&reloader, Duration::from_millis(50)).await;
+    std::fs::remove_file(&file).unwrap();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    std::fs::write(&file, b"// \xff\n").unwrap();
+    let wait = async {
+        while told.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("is told");
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(*told.lock().unwrap(), ["these bytes are not valid UTF-8"]);
+    assert_eq!(export(reloader.runtime(), "test.value.v", "value"), Some(Value::from(1_i64)));
+    std::fs::write(&file, value(2)).unwrap();
+    until_value(&reloader, 2).await;
+    watching.abort();
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_notices_the_file_is_polled_and_the_same_content_is_no_change() {
     let folder = folder();

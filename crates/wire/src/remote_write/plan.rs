@@ -1,7 +1,7 @@
 //! How a batch is cut into requests and series: the part that both versions share.
 //!
 //! Points of one series are joined if they are neighbours. An exemplar travels with the first point or
-//! histogram of its series; what belongs to none goes alone, at the end.
+//! histogram of its series; what belongs to none goes alone, at the end, where the version allows that.
 
 use hashbrown::HashTable;
 use signal::samples::{ExemplarPoint, HistogramPoint};
@@ -52,14 +52,22 @@ pub(super) struct Plan<'b> {
     points: usize,
     histograms: usize,
     exemplars: Exemplars<'b>,
+    /// Whether exemplars go that belong to nothing else in the batch.
+    lone_exemplars: bool,
     /// Items in the current request.
     used: usize,
 }
 
 impl<'b> Plan<'b> {
-    pub(super) fn new(batch: &'b SampleBatch, options: Options) -> Self {
+    pub(super) fn new(batch: &'b SampleBatch, options: Options, lone_exemplars: bool) -> Self {
         let exemplars = if options.exemplars { &batch.exemplars[..] } else { &[] };
-        Self { batch, options, points: 0, histograms: 0, exemplars: Exemplars::new(exemplars), used: 0 }
+        let exemplars = Exemplars::new(exemplars);
+        Self { batch, options, points: 0, histograms: 0, exemplars, lone_exemplars, used: 0 }
+    }
+
+    /// Exemplars that have not been given out.
+    pub(super) fn exemplars_left(&self) -> usize {
+        self.exemplars.sent.iter().filter(|sent| !**sent).count()
     }
 
     pub(super) fn start_request(&mut self) {
@@ -118,6 +126,9 @@ impl<'b> Plan<'b> {
                 data: Data::Histograms(&rest[..len]),
                 family: first.family,
             });
+        }
+        if !self.lone_exemplars {
+            return None;
         }
         let series = self.exemplars.first_left()?;
         Some(Group { series, data: Data::Nothing, family: signal::samples::NO_FAMILY })

@@ -23,7 +23,7 @@ impl V1Encoder {
     /// The requests that a batch becomes.
     pub fn requests<'a>(&'a mut self, batch: &'a SampleBatch, options: Options) -> V1Requests<'a> {
         V1Requests {
-            plan: Plan::new(batch, options),
+            plan: Plan::new(batch, options, true),
             sample: SampleField::new(),
             exemplars: Vec::new(),
             scratch: &mut self.scratch,

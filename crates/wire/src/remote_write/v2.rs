@@ -2,7 +2,9 @@
 //!
 //! Label sets of neighbours are nearly equal, so references are taken over from the series before; only
 //! texts that differ are looked up in the request's symbol table. Field numbers are those of the published
-//! specification, with start times in samples and histograms (prometheus/docs `remote_write_spec_2_0`).
+//! specification, with start times in samples and histograms (prometheus/docs `remote_write_spec_2_0`). A series
+//! without a sample or histogram is forbidden there, and receivers refuse the whole request for one: exemplars of
+//! a series that has neither are left out, and counted.
 
 use signal::samples::ExemplarPoint;
 use signal::{Labels, SampleBatch, Series};
@@ -68,7 +70,7 @@ impl V2Encoder {
     pub fn requests<'a>(&'a mut self, batch: &'a SampleBatch, options: Options) -> V2Requests<'a> {
         V2Requests {
             batch,
-            plan: Plan::new(batch, options),
+            plan: Plan::new(batch, options, false),
             sample: SampleField::new(),
             exemplars: Vec::new(),
             known: Vec::new(),
@@ -126,6 +128,11 @@ impl<'a> V2Requests<'a> {
         out.extend_from_slice(self.encoder.symbols.bytes());
         out.extend_from_slice(&self.encoder.series);
         Some(counts)
+    }
+
+    /// Exemplars that could not go with any sample or histogram; known when all is written.
+    pub fn left_out(&self) -> Counts {
+        Counts { exemplars: self.plan.exemplars_left(), ..Counts::default() }
     }
 
     /// Puts the packed references of a label set into `refs`.

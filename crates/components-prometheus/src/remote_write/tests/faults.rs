@@ -4,7 +4,7 @@ use component::HealthState;
 use signal::SampleBatch;
 
 use super::super::sift::MOST_PARTS;
-use super::receiver::{Posted, Receiver, RemoteWrite as _, Reply, status, written};
+use super::receiver::{Posted, Receiver, RemoteWrite as _, Reply, refused, status, written};
 use super::{batch, endpoint, point, series, start};
 
 #[tokio::test]
@@ -93,13 +93,13 @@ async fn of_several_records_in_a_refused_request_each_is_tried_alone() {
             }
             receiver.wait(1).await;
             receiver.script(move |posted| match posted.values() {
-                values if values.contains(&2.0) => status(code),
+                values if values.contains(&2.0) => refused(posted, code),
                 _ => written(posted),
             });
             running.eventually("sent", |r| r.sum("prometheus_remote_storage_samples_total", "") == 4.0).await;
             assert_eq!(receiver.taken(), [0.0, 1.0, 3.0, 4.0]);
-            let refused = receiver.all().into_iter().rfind(|p| p.status == code).expect("refused");
-            assert_eq!(refused.values(), [2.0]);
+            let last = receiver.all().into_iter().rfind(|p| p.status == code).expect("refused");
+            assert_eq!(last.values(), [2.0]);
             assert_eq!(running.sum("prometheus_remote_storage_samples_failed_total", ""), 1.0);
             let reason = format!("reason=\"http_{code}\"");
             assert_eq!(running.sum("prometheus_remote_storage_samples_dropped_total", &reason), 1.0);
@@ -120,7 +120,7 @@ fn with_an_old_one(count: u32) -> SampleBatch {
 async fn one_sample_that_is_refused_does_not_cost_those_beside_it() {
     for version in ["", "protobuf_message = \"io.prometheus.write.v2.Request\""] {
         let receiver = Receiver::start(|posted| match posted.values().contains(&-1.0) {
-            true => status(400),
+            true => refused(posted, 400),
             false => written(posted),
         })
         .await;

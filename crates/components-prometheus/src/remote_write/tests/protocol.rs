@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use component::Services;
+use component::testkit::{Harness, Names};
 use signal::histogram::{HistogramCounts, ResetHint};
 use signal::samples::{ExemplarPoint, HistogramPoint, STALE_NAN};
 use signal::{FamilyMetadata, Labels, MetricKind, NativeHistogram, SampleBatch};
@@ -77,7 +79,7 @@ async fn requests_carry_the_headers_of_their_version() {
     ];
     for (inside, content_type, version) in cases {
         let inside = format!(
-            "{inside}\nheaders = {{ \"X-Scope-OrgID\" = \"team\" }}\nhttp_headers = {{ \"User-Agent\" = [\"me\"], \"Content-Type\" = [\"text/plain\"] }}"
+            "{inside}\nheaders = {{ \"X-Scope-OrgID\" = \"team\" }}\nhttp_headers = {{ \"X-Mine\" = [\"me\"] }}"
         );
         let posted = one_request(&inside, batch("up", &[1.0])).await;
         assert_eq!((&*posted.method, &*posted.path), ("POST", "/write"));
@@ -86,7 +88,7 @@ async fn requests_carry_the_headers_of_their_version() {
         assert_eq!(header("content-encoding"), Some("snappy"));
         assert_eq!(header("x-prometheus-remote-write-version"), Some(version));
         assert!(header("user-agent").is_some_and(|a| a.starts_with("Ferroalloy/")), "{posted:?}");
-        assert_eq!(header("x-scope-orgid"), Some("team"));
+        assert_eq!((header("x-scope-orgid"), header("x-mine")), (Some("team"), Some("me")));
         assert!(header("x-alloy-id").is_some() && header("x-agent-id").is_some());
         assert_eq!(header("retry-attempt"), None);
         // One block: it begins with the length of what comes out, and not with the frame format's tag.
@@ -96,31 +98,45 @@ async fn requests_carry_the_headers_of_their_version() {
 }
 
 #[tokio::test]
+async fn no_header_of_a_user_takes_the_place_of_one_of_the_protocol() {
+    for name in ["Content-Type", "content-encoding", "User-Agent", "X-Prometheus-Remote-Write-Version"] {
+        for inside in [
+            format!("headers = {{ {name:?} = \"mine\" }}"),
+            format!("http_headers = {{ {name:?} = [\"mine\"] }}"),
+        ] {
+            let body = endpoint("http://127.0.0.1:1/write", &inside);
+            let harness = Harness::new(DEFINITION, Names::default(), Services::for_tests("unused"));
+            let refused = format!("{:?}", harness.update(&body).await.expect_err(name));
+            assert!(refused.contains("is set by the protocol and cannot be changed"), "{refused}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn labels_are_sorted_unique_and_never_empty() {
     let rule = "write_relabel_config {\ntarget_label = \"a\"\nreplacement = \"1\"\n}\nwrite_relabel_config {\ntarget_label = \"m\"\nreplacement = \"\"\n}";
     for version in ["", V2] {
-        let unsorted = series(&[("z", "1"), ("__name__", "up"), ("m", "2"), ("empty", ""), ("B", "3")]);
-        let nameless = series(&[]);
-        let points = vec![point(unsorted, 1, 1.0), point(nameless, 1, 2.0)];
-        let posted = one_request(
-            &format!("{version}\n{rule}"),
-            SampleBatch { points: points.into(), ..SampleBatch::default() },
-        )
-        .await;
-        let names: Vec<String> = if posted.is_v2() {
-            let request = posted.v2();
-            assert_eq!(request.timeseries.len(), 1, "a series must have labels: {request:?}");
-            labels(&request.symbols, &request.timeseries[0].labels_refs)
-                .into_iter()
-                .map(|(name, _)| name)
-                .collect()
-        } else {
-            posted.v1().timeseries[0].labels.iter().map(|l| l.name.clone()).collect()
-        };
-        if version.is_empty() {
-            assert!(names == ["B", "__name__", "a", "z"] || names == ["a"], "{names:?}");
+        for rules in ["", rule] {
+            let unsorted = series(&[("z", "1"), ("__name__", "up"), ("m", "2"), ("empty", ""), ("B", "3")]);
+            let points = vec![point(unsorted, 1, 1.0), point(series(&[]), 1, 2.0)];
+            let batch = SampleBatch { points: points.into(), ..SampleBatch::default() };
+            let posted = one_request(&format!("{version}\n{rules}"), batch).await;
+            let sent: Vec<Vec<(String, String)>> = if posted.is_v2() {
+                let request = posted.v2();
+                request.timeseries.iter().map(|s| labels(&request.symbols, &s.labels_refs)).collect()
+            } else {
+                let pairs = |s: &super::schema::v1::TimeSeries| {
+                    s.labels.iter().map(|l| (l.name.clone(), l.value.clone())).collect()
+                };
+                posted.v1().timeseries.iter().map(pairs).collect()
+            };
+            let expected: &[(&str, &str)] = match rules {
+                "" => &[("B", "3"), ("__name__", "up"), ("m", "2"), ("z", "1")],
+                _ => &[("B", "3"), ("__name__", "up"), ("a", "1"), ("z", "1")],
+            };
+            let expected: Vec<_> = expected.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+            assert_eq!(sent, [expected], "the series without labels is not sent: {version} {rules}");
         }
-        assert!(names.is_sorted() && !names.contains(&"m".to_string()), "{names:?}");
     }
 }
 
@@ -297,6 +313,61 @@ async fn a_receiver_that_does_not_know_version_2_gets_version_1_from_then_on_and
         running.eventually("counted", |r| r.sum("prometheus_remote_storage_samples_total", "") == 6.0).await;
         assert_eq!(running.sum("prometheus_remote_storage_samples_dropped_total", ""), 0.0);
     }
+}
+
+#[tokio::test]
+async fn a_receiver_that_answers_400_to_version_2_is_asked_whether_it_takes_version_1() {
+    // As a receiver of version 1 that is strict about the type of content.
+    let receiver = Receiver::start(|posted| if posted.is_v2() { status(400) } else { status(204) }).await;
+    let running = start(&endpoint(&receiver.url(), V2)).await;
+    for i in 0..3 {
+        running.push("up", f64::from(i)).await;
+        running
+            .eventually("sent", |r| r.sum("prometheus_remote_storage_samples_total", "") == f64::from(i + 1))
+            .await;
+    }
+    let versions: Vec<_> = receiver.all().iter().map(Posted::is_v2).collect();
+    assert_eq!(versions, [true, false, false, false], "and that is remembered");
+    assert_eq!(receiver.taken(), [0.0, 1.0, 2.0]);
+    assert_eq!(running.sum("prometheus_remote_storage_samples_dropped_total", ""), 0.0);
+
+    // One that refuses the sample and not the version goes on with version 2, and once it has shown that it knows
+    // that, it is not asked again.
+    let receiver = Receiver::start(|posted| match posted.values()[..] {
+        [bad] if bad < 0.0 => status(400),
+        _ => written(posted),
+    })
+    .await;
+    let running = start(&endpoint(&receiver.url(), V2)).await;
+    let dropped = "prometheus_remote_storage_samples_dropped_total";
+    running.push("up", -1.0).await;
+    running.eventually("dropped", |r| r.sum(dropped, "reason=\"http_400\"") == 1.0).await;
+    running.push("up", 1.0).await;
+    receiver.wait(3).await;
+    running.push("up", -2.0).await;
+    running.eventually("dropped", |r| r.sum(dropped, "reason=\"http_400\"") == 2.0).await;
+    let versions: Vec<_> = receiver.all().iter().map(Posted::is_v2).collect();
+    assert_eq!(versions, [true, false, true, true]);
+}
+
+#[tokio::test]
+async fn an_exemplar_of_a_histogram_that_is_not_sent_does_not_spoil_a_version_2_request() {
+    let mut batch = everything();
+    batch.exemplars[0].series = batch.histograms[0].series.clone();
+    let receiver = Receiver::good().await;
+    let running = start(&endpoint(&receiver.url(), V2)).await;
+    running.send(batch).await;
+    let request = receiver.wait(1).await[0].v2();
+    assert!(
+        request.timeseries.iter().all(|s| !s.samples.is_empty() && s.exemplars.is_empty()),
+        "{request:?}"
+    );
+    let dropped = running.sum("prometheus_remote_storage_exemplars_dropped_total", "without_sample");
+    assert_eq!(dropped, 1.0);
+    assert_eq!(
+        running.sum("prometheus_remote_storage_histograms_dropped_total", "native_histograms_off"),
+        1.0
+    );
 }
 
 #[tokio::test]

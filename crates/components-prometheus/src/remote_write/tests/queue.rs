@@ -178,6 +178,13 @@ async fn a_full_queue_that_rejects_tells_its_senders() {
     };
     assert!(matches!(refused, Rejected::Retryable(_)), "{refused:?}");
     assert_eq!(running.sum("prometheus_remote_storage_queue_rejected_total", ""), 1.0);
+    // What was refused was not taken in: it comes again, and would count twice.
+    for counter in
+        ["prometheus_remote_write_wal_samples_appended_total", "prometheus_remote_storage_samples_in_total"]
+    {
+        let each = large(0.0).points.len();
+        assert_eq!(running.sum(counter, ""), (accepted.len() * each) as f64, "{counter}");
+    }
     receiver.script(written);
     receiver.until(|all| taken(all).len() >= accepted.len()).await;
     assert_eq!(receiver.taken(), accepted);

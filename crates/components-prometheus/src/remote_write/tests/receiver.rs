@@ -88,6 +88,15 @@ pub(super) fn written(posted: &Posted) -> Reply {
     Reply::Answer { status: 204, headers, body: String::new() }
 }
 
+/// What it answers when it knows both versions and refuses: in version 2, that nothing was written.
+pub(super) fn refused(posted: &Posted, status: u16) -> Reply {
+    let mut headers = Vec::new();
+    if posted.is_v2() {
+        headers.push(("X-Prometheus-Remote-Write-Samples-Written", "0".to_string()));
+    }
+    Reply::Answer { status, headers, body: String::new() }
+}
+
 /// The back end.
 #[derive(Clone)]
 pub(super) struct Receiver(Backend);

@@ -27,6 +27,85 @@ async fn a_page_over_the_network_arrives() {
     assert_eq!((up, samples), (1.0, vec!["a 1".to_owned()]));
 }
 
+/// A page of one series with a label of ten megabytes.
+fn huge_label() -> Vec<u8> {
+    text(&format!("a{{x=\"{}\"}} 1\n", "y".repeat(10 << 20)))
+}
+
+fn gzip_bomb() -> Vec<u8> {
+    use std::io::Write;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&vec![b'\n'; 4 << 20]).expect("memory");
+    let bomb = gzip.finish().expect("memory");
+    assert!(bomb.len() < 1 << 16);
+    answer("200 OK\r\nContent-Type: text/plain\r\nContent-Encoding: gzip", &bomb)
+}
+
+fn endless() -> Vec<u8> {
+    let mut endless = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n".to_vec();
+    endless.extend(b"a_metric 1\n".repeat(1 << 18));
+    endless
+}
+
+#[tokio::test]
+async fn each_fault_is_counted_under_its_reason_and_costs_the_target_beside_it_nothing() {
+    let half = text("a 1\nb 2\n");
+    let faults = [
+        ("timeout", "", None),
+        ("protocol", "", Some(Vec::new())),
+        ("protocol", "", Some(half[..half.len() - 3].to_vec())),
+        ("protocol", "", Some(b"\x00\x01 no protocol at all\r\n\r\n".to_vec())),
+        ("status", "", Some(answer("500 Internal Server Error\r\nContent-Type: text/plain", b"a 1\n"))),
+        ("redirect", "", Some(answer("302 Found\r\nLocation: /metrics", b""))),
+        ("status", "follow_redirects = false", Some(answer("302 Found\r\nLocation: /metrics", b""))),
+        ("body_too_large", "body_size_limit = \"100KiB\"", Some(endless())),
+        ("body_too_large", "body_size_limit = \"100KiB\"", Some(gzip_bomb())),
+        ("encoding", "", Some(answer("200 OK\r\nContent-Encoding: br", b"a 1\n"))),
+        ("encoding", "", Some(answer("200 OK\r\nContent-Encoding: gzip", b"a 1\n"))),
+        ("page", "", Some(text("a 1\nb one\n"))),
+        ("page", "", Some(answer("200 OK\r\nContent-Type: text/plain", b"a 1\nb{x=\"\xff\"} 2\n"))),
+        ("limit", "label_value_length_limit = 100", Some(huge_label())),
+        ("limit", "sample_limit = 1", Some(text("a 1\nb 2\n"))),
+        ("name", "", Some(text("a 1\n{\"b.c\"} 2\n"))),
+    ];
+    for (reason, extra, page) in faults {
+        // The connection is accepted by the kernel, and nobody reads.
+        let silent = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let bad = match &page {
+            Some(page) => Site::new([page.clone()]).listen().await,
+            None => silent.local_addr().expect("bound"),
+        };
+        let good = Site::new([text("good 1\n")]).listen().await;
+        let sink = Sink::<Samples>::new();
+        let names = Names::default().with("sink", sink.value());
+        let targets = format!("{{\"__address__\" = \"{bad}\"}}, {{\"__address__\" = \"{good}\"}}");
+        let body = format!(
+            "targets = [{targets}]\nforward_to = [sink]\nscrape_interval = \"2s\"\nscrape_timeout = \"700ms\"\n{extra}"
+        );
+        let harness = Harness::start(DEFINITION, &body, names).await;
+        let mut ups = std::collections::BTreeMap::new();
+        while ups.len() < 2 {
+            for batch in sink.wait(1).await {
+                let instance =
+                    batch.points.at(batch.points.len() - 1).series.get("instance").map(str::to_owned);
+                let seen = batch.points.iter().filter(|p| p.series.metric_name() == Some("good")).count();
+                let up = reported(&batch, "up").expect("reported");
+                ups.entry(instance.expect("told")).or_insert((up, seen));
+            }
+        }
+        let expected = [(bad.to_string(), (0.0, 0)), (good.to_string(), (1.0, 1))];
+        assert_eq!(ups, expected.into(), "{reason} {extra}");
+        let metrics = harness.services.metrics.text();
+        let mut counted = metrics.lines().filter(|l| l.starts_with("prometheus_scrape_failures_total"));
+        let line = counted.next().unwrap_or_default();
+        assert!(line.contains(&format!("reason=\"{reason}\"")), "{reason} {extra}: {line}");
+        assert_eq!(counted.next(), None);
+        // One target has an error to show.
+        assert_eq!(format!("{:?}", harness.node.debug_info()).matches("error").count(), 1);
+        harness.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn a_target_that_does_not_answer_times_out() {
     // The connection is accepted by the kernel, and nobody reads.
@@ -63,23 +142,13 @@ async fn redirects_without_end_and_forbidden_ones_fail() {
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_not_read_to_its_end() {
-    let mut endless = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n".to_vec();
-    endless.extend(b"a_metric 1\n".repeat(1 << 20));
-    let (up, _, info) = scrape(&Site::new([endless]), "body_size_limit = \"100KiB\"").await;
+    let (up, _, info) = scrape(&Site::new([endless()]), "body_size_limit = \"100KiB\"").await;
     assert!(up == 0.0 && info.contains("larger than the limit"), "{info}");
 }
 
 #[tokio::test]
 async fn a_gzip_bomb_costs_no_more_than_the_limit() {
-    use std::io::Write;
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(&vec![b'\n'; 4 << 20]).expect("memory");
-    let bomb = answer(
-        "200 OK\r\nContent-Type: text/plain\r\nContent-Encoding: gzip",
-        &gzip.finish().expect("memory"),
-    );
-    assert!(bomb.len() < 1 << 16);
-    let (up, _, info) = scrape(&Site::new([bomb]), "body_size_limit = \"256KiB\"").await;
+    let (up, _, info) = scrape(&Site::new([gzip_bomb()]), "body_size_limit = \"256KiB\"").await;
     assert!(up == 0.0 && info.contains("exceeds the limit"), "{info}");
 }
 
@@ -95,8 +164,7 @@ async fn an_unknown_type_falls_back_and_an_unknown_encoding_fails() {
 
 #[tokio::test(start_paused = true)]
 async fn a_label_of_ten_megabytes_passes_and_leaves_nothing_behind() {
-    let page = format!("a{{x=\"{}\"}} 1\n", "y".repeat(10 << 20));
-    let bench = Bench::start("", [text(&page), text("b 1\n")]).await;
+    let bench = Bench::start("", [huge_label(), text("b 1\n")]).await;
     let batch = bench.next().await;
     assert_eq!(batch.points.at(0).series.get("x").map(str::len), Some(10 << 20));
     drop(batch);

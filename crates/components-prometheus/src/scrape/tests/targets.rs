@@ -247,3 +247,27 @@ async fn a_hanging_target_holds_up_neither_updates_nor_the_stop() {
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     assert!(sink.take().is_empty(), "nothing is known of a scrape that was cut off");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_jumps_neither_stops_scrapes_nor_makes_them_hurry() {
+    use super::super::worker::{SKEW, now_ms};
+
+    let bench = Bench::start("", [text("a 1\n")]).await;
+    bench.next().await;
+    for jump in [0, 3_600_000, -7_200_000, 1_234, 400 * 86_400_000] {
+        SKEW.set(SKEW.get() + jump);
+        // The first one may still have been planned by the clock before.
+        for _ in 0..3 {
+            let before = tokio::time::Instant::now();
+            let batch = bench.next().await;
+            let took = before.elapsed();
+            assert!(took > Duration::from_secs(4) && took < Duration::from_secs(21), "{jump}: {took:?}");
+            assert_eq!((reported(&batch, "up"), shown(&batch)), (Some(1.0), vec!["a 1".to_owned()]));
+            let late = now_ms() - batch.points.at(0).timestamp_ms;
+            assert!(
+                (0..1_000).contains(&late),
+                "the time is that of the clock: {late} ms behind after {jump}"
+            );
+        }
+    }
+}

@@ -62,6 +62,28 @@ async fn a_device_smaller_than_a_segment_heals_by_what_is_delivered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_delivered_never_keeps_a_small_device_full() {
+    for on_full in [OnFull::Block, OnFull::DropOldest, OnFull::Reject] {
+        let disk = FakeFs::new(1);
+        disk.set_capacity(Some(600));
+        let mut config = on_disk(Config { on_full, ..one_lane() });
+        let budget = config.disk.as_mut().expect("on disk");
+        (budget.max_bytes, budget.segment_bytes) = (1 << 20, 1 << 17);
+        let script = Script::new([]);
+        let (queue, _) = open_on(&disk, &config, script.clone()).await;
+        for number in 0..40 {
+            let append = timeout(Duration::from_millis(1), queue.append(text(&format!("{number:0>60}"))));
+            append.await.expect("there is room, at once").expect("taken");
+            // The back end is well.
+            sleep(Duration::from_secs(5)).await;
+        }
+        let stats = queue.stats();
+        assert_eq!((stats.sent.records, stats.dropped_total().records, stats.rejected.records), (40, 0, 0));
+        assert_eq!(stats.trouble(Duration::from_secs(60)), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_disk_budget_holds_under_every_policy() {
     for on_full in [OnFull::Block, OnFull::DropOldest, OnFull::Reject] {
         let disk = FakeFs::new(1);
