@@ -309,6 +309,20 @@ fn flags_that_cannot_be_honoured_are_refused_and_say_why() {
 }
 
 #[test]
+fn commands_of_alloy_that_are_not_here_say_what_to_use_instead() {
+    let refused = [
+        (&["gql", "{ components }", "--endpoint=http://127.0.0.1:1/graphql"][..], "/api/v0/web/components"),
+        (&["otel", "--config=collector.yaml"], "--config.format=otelcol"),
+        (&["otel-supervisor"], "there is no supervisor"),
+    ];
+    for (arguments, why) in refused {
+        let ran = Command::new(crate::kit::binary()).args(arguments).output().expect("runs");
+        let told = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.code() == Some(1) && told.contains(why), "{arguments:?}: {told}");
+    }
+}
+
+#[test]
 fn flags_of_the_server_and_of_stability_are_honoured() {
     let mut program = Program::prepare(
         "prometheus.exporter.self \"s\" { }\n\nprometheus.exporter.static \"e\" {\n\ttext = \"a 1\\n\"\n}\n",

@@ -41,11 +41,28 @@ pub enum Command {
         #[command(subcommand)]
         tool: Tool,
     },
+    /// Alloy's, and not here: there is no GraphQL API.
+    #[command(hide = true)]
+    Gql(Elsewhere),
+    /// Alloy's, and not here.
+    #[command(hide = true)]
+    Otel(Elsewhere),
+    /// Alloy's, and not here.
+    #[command(hide = true)]
+    OtelSupervisor(Elsewhere),
     /// Print a shell's completion script.
     Completion {
         /// Which shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// Whatever a command of Alloy that is not here was given.
+#[derive(Args, Debug)]
+pub struct Elsewhere {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    #[expect(dead_code, reason = "taken so that the answer is about the command and not about them")]
+    arguments: Vec<String>,
 }
 
 #[derive(Args, Debug)]

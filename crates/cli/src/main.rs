@@ -40,6 +40,15 @@ fn main() -> ExitCode {
         Command::Components => commands::schema::components(),
         Command::Schema { name } => commands::schema::schema(name.as_deref()),
         Command::Tools { tool } => commands::tools::run(&tool),
+        Command::Gql(_) => Err(anyhow::anyhow!(
+            "gql: there is no GraphQL API in this version: ask /api/v0/web/components of the running program"
+        )),
+        Command::Otel(_) => Err(anyhow::anyhow!(
+            "otel: this program has one engine: run the Collector's file with `run --config.format=otelcol FILE`"
+        )),
+        Command::OtelSupervisor(_) => {
+            Err(anyhow::anyhow!("otel-supervisor: there is no supervisor in this version"))
+        }
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ferroalloy", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -20,7 +20,7 @@ pub struct Config {
     /// Records older than this are dropped as `too_old`. Age advances with the monotonic clock once a record
     /// is queued, so a jump of the wall clock drops nothing.
     pub max_age: Duration,
-    /// What `append` does when the queue is full.
+    /// What `append` does when the queue is full, or the device that it is on.
     pub on_full: OnFull,
     /// Fewest attempts in flight at once when there is work; also the limit while the endpoint answers 429.
     pub min_senders: usize,
@@ -112,7 +112,7 @@ pub enum Fsync {
     Always,
 }
 
-/// What `append` does when the queue is full.
+/// What `append` does when the queue is full, or the device that it is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFull {
     /// Wait for room: back-pressure.

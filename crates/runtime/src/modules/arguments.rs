@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use component::Arguments;
-use eval::{Resolve, Scope, Value};
+use eval::{Invalid, Resolve, Scope, Value};
 use syntax::ast::Statement;
 use syntax::{Diagnostic, Span};
 
@@ -32,6 +32,7 @@ pub(crate) struct ExportArgs {
 
 /// `foreach "x" { … }` without its template.
 #[derive(Clone, Debug, PartialEq, Arguments)]
+#[arguments(validate = ForeachArgs::validate)]
 pub(crate) struct ForeachArgs {
     /// One instance of the template for each item.
     pub(crate) collection: Vec<Value>,
@@ -46,6 +47,17 @@ pub(crate) struct ForeachArgs {
     /// The metrics of the components inside appear on `/metrics`.
     #[arg(default)]
     pub(crate) enable_metrics: bool,
+}
+
+impl ForeachArgs {
+    fn validate(&self) -> Result<(), Invalid> {
+        if syntax::is_identifier(&self.var) {
+            return Ok(());
+        }
+        let message = format!("{:?} cannot be the name of a variable", self.var);
+        Err(Invalid::field("var", message)
+            .with_help("use letters, digits and `_`, and no digit at its start"))
+    }
 }
 
 /// The names that are plain variables: `module_path`, the item of a `foreach`.
