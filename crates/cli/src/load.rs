@@ -381,7 +381,7 @@ mod tests {
         let convert = |line: &[&str]| converter(&Line::parse_from(line).load).expect("another language");
         let source = Source::new("prometheus.yml", text);
         let strict = convert(&["test", "--config.format=prometheus"]);
-        let refused = strict(&source).err().expect("refused");
+        let refused = strict(&source).expect_err("refused");
         assert!(refused.iter().any(Diagnostic::is_error));
         let lax = convert(&["test", "--config.format=prometheus", "--config.bypass-conversion-errors"]);
         let made = lax(&source).unwrap_or_else(|found| panic!("{found:?}"));

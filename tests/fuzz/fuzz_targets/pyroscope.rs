@@ -3,7 +3,9 @@
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use signal::profiles::ProfileBody;
-use wire::pyroscope::{connect, decode, decode_json, parse_query, push_series, write_query};
+use wire::pyroscope::{
+    check_labels, connect, decode, decode_json, parse_name, parse_query, push_series, write_query,
+};
 
 fuzz::target!(|body: &[u8]| {
     let _ = connect::parse_error(body);
@@ -11,6 +13,9 @@ fuzz::target!(|body: &[u8]| {
         let again =
             parse_query(&write_query(&query.labels, &query.parameters)).expect("what we write, we read");
         assert_eq!(again.parameters, query.parameters);
+    }
+    if let Some(labels) = std::str::from_utf8(body).ok().and_then(|text| parse_name(text).ok()) {
+        let _ = check_labels(&labels);
     }
     let body = bytes::Bytes::copy_from_slice(body);
     for profiles in [decode(&body, 1 << 20), decode_json(&body, 1 << 20)].into_iter().flatten() {

@@ -58,3 +58,30 @@ fn a_reload_while_loki_is_down_loses_no_line_either() {
     loki.come_back();
     each_is_read_once(&loki, 1, journal.written(), &program);
 }
+
+/// The reload is answered while the writer that was taken out has still ten minutes for what it could not send: the
+/// one that comes back goes on with its queue.
+#[test]
+fn a_writer_that_comes_back_while_loki_is_down_holds_no_reload_up_and_loses_no_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.log");
+    let journal = Journal::create(&path);
+    let mut loki = Loki::start();
+    loki.go_down();
+    let disk = DISK.replace("enabled = true", "enabled       = true\n\t\tdrain_timeout = \"10m\"");
+    let whole = Pipeline { write: &disk, ..Pipeline::new(&path, &loki) }.config();
+    let program = Program::start(&whole);
+    for _ in 0..3 {
+        journal.write(2000);
+        eventually("lines are queued", || match program.metric("loki_write_queue_entries") > 0.0 {
+            true => Ok(()),
+            false => Err(program.log()),
+        });
+        for config in ["loki.echo \"unused\" { }", &whole] {
+            let answer = program.reload(config);
+            assert_eq!(answer.status, 200, "{}", answer.body);
+        }
+    }
+    loki.come_back();
+    each_is_read_once(&loki, 1, journal.written(), &program);
+}
