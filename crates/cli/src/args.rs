@@ -61,7 +61,6 @@ pub enum Command {
 #[derive(Args, Debug)]
 pub struct Elsewhere {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    #[expect(dead_code, reason = "taken so that the answer is about the command and not about them")]
     arguments: Vec<String>,
 }
 

@@ -200,10 +200,10 @@ impl Endpoint {
         for (name, value) in &self.headers {
             check_header(name, value, authenticated).map_err(|m| Invalid::field("headers", m))?;
         }
-        for name in self.client.http_headers.keys().filter(|n| is_of_the_protocol(n)) {
-            return Err(Invalid::field("http_headers", unchangeable(name)));
+        match self.client.http_headers.keys().find(|name| is_of_the_protocol(name)) {
+            Some(name) => Err(Invalid::field("http_headers", unchangeable(name))),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
