@@ -274,6 +274,7 @@ fn a_full_disk_under_a_queue_that_drops_the_oldest_counts_them_and_goes_on() {
     counted(&program, "prometheus_remote_storage_samples_dropped_total");
     let page = get(program.address, "/metrics").expect("answered").body;
     assert!(page.contains("reason=\"queue_full\""), "{page}");
+    node_is(&program, "unhealthy");
     sink.come_back();
     goes_on(&target, &sink, &program);
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::kit::{Program, Sink, Target, eventually};
+use rcgen::{CertifiedKey, KeyPair};
+
+use crate::kit::{Program, Sink, Target, eventually, get};
 
 /// A pipeline with a relabelling step; the parts that the test changes are its arguments.
 fn pipeline(target: &Target, sink: &Sink, scrape: &str, relabel: &str, write: &str, more: &str) -> String {
@@ -103,4 +105,79 @@ fn a_hangup_reloads() {
         true => Err("not yet".into()),
         false => Ok(()),
     });
+}
+
+/// A pipeline that scrapes the program itself over TLS with a password.
+fn about_itself(program: &Program, sink: &Sink, key: &CertifiedKey<KeyPair>, password: &str) -> String {
+    format!(
+        r#"
+http {{
+	auth {{
+		basic {{
+			username = "scraper"
+			password = "{password}"
+		}}
+	}}
+
+	tls {{
+		cert_pem = {cert:?}
+		key_pem  = {private:?}
+	}}
+}}
+
+prometheus.scrape "self" {{
+	targets         = [{{"__address__" = "{address}", "round" = "{password}"}}]
+	scheme          = "https"
+	forward_to      = [prometheus.remote_write.default.receiver]
+	scrape_interval = "200ms"
+	scrape_timeout  = "200ms"
+
+	basic_auth {{
+		username = "scraper"
+		password = "{password}"
+	}}
+
+	tls_config {{
+		ca_pem      = {cert:?}
+		server_name = "ferroalloy.test"
+	}}
+}}
+
+prometheus.remote_write "default" {{
+	endpoint {{
+		url = "{url}"
+
+		queue_config {{
+			batch_send_deadline = "50ms"
+		}}
+	}}
+}}
+"#,
+        address = program.address,
+        url = sink.url(),
+        cert = key.cert.pem(),
+        private = key.signing_key.serialize_pem(),
+    )
+}
+
+#[test]
+fn tls_and_password_of_the_programs_own_pages_change_by_reload_and_its_scrapes_go_on() {
+    let sink = Sink::start();
+    let program = Program::start("");
+    assert_eq!(get(program.address, "/metrics").map(|answer| answer.status), Ok(200));
+    // The watch over the file loads it: who has asked for a reload could not be answered over another protocol.
+    for password in ["first", "second"] {
+        let names = ["ferroalloy.test".to_owned()];
+        let key = rcgen::generate_simple_self_signed(names).expect("a certificate");
+        program.write_config(&about_itself(&program, &sink, &key, password));
+        let part = format!("round={password:?}");
+        eventually("it scrapes itself with the certificate and the password of now", || {
+            let seen = sink.series(&part);
+            let is_up = |(name, points): (&String, &Vec<(i64, f64)>)| {
+                name.contains("up{") && points.iter().any(|(_, value)| *value == 1.0)
+            };
+            if seen.iter().any(is_up) { Ok(()) } else { Err(format!("{seen:?}\n{}", program.log())) }
+        });
+        assert!(get(program.address, "/metrics").is_err(), "no page without TLS");
+    }
 }

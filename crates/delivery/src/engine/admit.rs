@@ -10,6 +10,9 @@ use crate::{
     stats::Amount,
 };
 
+/// How long a device is told of that was full and cost data, in milliseconds: until it has cost none for so long.
+const FULL_FOR: i64 = 60_000;
+
 impl Engine {
     /// Accepts a record or says why not.
     pub(crate) fn append(&mut self, record: &Record, now: Moment) -> Result<Accepted, Refused> {
@@ -78,7 +81,9 @@ impl Engine {
             let before = log.disk_bytes();
             let error = match log.append(record, disk.segment_bytes) {
                 Ok(position) => {
-                    self.stats.disk_refuses = None;
+                    if now.at >= self.full_until {
+                        self.stats.disk_refuses = None;
+                    }
                     return Ok((position.sequence, position.offset));
                 }
                 Err(error) => error,
@@ -89,7 +94,9 @@ impl Engine {
             }
             self.note_error(now, "disk", &error.to_string());
             self.stats.disk_refuses = self.stats.last_error.clone();
-            if !(is_full(&error) && self.config.on_full == OnFull::DropOldest && self.evict(now)) {
+            if is_full(&error) && self.config.on_full == OnFull::DropOldest && self.evict(now) {
+                self.full_until = now.at + FULL_FOR;
+            } else {
                 return Err(Refused::Io { error, wait: self.config.on_full != OnFull::Reject });
             }
         }

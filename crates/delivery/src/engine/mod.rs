@@ -111,6 +111,8 @@ pub(crate) struct Engine {
     fence: Option<Fence>,
     /// A drain has come to its end.
     ended: bool,
+    /// Until then a device that was full is told of, though there is room again: it was made by dropping data.
+    full_until: i64,
     pub(crate) waiting: usize,
 }
 
@@ -140,6 +142,7 @@ impl Engine {
             logged_at: BTreeMap::new(),
             fence: None,
             ended: false,
+            full_until: i64::MIN,
             waiting: 0,
             config,
         };

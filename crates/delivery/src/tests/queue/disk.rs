@@ -39,6 +39,26 @@ async fn a_full_device_blocks_with_an_error_to_see_and_heals() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_full_device_that_costs_data_is_told_of_until_it_has_cost_none_for_a_minute() {
+    let disk = FakeFs::new(1);
+    disk.set_capacity(Some(300));
+    let dead = Script::new((0..1_000).map(|_| retry()));
+    let config = on_disk(Config { on_full: OnFull::DropOldest, ..one_lane() });
+    let (queue, _) = open_on(&disk, &config, dead).await;
+    let trouble = || queue.stats().trouble(Duration::from_secs(86_400)).is_some_and(|t| t.contains("(disk)"));
+    while queue.stats().dropped_total().records == 0 {
+        assert!(!trouble());
+        queue.append(text(&"a".repeat(60))).await.unwrap();
+    }
+    disk.set_capacity(None);
+    for told in [true, false] {
+        queue.append(text("b")).await.unwrap();
+        assert_eq!(trouble(), told);
+        sleep(Duration::from_secs(61)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_device_smaller_than_a_segment_heals_by_what_is_delivered() {
     let limits: [fn(&FakeFs); 2] = [|disk| disk.set_capacity(Some(600)), |disk| disk.set_quota(600)];
     for limit in limits {
