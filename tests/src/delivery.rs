@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::kit::{Answer, Mode, Program, Sink, SmallDisk, Target, eventually, files, get};
+use crate::kit::{Answer, Mode, Program, Sink, SmallDisk, Target, binary, eventually, files, get};
 
 fn pipeline(target: &Target, endpoints: &[&Sink]) -> String {
     let endpoints: String = endpoints
@@ -277,4 +277,44 @@ fn a_full_disk_under_a_queue_that_drops_the_oldest_counts_them_and_goes_on() {
     node_is(&program, "unhealthy");
     sink.come_back();
     goes_on(&target, &sink, &program);
+}
+
+#[test]
+fn what_waits_on_disk_can_be_looked_into_when_the_program_is_gone() {
+    const SERIES: u64 = 3;
+    let (target, mut sink) = (Target::start(SERIES as usize), Sink::start());
+    sink.go_down();
+    let mut program = Program::start(&pipeline(&target, &[&sink]));
+    let appended = "prometheus_remote_write_wal_samples_appended_total";
+    eventually("some scrapes wait", || match program.metric(appended) as u64 {
+        samples if samples >= 2 * (SERIES + 5) => Ok(()),
+        samples => Err(format!("{samples} samples")),
+    });
+    program.kill();
+    let folder = program.storage().join("prometheus.remote_write.default");
+    let look = |arguments: &[&str]| {
+        let mut tool = std::process::Command::new(binary());
+        tool.args(["tools", "prometheus.remote_write"]).args(arguments).arg(&folder);
+        let output = tool.output().expect("started");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let number_before = |text: &str, unit: &str| -> u64 {
+        let before = text.split(unit).next().and_then(|before| before.split_whitespace().next_back());
+        before.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{unit:?} in {text}"))
+    };
+    let whole = look(&["wal-stats"]);
+    let (records, samples) = (number_before(&whole, " records,"), number_before(&whole, " samples,"));
+    assert!(records >= 2 && samples >= 2 * (SERIES + 5), "{whole}");
+    assert!(whole.contains("damaged: ") && whole.contains("next record "), "{whole}");
+    // Every scrape has all of the target's series.
+    let minted = look(&["sample-stats", "--selector", "{__name__=\"minted\", series=~\"0|2\"}"]);
+    assert_eq!(number_before(&minted, " series,"), 2, "{minted}");
+    let scrapes = number_before(&minted, " samples\n") / 2;
+    assert!(scrapes >= 2 && minted.contains("minted{") && minted.contains("oldest "), "{minted}");
+    assert!(!minted.contains("series=\"1\""), "{minted}");
+    let instance = target.address().to_string();
+    let by_name = look(&["target-stats", "--job", "prometheus.scrape.default", "--instance", &instance]);
+    assert_eq!(by_name.lines().next().map(str::trim), Some(format!("{}  minted", scrapes * SERIES).as_str()));
+    assert_eq!(number_before(&by_name, " samples\n"), samples, "{by_name}\n{whole}");
 }

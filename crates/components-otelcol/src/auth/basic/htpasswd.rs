@@ -9,6 +9,9 @@ use sha1::{Digest, Sha1};
 
 use super::super::same;
 
+/// As high as Apache's `htpasswd` goes. A check takes ten seconds then, and twice as long for each more.
+const MOST_COST: u32 = 17;
+
 /// How one password is stored.
 enum Stored<'a> {
     Sha1(&'a str),
@@ -35,10 +38,18 @@ impl<'a> Stored<'a> {
                 same(STANDARD.encode(Sha1::digest(password.as_bytes())).as_bytes(), hash.as_bytes())
             }
             // What is no hash after all fits nothing.
-            Self::Bcrypt(hash) => bcrypt::verify(password, hash).unwrap_or(false),
+            Self::Bcrypt(hash) => {
+                cost(hash).is_some_and(|cost| cost <= MOST_COST)
+                    && bcrypt::verify(password, hash).unwrap_or(false)
+            }
             Self::Plain(text) => same(text.as_bytes(), password.as_bytes()),
         }
     }
+}
+
+/// Of a bcrypt hash: `$2b$12$…`.
+fn cost(hash: &str) -> Option<u32> {
+    hash.split('$').nth(2)?.parse().ok()
 }
 
 fn entries(lines: &str) -> impl Iterator<Item = &str> {
@@ -51,10 +62,18 @@ pub(super) fn check(lines: &str) -> Result<(), String> {
         let Some((user, stored)) = line.split_once(':') else {
             return Err(format!("entry {} is not user:password", number + 1));
         };
-        if Stored::of(stored).is_none() {
-            return Err(format!(
-                "the password of {user:?} is stored in a way that is not supported: use bcrypt"
-            ));
+        match Stored::of(stored) {
+            Some(Stored::Bcrypt(hash)) if cost(hash).is_some_and(|cost| cost > MOST_COST) => {
+                return Err(format!(
+                    "the password of {user:?} would take minutes to check: use a bcrypt cost of at most {MOST_COST}"
+                ));
+            }
+            Some(_) => {}
+            None => {
+                return Err(format!(
+                    "the password of {user:?} is stored in a way that is not supported: use bcrypt"
+                ));
+            }
         }
     }
     Ok(())
@@ -110,6 +129,9 @@ mod tests {
     fn what_cannot_be_checked_is_told_before_anybody_is_turned_away() {
         assert!(check("a:b").is_ok());
         assert!(check("a").is_err_and(|e| e.contains("entry 1")));
+        // Checking it would not end within a day.
+        let dear = "a:$2b$31$......................AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        assert!(check(dear).is_err_and(|e| e.contains("at most 17")) && !knows(dear, "a", "a"));
         assert!(check(LINES).is_err_and(|e| e.contains("\"old\"") && e.contains("bcrypt")));
     }
 }
