@@ -209,7 +209,8 @@ impl Running<'_> {
         let mut sources = Vec::new();
         if let Some((path, span)) = &self.test.config.path {
             let read = ConfigSource::Path(path.clone()).read().map_err(|error| {
-                let message = error.diagnostics.first().map_or_else(String::new, |d| d.message.clone());
+                let why = error.diagnostics.first().map_or("", |d| &d.message);
+                let message = format!("the configuration could not be read: {why}");
                 vec![Diagnostic::error("test_file", message, self.source, *span)]
             })?;
             sources.extend(read);
