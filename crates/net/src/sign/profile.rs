@@ -92,7 +92,7 @@ fn ini_value(text: &str, section: &str, key: &str) -> Option<String> {
     None
 }
 
-/// Reads any text as a shared file; for `tests/fuzz/fuzz_targets/net_texts.rs` only.
+/// Reads any text as a shared file; for `tests/fuzz/fuzz_targets/credential_files.rs` only.
 pub(super) fn read_arbitrary(text: &str, section: &str, key: &str) {
     if let Some(value) = ini_value(text, section, key) {
         assert!(text.contains(&value) && value == value.trim());
