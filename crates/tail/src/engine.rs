@@ -243,8 +243,9 @@ impl Engine {
                 && let Some(handle) = &file.handle
                 && !handle.is_packed()
             {
-                if !tail.armed.load(Ordering::Relaxed) && inotify.arm(handle.file(), tail.number) {
-                    tail.armed.store(true, Ordering::Relaxed);
+                // Set before the watch is there: its event may come, and take it back, before `arm` has returned.
+                if !tail.armed.swap(true, Ordering::Relaxed) && !inotify.arm(handle.file(), tail.number) {
+                    tail.armed.store(false, Ordering::Relaxed);
                 }
                 // What was written before the watch was there is not told.
                 again = handle.metadata().is_ok_and(|m| m.len() != file.size);

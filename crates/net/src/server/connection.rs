@@ -178,6 +178,10 @@ async fn answer(
 }
 
 /// What is going on on a connection, for its time limits. Times are milliseconds since its start.
+///
+/// Requests of HTTP/2 run on other threads than the watch does. A count goes down with `Release` and is read with
+/// `Acquire`: who sees that a request is no longer handled sees that its answer is being sent, and who sees that it has
+/// ended sees when. Else a connection could seem idle in between on machines that reorder writes.
 struct Watch {
     start: Instant,
     /// Requests that are being read or handled.
@@ -210,9 +214,9 @@ impl Watch {
     /// Returns when the connection is to be closed. Wakes up once a limit, not per event.
     async fn too_long(&self, options: &ServerOptions) {
         loop {
-            let (since, limit) = if self.handling.load(Ordering::Relaxed) > 0 {
+            let (since, limit) = if self.handling.load(Ordering::Acquire) > 0 {
                 (self.now(), options.idle_timeout)
-            } else if self.sending.load(Ordering::Relaxed) > 0 {
+            } else if self.sending.load(Ordering::Acquire) > 0 {
                 let since = self.wrote.load(Ordering::Relaxed).max(self.request.load(Ordering::Relaxed));
                 (since, options.write_timeout)
             } else if self.seen_request.load(Ordering::Relaxed) == 0 {
@@ -249,7 +253,7 @@ impl Open {
     fn answered(mut self) -> Self {
         self.watch.request.store(self.watch.now(), Ordering::Relaxed);
         self.watch.sending.fetch_add(1, Ordering::Relaxed);
-        self.watch.handling.fetch_sub(1, Ordering::Relaxed);
+        self.watch.handling.fetch_sub(1, Ordering::Release);
         self.sending = true;
         self
     }
@@ -259,7 +263,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.watch.request.store(self.watch.now(), Ordering::Relaxed);
         let count = if self.sending { &self.watch.sending } else { &self.watch.handling };
-        count.fetch_sub(1, Ordering::Relaxed);
+        count.fetch_sub(1, Ordering::Release);
     }
 }
 
