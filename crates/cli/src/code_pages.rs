@@ -7,6 +7,7 @@
 //!
 //! Invariant: only mappings of the program's file that cannot be written and hold no page of the process' own are let go.
 
+#[cfg(any(target_os = "linux", test))]
 use std::ops::Range;
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ fn let_go() -> std::io::Result<()> {
 
 /// The mappings of a program in a text of `smaps` (`proc_pid_smaps(5)`) all of whose pages are the file's: the code and
 /// the constants. Those that the loader or a debugger has written to have pages of their own (`Anonymous`).
-#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "read on Linux only"))]
+#[cfg(any(target_os = "linux", test))]
 fn clean_mappings(smaps: &str, program: &str) -> Vec<Range<usize>> {
     let mut clean = Vec::new();
     let mut current = None;
@@ -77,6 +78,7 @@ fn clean_mappings(smaps: &str, program: &str) -> Vec<Range<usize>> {
 }
 
 /// The addresses in the first line of a mapping: `55eb99d30000-55eb9a8bd000 r-xp …`.
+#[cfg(any(target_os = "linux", test))]
 fn heading(line: &str) -> Option<Range<usize>> {
     let (start, end) = line.split_once(' ')?.0.split_once('-')?;
     let address = |text| usize::from_str_radix(text, 16).ok();

@@ -394,7 +394,8 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let read = |path: &str| std::fs::read_to_string(root.join(path)).expect(path);
         let readme = read("README.md");
-        let mut texts = vec![include_str!("default.alloy").to_string()];
+        let defaults = [include_str!("default.alloy"), include_str!("default_elsewhere.alloy")];
+        let mut texts = defaults.map(str::to_string).to_vec();
         texts.extend(["quickstart", "remote-write"].map(|e| read(&format!("examples/{e}/config.alloy"))));
         texts.extend(examples(&readme).iter().map(|e| e.to_string()));
         for text in texts {

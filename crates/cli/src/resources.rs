@@ -1,4 +1,6 @@
 //! Metrics of the process and its machine, under Alloy's and Prometheus' common names; read when asked.
+//!
+//! Invariant: what the system does not tell (only Linux has `/proc`) is left out, rather than 0.
 
 use std::fs;
 
@@ -17,18 +19,18 @@ struct Resources {
 
 #[derive(Default)]
 struct Usage {
-    cpu_seconds: f64,
-    start_seconds: f64,
-    resident_bytes: f64,
-    virtual_bytes: f64,
-    open_files: f64,
-    max_files: f64,
-    threads: f64,
-    received_bytes: f64,
-    sent_bytes: f64,
+    cpu_seconds: Option<f64>,
+    start_seconds: Option<f64>,
+    resident_bytes: Option<f64>,
+    virtual_bytes: Option<f64>,
+    open_files: Option<f64>,
+    max_files: Option<f64>,
+    threads: Option<f64>,
+    received_bytes: Option<f64>,
+    sent_bytes: Option<f64>,
 }
 
-type Read = fn(&Usage) -> f64;
+type Read = fn(&Usage) -> Option<f64>;
 
 /// Name, help, whether it is a counter, and where it comes from.
 const METRICS: &[(&str, &str, bool, Read)] = &[
@@ -62,11 +64,12 @@ impl Resources {
     fn read(&self) -> Usage {
         let mut usage = Usage::default();
         self.read_stat(&mut usage);
-        usage.open_files = fs::read_dir("/proc/self/fd").map_or(0.0, |entries| entries.count() as f64);
-        usage.max_files =
-            rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(0) as f64;
+        usage.open_files = fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as f64);
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        usage.max_files = Some(limit.unwrap_or(0) as f64);
         if let Ok(text) = fs::read_to_string("/proc/net/dev") {
-            (usage.received_bytes, usage.sent_bytes) = traffic(&text);
+            let (received, sent) = traffic(&text);
+            (usage.received_bytes, usage.sent_bytes) = (Some(received), Some(sent));
         }
         usage
     }
@@ -76,19 +79,19 @@ impl Resources {
         // Behind the name, which may hold anything: field 3 of proc_pid_stat(5) is the first.
         let Some((_, rest)) = text.rsplit_once(')') else { return };
         let fields: Vec<f64> = rest.split_whitespace().map(|f| f.parse().unwrap_or(0.0)).collect();
-        let field = |number: usize| fields.get(number - 3).copied().unwrap_or(0.0);
-        usage.cpu_seconds = (field(14) + field(15)) / self.clock_ticks;
+        let field = |number: usize| fields.get(number - 3).copied();
+        usage.cpu_seconds = field(14).zip(field(15)).map(|(user, system)| (user + system) / self.clock_ticks);
         usage.threads = field(20);
-        usage.start_seconds = boot_seconds() + field(22) / self.clock_ticks;
+        usage.start_seconds =
+            boot_seconds().zip(field(22)).map(|(boot, ticks)| boot + ticks / self.clock_ticks);
         usage.virtual_bytes = field(23);
-        usage.resident_bytes = field(24) * self.page_bytes;
+        usage.resident_bytes = field(24).map(|pages| pages * self.page_bytes);
     }
 }
 
-fn boot_seconds() -> f64 {
-    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let line = text.lines().find_map(|l| l.strip_prefix("btime "));
-    line.and_then(|v| v.trim().parse().ok()).unwrap_or(0.0)
+fn boot_seconds() -> Option<f64> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
 /// Received and sent bytes over all interfaces but the loopback.
@@ -111,19 +114,20 @@ impl Resources {
         let usage = self.read();
         METRICS
             .iter()
-            .map(|(name, help, counter, read)| {
+            .filter_map(|(name, help, counter, read)| Some((name, help, counter, read(&usage)?)))
+            .map(|(name, help, counter, found)| {
                 let mut metric = proto::Metric::default();
                 let mut family = proto::MetricFamily::default();
                 family.set_name((*name).into());
                 family.set_help((*help).into());
                 if *counter {
                     let mut value = proto::Counter::default();
-                    value.set_value(read(&usage));
+                    value.set_value(found);
                     metric.set_counter(value);
                     family.set_field_type(proto::MetricType::COUNTER);
                 } else {
                     let mut value = proto::Gauge::default();
-                    value.set_value(read(&usage));
+                    value.set_value(found);
                     metric.set_gauge(value);
                     family.set_field_type(proto::MetricType::GAUGE);
                 }
@@ -141,7 +145,10 @@ mod tests {
     #[test]
     fn this_process_uses_memory_and_has_open_files() {
         let usage = Resources::new().read();
-        assert!(usage.resident_bytes > 1e5 && usage.open_files >= 3.0 && usage.start_seconds > 1e9);
+        let at_least = |found: Option<f64>, least: f64| found.is_some_and(|found| found >= least);
+        assert!(at_least(usage.resident_bytes, 1e5) && at_least(usage.open_files, 3.0));
+        assert!(at_least(usage.start_seconds, 1e9));
+        assert_eq!(Resources::new().families().len(), METRICS.len());
     }
 
     #[test]

@@ -22,8 +22,12 @@ use crate::serve::MainServer;
 use crate::spans::Spans;
 use crate::{blocks, code_pages, identity, load, resources, systemd};
 
-/// What runs without a file.
-const DEFAULT: &str = include_str!("default.alloy");
+/// What runs without a file: on Linux with the host's metrics.
+const DEFAULT: &str = if cfg!(target_os = "linux") {
+    include_str!("default.alloy")
+} else {
+    include_str!("default_elsewhere.alloy")
+};
 /// How often files are looked at even if the system says nothing.
 const POLL: Duration = Duration::from_secs(5);
 /// How long the end of the program waits for receivers of its own log.

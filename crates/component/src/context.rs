@@ -119,6 +119,12 @@ impl BuildCx {
         self.0.services.trial
     }
 
+    /// Refuses a component that reads what only Linux has where there is no Linux: it would find nothing, and say
+    /// nothing. Not in a trial, for a configuration may be checked elsewhere than it runs.
+    pub fn needs_linux(&self, what: &str) -> Result<(), Error> {
+        refuse_outside_linux(std::env::consts::OS, self.is_trial(), what)
+    }
+
     /// The node's folder below the storage path; it may not exist yet.
     pub fn data_path(&self) -> PathBuf {
         self.0.services.storage.join(&self.0.global_id)
@@ -364,5 +370,28 @@ async fn guarded(
         if !stop.is_cancelled() {
             build.report(Health::unhealthy(message));
         }
+    }
+}
+
+fn refuse_outside_linux(system: &str, trial: bool, what: &str) -> Result<(), Error> {
+    if system == "linux" || trial {
+        return Ok(());
+    }
+    Err(Error::other(format!(
+        "{what}, and this program runs on {system}: leave the component out here, or run the configuration on Linux"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_needs_linux_is_refused_elsewhere_unless_it_is_only_checked() {
+        assert!(refuse_outside_linux("linux", false, "it reads /proc").is_ok());
+        assert!(refuse_outside_linux("macos", true, "it reads /proc").is_ok());
+        let refused =
+            refuse_outside_linux("macos", false, "it reads /proc").expect_err("refused").to_string();
+        assert!(refused.starts_with("it reads /proc, and this program runs on macos: "), "{refused}");
     }
 }

@@ -4,7 +4,7 @@
 //! [`Mode::Inline`] never waits for a disk: it fails with `WouldBlock` and is tried again on a blocking thread.
 
 use std::fs::{File, Metadata};
-use std::io::{self, ErrorKind, IoSliceMut, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -235,7 +235,7 @@ impl Handle {
 /// Reads only what is in the page cache; file systems that cannot tell count as slow.
 #[cfg(target_os = "linux")]
 fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut slices = [IoSliceMut::new(buffer)];
+    let mut slices = [io::IoSliceMut::new(buffer)];
     rustix::io::preadv2(file, &mut slices, offset, rustix::io::ReadWriteFlags::NOWAIT).map_err(|error| {
         match error {
             rustix::io::Errno::AGAIN | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS => {

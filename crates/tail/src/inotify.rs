@@ -19,16 +19,7 @@ use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// A name in a watched folder came or went.
-    Name(PathBuf),
-    /// A watched file changed; the number is the one it was armed with.
-    File(u64),
-    /// Events were lost: anything may have happened.
-    Everything,
-}
+use crate::told::Told;
 
 /// The kernel's watches of one component.
 pub struct Inotify {

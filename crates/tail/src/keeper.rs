@@ -19,9 +19,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::engine::{Engine, next_number, positions_path};
-use crate::inotify::Told;
 use crate::positions::{self, Key, NO_LABELS, Record};
 use crate::tail::{Counts, Seen, State, Tail};
+use crate::told::Told;
 use crate::{Finder, Wanted};
 
 /// The label that says where a line is from.

@@ -11,6 +11,7 @@ pub mod engine;
 mod generation;
 pub mod handle;
 pub mod identity;
+#[cfg_attr(not(target_os = "linux"), path = "polled.rs")]
 mod inotify;
 pub mod keeper;
 pub mod lines;
@@ -19,6 +20,7 @@ mod records;
 mod registry;
 mod siblings;
 mod tail;
+mod told;
 
 use std::path::PathBuf;
 use std::sync::Arc;

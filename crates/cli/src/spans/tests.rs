@@ -7,19 +7,24 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
 
+/// The process has one propagator, which each of these tests sets.
+static PROPAGATOR: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+
 /// Those that no test looks at in any other way.
 struct Bench {
     spans: Spans,
     sink: Sink<Traces>,
     services: Arc<Services>,
     _guard: tracing::subscriber::DefaultGuard,
+    _alone: parking_lot::MutexGuard<'static, ()>,
 }
 
 impl Bench {
     fn new() -> Self {
+        let _alone = PROPAGATOR.lock();
         let spans = Spans::new();
         let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(spans.clone()));
-        Self { spans, sink: Sink::new(), services: Services::for_tests("/nonexistent"), _guard }
+        Self { spans, sink: Sink::new(), services: Services::for_tests("/nonexistent"), _guard, _alone }
     }
 
     fn args(&self) -> TracingArgs {

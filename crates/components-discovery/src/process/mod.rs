@@ -73,7 +73,8 @@ impl Component for Process {
     type Args = Args;
     type Exports = Found;
 
-    fn build(args: Args, _cx: &BuildCx) -> Result<(Self, Found), Error> {
+    fn build(args: Args, cx: &BuildCx) -> Result<(Self, Found), Error> {
+        cx.needs_linux("processes are read from procfs, which only Linux has")?;
         Ok((Self(args), Found::default()))
     }
 

@@ -32,6 +32,8 @@ mod diskstats;
 mod dmi;
 mod drm;
 mod edac;
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
 mod entropy;
 pub mod error;
 mod exporter;
@@ -52,6 +54,7 @@ mod meminfo_numa;
 mod mountstats;
 mod netclass;
 mod netdev;
+#[cfg(target_os = "linux")]
 mod netlink;
 mod netstat;
 mod nfs;
@@ -77,6 +80,7 @@ mod tcpstat;
 mod textfile;
 mod thermal_zone;
 mod time;
+#[cfg(target_os = "linux")]
 mod timex;
 mod udp_queues;
 mod uname;
@@ -89,6 +93,9 @@ mod zoneinfo;
 pub use config::{Config, Paths};
 pub use error::{CollectorError, ConfigError};
 
+#[cfg(not(target_os = "linux"))]
+use elsewhere::{netlink, timex};
+
 /// The component.
 pub struct Unix;
 
@@ -100,6 +107,7 @@ impl Pure for Unix {
     type Exports = ExporterExports;
 
     fn evaluate(args: &Config, cx: &BuildCx) -> Result<ExporterExports, Error> {
+        cx.needs_linux("its metrics come from procfs and sysfs, which only Linux has")?;
         let collectors =
             Collectors::new(args).map_err(|error| Error::argument(error.field(), error.to_string()))?;
         let collectors = Mutex::new(collectors);

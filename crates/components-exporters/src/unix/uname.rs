@@ -11,6 +11,7 @@ pub(super) fn collect(_: &Paths, out: &mut Vec<Family>) -> Outcome {
         ("version", uname.version()),
         ("machine", uname.machine()),
         ("nodename", uname.nodename()),
+        #[cfg(target_os = "linux")]
         ("domainname", uname.domainname()),
     ]
     .map(|(label, text)| (label, text.to_string_lossy()));

@@ -131,6 +131,9 @@ impl Component for Journal {
 
     fn build(args: Args, cx: &BuildCx) -> Result<(Self, JournalExports), Error> {
         Intake::new(Labels::empty(), args.relabel_rules.as_ref())?;
+        if args.path.is_empty() {
+            cx.needs_linux("systemd, whose journal is read where path is not set, is there only on Linux")?;
+        }
         let metrics = cx.metrics();
         let errors = "Total number of parsing errors while reading journal messages.";
         let lines = "Total number of successful journal lines read.";

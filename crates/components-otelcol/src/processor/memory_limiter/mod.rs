@@ -82,6 +82,11 @@ impl Args {
 
     /// From how many resident bytes on data is refused.
     fn soft_limit(&self, memory: &Memory) -> Result<u64, Error> {
+        if memory.resident().is_none() {
+            let message = "how much memory this process uses is unknown: /proc/self/status, which Linux has, cannot be read; \
+                           leave the component out here";
+            return Err(Error::other(message));
+        }
         let (limit, spike) = match self.limit.bytes() {
             0 => {
                 let total = memory.total().ok_or_else(|| {
@@ -340,5 +345,9 @@ mod tests {
         for (args, expected) in cases {
             assert_eq!(args.soft_limit(&memory).expect("known"), expected);
         }
+        // One that cannot see how much is used would let everything pass.
+        let blind = Memory::below("/nonexistent".into(), "/nonexistent".into());
+        let refused = args(1000, 0, 0, 0).soft_limit(&blind).expect_err("refused").to_string();
+        assert!(refused.contains("/proc/self/status"), "{refused}");
     }
 }

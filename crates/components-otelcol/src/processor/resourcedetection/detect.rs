@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use component::Error;
+use component::{BuildCx, Error};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use net::args::HttpClientArgs;
 use net::{Client, ClientOptions, Request, Url};
@@ -349,8 +349,13 @@ fn unescaped(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Whether the expressions of all detectors compile.
-pub(super) fn check(args: &Args) -> Result<(), Error> {
+/// Whether the expressions of all detectors compile, and this system can tell what is asked of it.
+pub(super) fn check(args: &Args, cx: &BuildCx) -> Result<(), Error> {
+    let switches = &args.system.resource_attributes;
+    let asked = system::ONLY_ON_LINUX.iter().find(|key| switches.wants(key));
+    if let Some(key) = asked.filter(|_| args.detectors.iter().any(|name| name == "system")) {
+        cx.needs_linux(&format!("the detector system reads {key} where only Linux has it"))?;
+    }
     patterns("ec2.tags", &args.ec2.tags)?;
     patterns("azure.tags", &args.azure.tags)?;
     patterns("nova.labels", &args.nova.labels).map(drop)

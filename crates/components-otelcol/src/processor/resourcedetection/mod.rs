@@ -258,7 +258,7 @@ impl Component for ResourceDetection {
 
     fn build(args: Args, cx: &BuildCx) -> Result<(Self, DetectionExports), Error> {
         args.output.fanout()?;
-        detect::check(&args)?;
+        detect::check(&args, cx)?;
         let ports = Ports::new(cx);
         let exports = DetectionExports { input: ports.input() };
         let metrics = ItemMetrics::new("resourcedetection", cx);
@@ -282,7 +282,7 @@ impl Component for ResourceDetection {
                             continue;
                         }
                     };
-                    if let Err(error) = detect::check(&args) {
+                    if let Err(error) = detect::check(&args, &cx) {
                         update.answer(Err(error));
                         continue;
                     }

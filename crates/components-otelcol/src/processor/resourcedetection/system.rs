@@ -11,6 +11,22 @@ use net::docker::Engine;
 use super::args::{DockerArgs, SystemArgs};
 use super::detect::{Collected, Found, Missing, Place};
 
+/// What is read from procfs, sysfs and files that Linux distributions have.
+pub(super) const ONLY_ON_LINUX: [&str; 12] = [
+    "host.id",
+    "host.ip",
+    "host.mac",
+    "host.interface",
+    "host.cpu.vendor.id",
+    "host.cpu.family",
+    "host.cpu.model.id",
+    "host.cpu.model.name",
+    "host.cpu.stepping",
+    "host.cpu.cache.l2.size",
+    "os.name",
+    "os.version",
+];
+
 /// The machine itself.
 pub(super) async fn detect(args: &SystemArgs, place: &Place) -> Result<Found, Missing> {
     let mut out = Collected::new(&args.resource_attributes);
@@ -159,25 +175,85 @@ fn interfaces(folder: &Path) -> Vec<(String, String)> {
     all
 }
 
-/// The first processor.
+/// The first processor, as kernels for x86 or ARM describe it. Those for ARM know neither a family nor a cache, and name
+/// vendor and model by numbers.
 fn cpu(text: &str, out: &mut Collected<'_>) {
     let first = text.split("\n\n").next().unwrap_or_default();
-    let field = |name: &str| {
+    let field = |names: &[&str]| {
         let values = first.lines().filter_map(|line| line.split_once(':'));
-        values.into_iter().find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim().to_string())
+        values.into_iter().find(|(key, _)| names.contains(&key.trim())).map(|(_, value)| value.trim())
     };
-    for (key, name) in [
-        ("host.cpu.vendor.id", "vendor_id"),
-        ("host.cpu.family", "cpu family"),
-        ("host.cpu.model.id", "model"),
-        ("host.cpu.model.name", "model name"),
-        ("host.cpu.stepping", "stepping"),
+    let (implementer, part) = (field(&["CPU implementer"]).and_then(hex), field(&["CPU part"]).and_then(hex));
+    let vendor = implementer.and_then(|number| name_of(number, IMPLEMENTERS));
+    let model = part.filter(|_| implementer == Some(ARM)).and_then(|number| name_of(number, ARM_PARTS));
+    for (key, value) in [
+        ("host.cpu.vendor.id", vendor.or_else(|| field(&["vendor_id", "CPU implementer"]))),
+        ("host.cpu.family", field(&["cpu family"])),
+        ("host.cpu.model.id", field(&["model", "CPU part"])),
+        ("host.cpu.model.name", model.or_else(|| field(&["model name"]))),
+        ("host.cpu.stepping", field(&["stepping", "CPU revision"])),
     ] {
-        out.put(key, field(name).unwrap_or_default());
+        out.put(key, value.unwrap_or_default());
     }
-    let cache = field("cache size").and_then(|size| size.trim_end_matches("KB").trim().parse().ok());
+    let cache = field(&["cache size"]).and_then(|size| size.trim_end_matches("KB").trim().parse().ok());
     cache.into_iter().for_each(|kib| out.int("host.cpu.cache.l2.size", kib));
 }
+
+fn hex(text: &str) -> Option<u32> {
+    u32::from_str_radix(text.strip_prefix("0x")?, 16).ok()
+}
+
+fn name_of(number: u32, names: &[(u32, &'static str)]) -> Option<&'static str> {
+    names.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
+}
+
+/// The implementer whose parts are named here.
+const ARM: u32 = 0x41;
+
+/// Implementers by their numbers in ARM's main ID register.
+const IMPLEMENTERS: &[(u32, &str)] = &[
+    (ARM, "ARM"),
+    (0x42, "Broadcom"),
+    (0x43, "Cavium"),
+    (0x46, "Fujitsu"),
+    (0x48, "HiSilicon"),
+    (0x4e, "NVIDIA"),
+    (0x50, "APM"),
+    (0x51, "Qualcomm"),
+    (0x56, "Marvell"),
+    (0x61, "Apple"),
+    (0xc0, "Ampere"),
+];
+
+/// ARM's own cores of 64 bits by their numbers in that register.
+const ARM_PARTS: &[(u32, &str)] = &[
+    (0xd03, "Cortex-A53"),
+    (0xd04, "Cortex-A35"),
+    (0xd05, "Cortex-A55"),
+    (0xd07, "Cortex-A57"),
+    (0xd08, "Cortex-A72"),
+    (0xd09, "Cortex-A73"),
+    (0xd0a, "Cortex-A75"),
+    (0xd0b, "Cortex-A76"),
+    (0xd0c, "Neoverse-N1"),
+    (0xd0d, "Cortex-A77"),
+    (0xd40, "Neoverse-V1"),
+    (0xd41, "Cortex-A78"),
+    (0xd44, "Cortex-X1"),
+    (0xd46, "Cortex-A510"),
+    (0xd47, "Cortex-A710"),
+    (0xd48, "Cortex-X2"),
+    (0xd49, "Neoverse-N2"),
+    (0xd4a, "Neoverse-E1"),
+    (0xd4d, "Cortex-A715"),
+    (0xd4e, "Cortex-X3"),
+    (0xd4f, "Neoverse-V2"),
+    (0xd80, "Cortex-A520"),
+    (0xd81, "Cortex-A720"),
+    (0xd82, "Cortex-X4"),
+    (0xd84, "Neoverse-V3"),
+    (0xd8e, "Neoverse-N3"),
+];
 
 /// The Docker engine's own word on its host.
 pub(super) async fn docker(args: &DockerArgs, place: &Place) -> Result<Found, Missing> {
@@ -192,6 +268,8 @@ pub(super) async fn docker(args: &DockerArgs, place: &Place) -> Result<Found, Mi
 
 #[cfg(test)]
 mod tests {
+    use signal::otlp::proto::common::v1::any_value::Value;
+
     use super::*;
 
     #[test]
@@ -201,6 +279,38 @@ mod tests {
         assert_eq!(in_hosts(hosts, "shop"), Some("shop.example.com".into()));
         assert_eq!(in_hosts(hosts, "localhost"), None);
         assert_eq!(in_hosts("10.0.0.1 a.b\n", "a.b"), Some("a.b".into()));
+    }
+
+    #[test]
+    fn a_processor_of_arm_is_named_by_its_numbers() {
+        use super::super::detect::Everything;
+        let found = |text: &str| {
+            let mut out = Collected::new(&Everything);
+            cpu(text, &mut out);
+            let found = out.done().unwrap_or_default().into_iter();
+            found
+                .map(|(key, value)| match value.value {
+                    Some(Value::StringValue(text)) => {
+                        format!("{}={text}", key.trim_start_matches("host.cpu."))
+                    }
+                    other => panic!("{key}: {other:?}"),
+                })
+                .collect::<Vec<_>>()
+        };
+        let cpuinfo = |implementer: &str, part: &str| {
+            format!(
+                "processor\t: 0\nBogoMIPS\t: 243.75\nFeatures\t: fp asimd\nCPU implementer\t: {implementer}\n\
+                 CPU architecture: 8\nCPU variant\t: 0x3\nCPU part\t: {part}\nCPU revision\t: 1\n\n\
+                 processor\t: 1\nCPU implementer\t: 0x61\n"
+            )
+        };
+        assert_eq!(
+            found(&cpuinfo("0x41", "0xd0c")),
+            ["vendor.id=ARM", "model.id=0xd0c", "model.name=Neoverse-N1", "stepping=1"]
+        );
+        // Numbers that have no name here stay what they are, and those of others' parts mean something else.
+        assert_eq!(found(&cpuinfo("0x7f", "0xd0c")), ["vendor.id=0x7f", "model.id=0xd0c", "stepping=1"]);
+        assert_eq!(found(&cpuinfo("0xc0", "0xac3")), ["vendor.id=Ampere", "model.id=0xac3", "stepping=1"]);
     }
 
     #[test]
