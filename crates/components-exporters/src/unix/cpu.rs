@@ -100,8 +100,9 @@ impl Cpu {
                 ("cachesize", cpu.cache_size.as_str()),
             ];
             families[0].add(&[&place[..], &kind[..]].concat(), 1.0);
-            if self.frequency {
-                families[1].add(&place, cpu.mhz * 1e6);
+            // node_exporter says 0 where the file does not tell, as on ARM.
+            if let Some(mhz) = cpu.mhz.filter(|_| self.frequency) {
+                families[1].add(&place, mhz * 1e6);
             }
         }
         if let Some(first) = cpus.first() {

@@ -2,7 +2,7 @@
 
 use super::{CollectorError, Paths, read};
 
-/// One CPU of the list; text fields are empty where the architecture does not have them.
+/// One CPU of the list; what the architecture does not tell is empty.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct CpuInfo {
     pub(super) processor: String,
@@ -15,7 +15,7 @@ pub(super) struct CpuInfo {
     pub(super) microcode: String,
     pub(super) stepping: String,
     pub(super) cache_size: String,
-    pub(super) mhz: f64,
+    pub(super) mhz: Option<f64>,
     pub(super) flags: Vec<String>,
     pub(super) bugs: Vec<String>,
 }
@@ -46,7 +46,7 @@ fn parse(text: &str) -> Vec<CpuInfo> {
             "microcode" => cpu.microcode = value.to_string(),
             "stepping" | "CPU revision" => cpu.stepping = value.to_string(),
             "cache size" => cpu.cache_size = value.to_string(),
-            "cpu MHz" => cpu.mhz = value.parse().unwrap_or(0.0),
+            "cpu MHz" => cpu.mhz = value.parse().ok(),
             "flags" | "Features" => cpu.flags = words(),
             "bugs" => cpu.bugs = words(),
             _ => {}
@@ -65,11 +65,11 @@ mod tests {
                    flags\t\t: fpu vme\nbugs\t\t: \n\nprocessor\t: 1\nphysical id\t: 1\n";
         let cpus = parse(x86);
         assert_eq!(cpus.len(), 2);
-        assert_eq!((cpus[0].vendor.as_str(), cpus[0].mhz), ("GenuineIntel", 800.5));
+        assert_eq!((cpus[0].vendor.as_str(), cpus[0].mhz), ("GenuineIntel", Some(800.5)));
         assert_eq!(cpus[0].flags, ["fpu", "vme"]);
         assert_eq!(cpus[1].package, "1");
 
         let arm = parse("processor\t: 0\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n");
-        assert_eq!((arm[0].vendor.as_str(), arm[0].model.as_str()), ("0x41", "0xd0c"));
+        assert_eq!((arm[0].vendor.as_str(), arm[0].model.as_str(), arm[0].mhz), ("0x41", "0xd0c", None));
     }
 }
