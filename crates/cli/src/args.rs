@@ -290,6 +290,7 @@ pub enum SourceFormat {
     Static,
 }
 
+#[cfg(feature = "convert")]
 impl From<SourceFormat> for convert::Format {
     fn from(format: SourceFormat) -> Self {
         match format {
@@ -318,13 +319,13 @@ pub enum Language {
 
 impl Language {
     /// What has to be converted first.
-    pub fn foreign(self) -> Option<convert::Format> {
+    pub fn foreign(self) -> Option<SourceFormat> {
         match self {
             Self::Alloy => None,
-            Self::Otelcol => Some(convert::Format::Otelcol),
-            Self::Prometheus => Some(convert::Format::Prometheus),
-            Self::Promtail => Some(convert::Format::Promtail),
-            Self::Static => Some(convert::Format::Static),
+            Self::Otelcol => Some(SourceFormat::Otelcol),
+            Self::Prometheus => Some(SourceFormat::Prometheus),
+            Self::Promtail => Some(SourceFormat::Promtail),
+            Self::Static => Some(SourceFormat::Static),
         }
     }
 }

@@ -5,28 +5,43 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use component::Services;
-use runtime::{ConfigBlockDef, Convert, ImportDef, Options, Translated};
-use syntax::{Diagnostic, Severity, Source};
+use runtime::{ConfigBlockDef, Convert, ImportDef, Options};
+use syntax::{Diagnostic, Source};
 
 use crate::args::LoadArgs;
 use crate::blocks;
 
 /// What makes a configuration of a text in another language, as the command line asks; `None` if it is none.
 /// Errors that are bypassed become warnings.
+#[cfg(feature = "convert")]
 pub fn converter(load: &LoadArgs) -> Option<Convert> {
-    let format = load.language.foreign()?;
+    let format = load.language.foreign()?.into();
     let (bypass, arguments, registry) = (load.bypass_errors, load.extra_args.clone(), catalog::all());
     Some(Arc::new(move |source: &Source| {
         let mut converted = convert::convert(source, format, &arguments, &registry);
         let refused = !bypass && converted.problems.iter().any(Diagnostic::is_error);
         match converted.text {
             Some(text) if !refused => {
-                converted.problems.iter_mut().for_each(|problem| problem.severity = Severity::Warning);
+                converted
+                    .problems
+                    .iter_mut()
+                    .for_each(|problem| problem.severity = syntax::Severity::Warning);
                 let source = Source::new(format!("{} (converted)", source.name()), text);
-                Ok(Translated { source, warnings: converted.problems })
+                Ok(runtime::Translated { source, warnings: converted.problems })
             }
             _ => Err(converted.problems),
         }
+    }))
+}
+
+/// A build without the converter refuses every text in another language.
+#[cfg(not(feature = "convert"))]
+pub fn converter(load: &LoadArgs) -> Option<Convert> {
+    load.language.foreign()?;
+    Some(Arc::new(|source: &Source| {
+        let why = "a slim build reads no other program's files: let `ferroalloy convert` of the full one make a \
+                   configuration of it";
+        Err(vec![Diagnostic::error("unsupported", why, source, syntax::Span::new(0, 0))])
     }))
 }
 

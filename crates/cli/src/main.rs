@@ -35,8 +35,14 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(*args),
         Command::Fmt(args) => commands::fmt::run(&args),
         Command::Validate(args) => commands::validate::run(&args),
+        #[cfg(feature = "pipeline-test")]
         Command::Test(args) => commands::test::run(&args),
+        #[cfg(not(feature = "pipeline-test"))]
+        Command::Test(_) => Err(left_out("test")),
+        #[cfg(feature = "convert")]
         Command::Convert(args) => commands::convert::run(&args),
+        #[cfg(not(feature = "convert"))]
+        Command::Convert(_) => Err(left_out("convert")),
         Command::Components => commands::schema::components(),
         Command::Schema { name } => commands::schema::schema(name.as_deref()),
         Command::Tools { tool } => commands::tools::run(&tool),
@@ -55,6 +61,12 @@ fn main() -> ExitCode {
         }
     };
     result.unwrap_or_else(|error| fail(&error))
+}
+
+/// The answer of a command that is a feature of the binary which this one has not.
+#[cfg(not(all(feature = "convert", feature = "pipeline-test")))]
+fn left_out(command: &str) -> anyhow::Error {
+    anyhow::anyhow!("{command}: this is a slim build without that command; the full one has it")
 }
 
 #[expect(clippy::print_stderr, reason = "the last word of a command")]

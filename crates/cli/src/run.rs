@@ -16,11 +16,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 use web::Api;
 
 use crate::args::RunArgs;
+use crate::code_pages::CodePages;
 use crate::host::{Program, log};
 use crate::logging::Log;
 use crate::serve::MainServer;
 use crate::spans::Spans;
-use crate::{blocks, code_pages, identity, load, resources, systemd};
+use crate::{blocks, identity, load, resources, systemd};
 
 /// What runs without a file: on Linux with the host's metrics.
 const DEFAULT: &str = if cfg!(target_os = "linux") {
@@ -46,6 +47,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if args.graphql || args.graphql_playground {
         bail!("--server.http.enable-graphql: there is no GraphQL API in this version");
     }
+    let pages = CodePages::of_the_loader();
     net::install_provider();
     let journal = Log::new();
     let spans = Spans::new();
@@ -55,12 +57,12 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .context("the asynchronous runtime")?;
-    let code = runtime.block_on(serve(args, journal, spans));
+    let code = runtime.block_on(serve(args, pages, journal, spans));
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
 }
 
-async fn serve(args: RunArgs, journal: Log, spans: Spans) -> anyhow::Result<ExitCode> {
+async fn serve(args: RunArgs, pages: CodePages, journal: Log, spans: Spans) -> anyhow::Result<ExitCode> {
     let id = identity::load(&args.storage)?;
     let services =
         load::services(&args.load, args.storage.clone(), &args.memory_address, args.shutdown_deadline, id);
@@ -81,7 +83,7 @@ async fn serve(args: RunArgs, journal: Log, spans: Spans) -> anyhow::Result<Exit
         tracing::info!(%address, "ready");
     }
     systemd::notify("READY=1");
-    tokio::spawn(code_pages::keep_few());
+    tokio::spawn(pages.keep_few());
     let mut interrupt = until_told_to_stop(&args, &started.reloader).await?;
     systemd::notify("STOPPING=1");
     tracing::info!("stopping");

@@ -34,6 +34,9 @@ pub enum Path {
     Profiles(profiles::Profiles),
     /// Start to ready with all four paths configured, idle memory, size of the binary.
     Idle {
+        /// Seconds between ready and the look at the memory.
+        #[arg(long, default_value_t = 12)]
+        seconds: u64,
         /// Measure this build of the program instead of making one.
         #[arg(long)]
         program: Option<std::path::PathBuf>,
@@ -105,7 +108,7 @@ pub fn run(root: &FilePath, path: &Path) -> anyhow::Result<()> {
         | Path::Logs(logs::Logs { program: Some(program), .. })
         | Path::Otlp(otlp::Otlp { program: Some(program), .. })
         | Path::Profiles(profiles::Profiles { program: Some(program), .. })
-        | Path::Idle { program: Some(program) } => program.clone(),
+        | Path::Idle { program: Some(program), .. } => program.clone(),
         _ => build(root)?,
     };
     match path {
@@ -113,7 +116,7 @@ pub fn run(root: &FilePath, path: &Path) -> anyhow::Result<()> {
         Path::Logs(work) => logs::run(&binary, work),
         Path::Otlp(work) => otlp::run(&binary, work),
         Path::Profiles(work) => profiles::run(&binary, work),
-        Path::Idle { .. } => idle(&binary),
+        Path::Idle { seconds, .. } => idle(&binary, Duration::from_secs(*seconds)),
     }
 }
 
@@ -220,7 +223,7 @@ fn table(rows: &[Figures]) {
     }
 }
 
-fn idle(binary: &FilePath) -> anyhow::Result<()> {
+fn idle(binary: &FilePath, wait: Duration) -> anyhow::Result<()> {
     let folder = std::env::temp_dir().join(format!("ferroalloy-bench-idle-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let sink = Sink::start()?;
@@ -236,7 +239,7 @@ fn idle(binary: &FilePath) -> anyhow::Result<()> {
         std::thread::sleep(Duration::from_micros(500));
     }
     let ready = start.elapsed();
-    std::thread::sleep(Duration::from_secs(5));
+    std::thread::sleep(wait);
     let (peak, present) = child.memory()?;
     drop(child);
     let _ = std::fs::remove_dir_all(&folder);

@@ -1,8 +1,10 @@
 //! The commands besides `run`.
 
+#[cfg(feature = "convert")]
 pub mod convert;
 pub mod fmt;
 pub mod schema;
+#[cfg(feature = "pipeline-test")]
 pub mod test;
 pub mod tools;
 pub mod validate;

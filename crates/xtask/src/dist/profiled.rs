@@ -1,8 +1,6 @@
-//! A build guided by a profile: one that counts, the work of `bench` done with it, and one that uses the counts.
-//!
-//! What never ran is laid out apart from what did (`-z keep-text-section-prefix`), so that an idle program
-//! has few pages of code in memory. Neither build touches the artifacts of ordinary ones: both are for an
-//! explicit target, in a folder of their own.
+//! A build guided by a profile: one that counts, the work of `bench` done with it, and one that uses the counts, for how
+//! functions are compiled and for where they lie (`order`). Neither build touches the artifacts of ordinary ones: each has
+//! a folder of its own.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -10,12 +8,14 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use super::{build, call, profile as cargo_profile};
+use super::{LLD, build, call, order, rustc};
 
 /// The work whose profile is taken, as arguments of `bench`: every path of data, as short as it can be and still
-/// reach the state in which a program spends its days (templates are learnt, caches are warm).
+/// reach the state in which a program spends its days (templates are learnt, caches are warm). The first and the second
+/// differ in what a program does that waits for a minute.
 const WORK: [&str; 9] = [
-    "idle",
+    "idle --seconds 3",
+    "idle --seconds 75",
     "metrics --only ferroalloy,ferroalloy-rw2 --targets 30 --interval 1 --warmup 5 --seconds 15",
     "metrics --only ferroalloy --relabel --targets 30 --interval 1 --warmup 5 --seconds 5",
     "logs --only ferroalloy --rate 10 --stages none,json,logfmt,regex --warmup 2 --seconds 4",
@@ -23,10 +23,9 @@ const WORK: [&str; 9] = [
     "otlp --only ferroalloy --signal traces --incoming gzip --outgoing none,gzip --warmup 1 --seconds 3",
     "otlp --only ferroalloy --signal traces --edit --warmup 1 --seconds 3",
     "profiles --only ferroalloy --interval 1 --warmup 3 --seconds 5",
-    "idle",
 ];
 
-/// Builds with the given profile, or makes one. The path of the binary.
+/// Builds with the given profile, or makes one. The path of the binary. An order of functions lies beside a profile.
 pub(super) fn build_profiled(root: &Path, slim: bool, profile: Option<&Path>) -> anyhow::Result<PathBuf> {
     let folder = crate::target_folder(root).join("profiled");
     let made;
@@ -37,24 +36,30 @@ pub(super) fn build_profiled(root: &Path, slim: bool, profile: Option<&Path>) ->
             &made
         }
     };
-    let flags = [
-        format!("-Cprofile-use={}", named_by_content(profile, &folder)?.display()),
-        "-Clink-arg=-Wl,-z,keep-text-section-prefix".to_owned(),
-    ];
-    guided(root, slim, &folder.join("used"), &flags)
+    let mut flags = vec![format!("-Cprofile-use={}", named_by_content(profile, &folder)?.display())];
+    let order = profile.with_extension("order");
+    if LLD && order.exists() {
+        let order = named_by_content(&order, &folder)?;
+        // The order that LLVM's own profile of calls gives would go before it.
+        flags.push("-Clink-arg=-Wl,--call-graph-profile-sort=none,--no-warn-symbol-ordering".to_owned());
+        flags.push(format!("-Clink-arg=-Wl,--symbol-ordering-file={}", order.display()));
+    }
+    build(root, slim, &folder.join("used"), &flags)
 }
 
 /// A copy whose name tells what is in it: cargo builds anew when flags change, and does not look into files that they
 /// name.
-fn named_by_content(profile: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
-    let content = std::fs::read(profile).with_context(|| profile.display().to_string())?;
+fn named_by_content(file: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+    let content = std::fs::read(file).with_context(|| file.display().to_string())?;
     let mut hasher = DefaultHasher::new();
     content.hash(&mut hasher);
-    let copy = folder.join(format!("ferroalloy-{:016x}.profdata", hasher.finish()));
+    let copy = folder.join(format!("ferroalloy-{:016x}", hasher.finish()));
+    let copy = copy.with_extension(file.extension().unwrap_or_default());
     std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&copy, content))?;
     Ok(copy)
 }
 
+/// Counts, and writes the profile and the order that come of it.
 fn make_profile(root: &Path, slim: bool, folder: &Path) -> anyhow::Result<PathBuf> {
     let profdata = profdata()?;
     let counts = folder.join("counts");
@@ -62,30 +67,32 @@ fn make_profile(root: &Path, slim: bool, folder: &Path) -> anyhow::Result<PathBu
         std::fs::remove_dir_all(&counts).with_context(|| counts.display().to_string())?;
     }
     let flags = [format!("-Cprofile-generate={}", counts.display())];
-    let counting = guided(root, slim, &folder.join("counting"), &flags)?;
-    for work in WORK {
+    let counting = build(root, slim, &folder.join("counting"), &flags)?;
+    let mut taken = Vec::new();
+    for (number, work) in WORK.iter().enumerate() {
+        let taken_here = counts.join(number.to_string());
         let mut bench = Command::new(std::env::current_exe()?);
+        bench.env("LLVM_PROFILE_FILE", taken_here.join("%m_%p.profraw"));
         call(bench.arg("bench").args(work.split(' ')).arg("--program").arg(&counting))?;
+        if !taken_here.exists() {
+            bail!(
+                "the program wrote no profile to {}: is RUSTFLAGS set? It hides the flag for it",
+                taken_here.display()
+            );
+        }
+        taken.push(taken_here);
     }
+    let read = |inputs: &[PathBuf]| -> anyhow::Result<order::Counts> {
+        let text = counts.join("text");
+        call(Command::new(&profdata).args(["merge", "--text", "--output"]).arg(&text).args(inputs))?;
+        let text = std::fs::read_to_string(&text).with_context(|| text.display().to_string())?;
+        Ok(order::counts(&text))
+    };
+    let order = order::order(&read(&taken[..1])?, &read(&taken[1..2])?, &read(&taken[2..])?);
     let profile = folder.join("ferroalloy.profdata");
-    if !counts.exists() {
-        bail!(
-            "the program wrote no profile to {}: is RUSTFLAGS set? It hides the flag for it",
-            counts.display()
-        );
-    }
-    call(Command::new(profdata).args(["merge", "--output"]).arg(&profile).arg(&counts))?;
+    std::fs::write(profile.with_extension("order"), order)?;
+    call(Command::new(profdata).args(["merge", "--output"]).arg(&profile).args(&taken))?;
     Ok(profile)
-}
-
-/// Builds with flags besides those of `.cargo/config.toml`. Build scripts do not get them, for a target is named.
-fn guided(root: &Path, slim: bool, folder: &Path, flags: &[String]) -> anyhow::Result<PathBuf> {
-    let target = rustc(&["--print", "host-tuple"])?;
-    let mut build = build(root, slim);
-    build.arg("--config").arg(format!("build.rustflags={flags:?}"));
-    build.arg("--target").arg(&target).arg("--target-dir").arg(folder);
-    call(&mut build)?;
-    Ok(folder.join(target).join(cargo_profile(slim)).join("ferroalloy"))
 }
 
 /// LLVM's tool: the toolchain's own, or one of the same version on PATH.
@@ -104,15 +111,6 @@ fn profdata() -> anyhow::Result<PathBuf> {
     [own, named].into_iter().find(works).with_context(|| {
         format!("no llvm-profdata: `rustup component add llvm-tools`, or install `llvm-profdata-{major}`")
     })
-}
-
-/// What rustc prints.
-fn rustc(args: &[&str]) -> anyhow::Result<String> {
-    let out = Command::new("rustc").args(args).output().context("rustc")?;
-    if !out.status.success() {
-        bail!("rustc {args:?} failed: {}", out.status);
-    }
-    Ok(String::from_utf8(out.stdout)?.trim().to_owned())
 }
 
 #[cfg(test)]
@@ -136,13 +134,14 @@ mod tests {
     fn another_profile_has_another_name() {
         let folder = std::env::temp_dir().join(format!("xtask-profile-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
-        let given = folder.join("given");
+        let given = folder.join("given.order");
         let named = |content: &str| {
             std::fs::write(&given, content).expect("written");
             named_by_content(&given, &folder).expect("copied")
         };
         let (first, second, again) = (named("one"), named("two"), named("one"));
         assert!(first != second && first == again, "{first:?} {second:?}");
+        assert!(first.extension().is_some_and(|e| e == "order"), "{first:?}");
         assert_eq!(std::fs::read(&second).expect("a copy"), b"two");
         std::fs::remove_dir_all(&folder).expect("removed");
     }
