@@ -17,7 +17,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Run a pipeline: a file, a directory of *.alloy files, or, without a path, the built-in default
-    /// (host metrics and own metrics, printed).
+    /// (own metrics and, on Linux, host metrics, printed).
     Run(Box<RunArgs>),
     /// Format a configuration file.
     #[command(visible_alias = "format")]
