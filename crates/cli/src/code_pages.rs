@@ -18,7 +18,10 @@ const EVERY: Duration = Duration::from_secs(600);
 
 /// The mappings of the program and its libraries.
 pub struct CodePages {
-    #[cfg_attr(not(any(target_os = "linux", test)), expect(dead_code, reason = "only Linux lets go of them"))]
+    #[cfg_attr(
+        not(any(target_os = "linux", test)),
+        expect(dead_code, reason = "only Linux lets go of them")
+    )]
     mapped: Vec<Range<usize>>,
 }
 

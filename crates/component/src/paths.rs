@@ -4,6 +4,7 @@
 //! are read. `*` stops at a slash, `**` is any number of folders, and a name that starts with a dot is a name
 //! like any other. As github.com/bmatcuk/doublestar.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::path::{Component, Path, PathBuf};
@@ -61,12 +62,16 @@ impl PathPattern {
     /// # Errors
     /// If one of them is not a pattern.
     pub fn new(pattern: &str, exclude: Option<&str>) -> Result<Self, BadPattern> {
+        Self::compiled(pattern, exclude, &mut Matchers::default())
+    }
+
+    fn compiled(pattern: &str, exclude: Option<&str>, matchers: &mut Matchers) -> Result<Self, BadPattern> {
         let mut texts = Vec::new();
         expand_braces(pattern, &mut texts).map_err(|message| bad(pattern, message))?;
-        let alternatives = texts.iter().map(|text| parts(text)).collect::<Result<_, _>>();
+        let alternatives = texts.iter().map(|text| parts(text, matchers)).collect::<Result<_, _>>();
         let alternatives = alternatives.map_err(|message| bad(pattern, message))?;
         let exclude = match exclude.filter(|e| !e.is_empty()) {
-            Some(text) => Some(matcher(text).map_err(|message| bad(text, message))?),
+            Some(text) => Some(matchers.get(text).map_err(|message| bad(text, message))?),
             None => None,
         };
         Ok(Self { alternatives, exclude })
@@ -97,23 +102,43 @@ impl FoundFile {
     }
 }
 
-/// The targets that patterns in `__path__` stand for: each is its pattern's target with the file's path.
-/// Patterns that do not work are answered apart.
-pub fn expand_targets(patterns: &[Target], ignore_older_than: Duration) -> (Vec<Target>, Vec<BadPattern>) {
-    let (mut targets, mut errors) = (Vec::new(), Vec::new());
-    for target in patterns {
-        let pattern = target.get(PATH_LABEL).unwrap_or_default();
-        match PathPattern::new(pattern, target.get(EXCLUDE_LABEL)) {
-            Err(error) => errors.push(error),
-            Ok(pattern) => {
-                let young = pattern.files().into_iter().filter(|f| !f.is_older_than(ignore_older_than));
-                // A path that is not UTF-8 cannot be a label.
-                let paths = young.filter_map(|f| f.path.into_os_string().into_string().ok());
-                targets.extend(paths.map(|path| at_path(target, &path)));
+/// Targets whose `__path__` is a pattern, compiled once for all times that files are looked for.
+#[derive(Debug)]
+pub struct TargetPatterns {
+    patterns: Vec<(Target, PathPattern)>,
+    broken: Vec<BadPattern>,
+}
+
+impl TargetPatterns {
+    /// The patterns of targets. What many of them have in common (`*.log`) is there once.
+    pub fn new(targets: &[Target]) -> Self {
+        let (mut patterns, mut broken, mut matchers) = (Vec::new(), Vec::new(), Matchers::default());
+        for target in targets {
+            let pattern = target.get(PATH_LABEL).unwrap_or_default();
+            match PathPattern::compiled(pattern, target.get(EXCLUDE_LABEL), &mut matchers) {
+                Ok(pattern) => patterns.push((target.clone(), pattern)),
+                Err(error) => broken.push(error),
             }
         }
+        Self { patterns, broken }
     }
-    (targets, errors)
+
+    /// Patterns that do not work.
+    pub fn broken(&self) -> &[BadPattern] {
+        &self.broken
+    }
+
+    /// One target a file that is there now: its pattern's target with the file's path. Files that were last written longer
+    /// ago than the limit are left out; a limit of 0 is none.
+    pub fn targets(&self, ignore_older_than: Duration) -> Vec<Target> {
+        let found = self.patterns.iter().flat_map(|(target, pattern)| {
+            let young = pattern.files().into_iter().filter(move |f| !f.is_older_than(ignore_older_than));
+            // A path that is not UTF-8 cannot be a label.
+            let paths = young.filter_map(|f| f.path.into_os_string().into_string().ok());
+            paths.map(move |path| at_path(target, &path))
+        });
+        found.collect()
+    }
 }
 
 fn at_path(target: &Target, path: &str) -> Target {
@@ -125,13 +150,24 @@ fn bad(pattern: &str, message: String) -> BadPattern {
     BadPattern { pattern: pattern.to_string(), message }
 }
 
-fn matcher(pattern: &str) -> Result<GlobMatcher, String> {
-    let mut builder = GlobBuilder::new(pattern);
-    builder.literal_separator(true).backslash_escape(true).empty_alternates(true);
-    builder.build().map(|glob| glob.compile_matcher()).map_err(|error| error.kind().to_string())
+/// Compiled matchers by their text; copies share the machine.
+#[derive(Default)]
+struct Matchers(HashMap<String, GlobMatcher>);
+
+impl Matchers {
+    fn get(&mut self, pattern: &str) -> Result<GlobMatcher, String> {
+        if let Some(known) = self.0.get(pattern) {
+            return Ok(known.clone());
+        }
+        let mut builder = GlobBuilder::new(pattern);
+        builder.literal_separator(true).backslash_escape(true).empty_alternates(true);
+        let matcher = builder.build().map_err(|error| error.kind().to_string())?.compile_matcher();
+        self.0.insert(pattern.to_string(), matcher.clone());
+        Ok(matcher)
+    }
 }
 
-fn parts(pattern: &str) -> Result<Vec<Part>, String> {
+fn parts(pattern: &str, matchers: &mut Matchers) -> Result<Vec<Part>, String> {
     let mut parts = Vec::new();
     if pattern.starts_with('/') {
         parts.push(Part::Literal("/".into()));
@@ -139,7 +175,7 @@ fn parts(pattern: &str) -> Result<Vec<Part>, String> {
     for part in pattern.split('/').filter(|p| !p.is_empty()) {
         parts.push(match part {
             "**" => Part::AnyDepth,
-            _ if part.contains(['*', '?', '[', '\\']) => Part::Match(matcher(part)?),
+            _ if part.contains(['*', '?', '[', '\\']) => Part::Match(matchers.get(part)?),
             _ => Part::Literal(part.into()),
         });
     }
@@ -331,9 +367,10 @@ mod tests {
             Target::from_pairs([("__path__", at("[ab].log")), ("job", "x".into())]),
             Target::from_pairs([("__path__", at("["))]),
         ];
-        let (targets, errors) = expand_targets(&patterns, Duration::from_secs(3600));
+        let patterns = TargetPatterns::new(&patterns);
+        let targets = patterns.targets(Duration::from_secs(3600));
         assert_eq!(targets, [Target::from_pairs([("__path__", at("b.log")), ("job", "x".into())])]);
-        assert_eq!(errors.len(), 1);
-        assert_eq!(expand_targets(&patterns, Duration::ZERO).0.len(), 2);
+        assert_eq!(patterns.broken().len(), 1);
+        assert_eq!(patterns.targets(Duration::ZERO).len(), 2);
     }
 }

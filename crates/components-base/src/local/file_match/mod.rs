@@ -3,10 +3,11 @@
 //! Data path: `path_targets` → one target a file → `targets`, every `sync_period` and after an update. Folders
 //! are read on a blocking thread; nothing is exported where nothing changed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use component::eval::Invalid;
-use component::paths::{BadPattern, expand_targets};
+use component::paths::{BadPattern, TargetPatterns};
 use component::{Arguments, BuildCx, Component, Error, Event, Exports, Health, RunCx, Stability, Target};
 use tokio::time::MissedTickBehavior;
 
@@ -57,6 +58,8 @@ impl Component for FileMatch {
     async fn run(self, mut cx: RunCx<Self>) -> Result<(), Error> {
         let Self(mut args) = self;
         let mut told = Vec::new();
+        // Compiled when files are first looked for, and again only where they have changed.
+        let mut patterns: Option<Arc<TargetPatterns>> = None;
         let mut ticks = ticks(args.sync_period);
         loop {
             tokio::select! {
@@ -68,16 +71,22 @@ impl Component for FileMatch {
                             ticks = self::ticks(update.args().sync_period);
                         }
                         ticks.reset_immediately();
+                        patterns = patterns.filter(|_| update.args().path_targets == args.path_targets);
                         args = update.args().clone();
                         update.answer(Ok(()));
                     }
                 },
                 _ = ticks.tick() => {
-                    let (patterns, limit) = (args.path_targets.clone(), args.ignore_older_than);
-                    let found = tokio::task::spawn_blocking(move || expand_targets(&patterns, limit)).await;
-                    let (targets, errors) = found.map_err(|error| Error::other(error.to_string()))?;
+                    let (known, limit) = (patterns.clone(), args.ignore_older_than);
+                    let new = if known.is_none() { args.path_targets.clone() } else { Vec::new() };
+                    let looked = tokio::task::spawn_blocking(move || {
+                        let patterns = known.unwrap_or_else(|| Arc::new(TargetPatterns::new(&new)));
+                        (patterns.targets(limit), patterns)
+                    });
+                    let (targets, these) = looked.await.map_err(|error| Error::other(error.to_string()))?;
                     cx.export(&FileMatchExports { targets });
-                    tell(&cx, &mut told, errors);
+                    tell(&cx, &mut told, these.broken());
+                    patterns = Some(these);
                 }
             }
         }
@@ -91,8 +100,8 @@ fn ticks(period: Duration) -> tokio::time::Interval {
 }
 
 /// Says once what is wrong with the patterns, and again when it has changed.
-fn tell(cx: &BuildCx, told: &mut Vec<BadPattern>, errors: Vec<BadPattern>) {
-    if *told == errors {
+fn tell(cx: &BuildCx, told: &mut Vec<BadPattern>, errors: &[BadPattern]) {
+    if told.as_slice() == errors {
         return;
     }
     match errors.first() {
@@ -102,7 +111,7 @@ fn tell(cx: &BuildCx, told: &mut Vec<BadPattern>, errors: Vec<BadPattern>) {
             cx.report(Health::unhealthy(first.to_string()));
         }
     }
-    *told = errors;
+    *told = errors.to_vec();
 }
 
 #[cfg(test)]
@@ -180,6 +189,14 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert!(harness.node.health().message.contains("/x/["));
+        // Other patterns are compiled anew.
+        std::fs::write(folder.path().join("a.txt"), "").unwrap();
+        let other = folder.path().join("*.txt");
+        harness.update(&format!("path_targets = [{{__path__ = {other:?}}}]")).await.unwrap();
+        harness.until_exports(|e| paths(e) == [folder.path().join("a.txt").to_str().unwrap()]).await;
+        while harness.node.health().state != HealthState::Healthy {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]
