@@ -12,17 +12,18 @@ pub(super) type Counts = HashMap<String, u64>;
 const DATA: u64 = 20;
 
 /// The text that `llvm-profdata merge --text` writes, read: records between empty lines, each a name, its hash, and the
-/// numbers of its counters. A function that is local to its unit is `unit;name`. What counts is its busiest counter.
+/// numbers of its counters. A function that is local to its unit is `unit;name`. What counts is the sum of its counters: it
+/// grows with each call, where the busiest may be that of a loop which only a start goes through.
 pub(super) fn counts(profile: &str) -> Counts {
     let mut counts = Counts::new();
     for record in profile.split("\n\n") {
         let mut lines = record.lines().filter(|line| !line.starts_with(['#', ':']));
         let Some(name) = lines.next() else { continue };
         let (_, values) = record.split_once("# Counter Values:\n").unwrap_or_default();
-        let busiest = values.lines().map_while(|line| line.parse::<u64>().ok()).max().unwrap_or(0);
+        let counted = values.lines().map_while(|line| line.parse::<u64>().ok());
         let name = name.rsplit(';').next().unwrap_or(name);
         let count = counts.entry(name.to_owned()).or_default();
-        *count = (*count).max(busiest);
+        *count = counted.fold(*count, u64::saturating_add);
     }
     counts
 }
@@ -98,8 +99,8 @@ other.77-cgu.0;_ZN6signal
 ";
 
     #[test]
-    fn a_function_counts_as_its_busiest_counter_in_whatever_unit_it_is() {
-        let wanted = [("_ZN4main", 7), ("_ZN6signal", 9)];
+    fn a_function_counts_as_the_sum_of_its_counters_in_whatever_units_it_is() {
+        let wanted = [("_ZN4main", 10), ("_ZN6signal", 9)];
         assert_eq!(counts(PROFILE), wanted.map(|(name, n)| (name.to_owned(), n)).into());
         assert_eq!(counts(""), Counts::new());
     }
