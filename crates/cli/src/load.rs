@@ -22,10 +22,9 @@ pub fn converter(load: &LoadArgs) -> Option<Convert> {
         let refused = !bypass && converted.problems.iter().any(Diagnostic::is_error);
         match converted.text {
             Some(text) if !refused => {
-                converted
-                    .problems
-                    .iter_mut()
-                    .for_each(|problem| problem.severity = syntax::Severity::Warning);
+                for problem in &mut converted.problems {
+                    problem.severity = syntax::Severity::Warning;
+                }
                 let source = Source::new(format!("{} (converted)", source.name()), text);
                 Ok(runtime::Translated { source, warnings: converted.problems })
             }

@@ -37,7 +37,8 @@ pub struct Dist {
     #[arg(long)]
     profiled: bool,
     /// With `--profiled`: the profile of an earlier run instead of making one. Of crates that have other dependencies or
-    /// features since then it says nothing, for functions go by names that tell those too.
+    /// features since then it says nothing, for functions go by names that tell those too. The order of functions that was
+    /// written beside it is used as well.
     #[arg(long, requires = "profiled")]
     profile: Option<PathBuf>,
 }
@@ -93,8 +94,8 @@ fn build(root: &Path, slim: bool, folder: &Path, flags: &[String]) -> anyhow::Re
     build.args(["build", "--profile", profile, "--package", "cli", "--target", &target]).current_dir(root);
     if slim {
         build.arg("--no-default-features");
-        // A standard library that is small: its sorting and searching is compiled again for each type. That cargo may
-        // build it at all is asked for by the variable; nothing else of this is unstable.
+        // A standard library that is small, for its sorting and searching is compiled again for each type. Cargo builds one
+        // only if unstable features are let in, which the variable does, for every crate that looks for them.
         build.args(["-Zbuild-std=std,panic_unwind", "-Zbuild-std-features=optimize_for_size"]);
         build.env("RUSTC_BOOTSTRAP", "1");
         build.env("CFLAGS", [std::env::var("CFLAGS").unwrap_or_default(), SMALL_C.join(" ")].join(" "));

@@ -1,5 +1,6 @@
 //! What the machine itself tells: variables, names, processors, addresses.
 
+use super::super::system::ONLY_ON_LINUX;
 use super::*;
 
 #[tokio::test]
@@ -46,21 +47,7 @@ async fn the_machine_tells_its_name_and_what_else_is_switched_on() {
         fake.found(&plain).await.expect("found"),
         [format!("host.name={name}"), "os.type=linux".into()]
     );
-    let switches = [
-        "host.id",
-        "os.name",
-        "os.version",
-        "host.ip",
-        "host.mac",
-        "host.interface",
-        "host.cpu.vendor.id",
-        "host.cpu.family",
-        "host.cpu.model.id",
-        "host.cpu.model.name",
-        "host.cpu.stepping",
-        "host.cpu.cache.l2.size",
-    ];
-    let on: String = switches.iter().map(|key| format!("{key} {{ enabled = true }}\n")).collect();
+    let on: String = ONLY_ON_LINUX.iter().map(|key| format!("{key} {{ enabled = true }}\n")).collect();
     let off = "host.name { enabled = false }\nos.type { enabled = false }\n";
     let all = format!("detectors = [\"system\"]\nsystem {{\n{os}\nresource_attributes {{\n{on}{off}}}\n}}");
     assert_eq!(
