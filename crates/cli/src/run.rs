@@ -201,9 +201,9 @@ fn go_arch(arch: &str) -> &str {
     }
 }
 
-/// Series that are alive in the process: what scrape caches and batches hold.
+/// Series that the process knows: what scrape caches and batches hold.
 fn series_count() -> Vec<proto::MetricFamily> {
-    let help = "Label sets that are alive in the process.";
+    let help = "Label sets that the process knows.";
     let gauge = Gauge::new("alloy_labelstore_global_ids_count", help).expect("a constant name");
     gauge.set(signal::series_count() as f64);
     gauge.collect()

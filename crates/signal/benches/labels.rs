@@ -1,12 +1,14 @@
 //! The costs of label sets: a new series from its pairs (first scrape, receivers), a handle on the
-//! per-sample path, a lookup, and five relabelling rules with and without the cache.
+//! per-sample path, a lookup, and five relabelling rules with and without the cache; and what it takes to put the series
+//! of a target in writing and to have them again.
 
 use std::hint::black_box;
 use std::time::Instant;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use signal::relabel::{Action, CacheBound, RelabelCache, Rule, Rules};
-use signal::{Labels, LabelsBuilder, NameScheme, Regex, Series};
+use signal::samples::NO_FAMILY;
+use signal::{FamilyList, Labels, LabelsBuilder, NameScheme, Regex, Series, SeriesList};
 
 const PAIRS: [(&str, &str); 10] = [
     ("__name__", "http_request_duration_seconds_bucket"),
@@ -74,5 +76,32 @@ fn labels(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, labels);
+fn lists(c: &mut Criterion) {
+    const SERIES: usize = 1_900;
+    let labels = |i: usize| {
+        let (route, le) = (format!("/api/v1/resource/{}", i / 20), format!("0.{}", i % 20));
+        let changed = [("route", route.as_str()), ("le", le.as_str())];
+        Labels::from_pairs(PAIRS.into_iter().chain(changed))
+    };
+    let list = || {
+        let series = (0..SERIES).map(|i| Series::intern(labels(i))).collect();
+        SeriesList::new(series, vec![NO_FAMILY; SERIES], FamilyList::default())
+    };
+    let mut group = c.benchmark_group("list");
+    group.throughput(Throughput::Elements(SERIES as u64));
+    group.bench_function("pack, the first time", |b| {
+        b.iter_batched(list, |list| list.pack(), BatchSize::PerIteration);
+    });
+    let list = list();
+    list.pack();
+    group.bench_function("unpack and let go", |b| {
+        b.iter(|| {
+            drop(black_box(&list).series());
+            list.pack();
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, labels, lists);
 criterion_main!(benches);

@@ -47,6 +47,11 @@ impl<T> ByOrigin<T> {
         Some(known.answer.clone())
     }
 
+    /// The answer for the last list of an origin, whichever that was.
+    pub fn last(&self, origin: u64) -> Option<Arc<T>> {
+        self.state.lock().origins.get(&origin).map(|known| known.answer.clone())
+    }
+
     /// Keeps an answer in place of the one that the origin had. What costs more than all may cost together
     /// is not kept. Tells how many answers had to go for it.
     pub fn put(&self, origin: u64, list: u64, answer: Arc<T>, cost: usize, now: Instant) -> usize {
@@ -109,6 +114,7 @@ mod tests {
         assert_eq!(memo.put(2, 200, Arc::new("b"), 4, at(1)), 0);
         assert_eq!(memo.get(1, 100, at(2)).as_deref(), Some(&"a"));
         assert_eq!(memo.get(1, 101, at(2)), None);
+        assert_eq!((memo.last(1).as_deref(), memo.last(3)), (Some(&"a"), None));
         assert_eq!(memo.put(3, 300, Arc::new("c"), 4, at(3)), 1);
         assert_eq!(memo.get(2, 200, at(3)), None, "used before the first");
         assert_eq!(memo.put(1, 101, Arc::new("d"), 6, at(4)), 0, "in place of the old one");

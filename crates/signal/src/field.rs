@@ -10,8 +10,10 @@ use std::sync::LazyLock;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::interner::{Interned, Interner, Kind};
+use crate::labels::Iter;
 
 /// A handle of a label in the form of a `TimeSeries.labels` field, tag and length included.
+#[derive(Clone)]
 pub(crate) struct Field(Interned<Text>);
 
 /// Bytes of a label.
@@ -40,6 +42,17 @@ impl Field {
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         self.0.parts()
+    }
+
+    /// Name and value.
+    pub(crate) fn pair(&self) -> (&str, &str) {
+        Iter::of_fields(std::slice::from_ref(self)).next().expect("a field holds a label")
+    }
+
+    /// This label's alone for as long as a handle is held.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        self.0.address()
     }
 }
 

@@ -211,16 +211,16 @@ fn hash_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> u64 {
     state.digest()
 }
 
-fn write_label(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn write_label(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     let inner = 2 + varint_len(name.len()) + name.len() + varint_len(value.len()) + value.len();
     out.reserve(inner + 1 + varint_len(inner));
     out.push(TAG_LABEL);
-    write_varint(inner, out);
+    push_varint(inner, out);
     out.push(TAG_NAME);
-    write_varint(name.len(), out);
+    push_varint(name.len(), out);
     out.extend_from_slice(name);
     out.push(TAG_VALUE);
-    write_varint(value.len(), out);
+    push_varint(value.len(), out);
     out.extend_from_slice(value);
 }
 
@@ -228,7 +228,7 @@ fn varint_len(value: usize) -> usize {
     (usize::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
 }
 
-fn write_varint(mut value: usize, out: &mut Vec<u8>) {
+pub(crate) fn push_varint(mut value: usize, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -236,7 +236,7 @@ fn write_varint(mut value: usize, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
-fn split_varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
+pub(crate) fn split_varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (&first, rest) = bytes.split_first()?;
     if first < 0x80 {
         return Some((usize::from(first), rest));

@@ -5,12 +5,19 @@
 //! nothing of it is touched: no reference count, no cold memory. What was made of a list (relabelled series,
 //! an encoded request) is kept under its identity.
 //!
+//! Where everything that is needed of a list has been made of it, its series are not looked at any more. Who holds it
+//! may then [pack](SeriesList::pack) it: what it says is kept in writing, a tenth of the memory, and the series
+//! are there again when somebody asks.
+//!
 //! Readers go through [`Points::iter`] and need not know which of the two it is.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
 
 use crate::labels::Series;
+use crate::packed::Packed;
 use crate::samples::{FamilyMetadata, NO_FAMILY, Point};
 
 /// Metadata that points refer to by index; shared by batches that have the same.
@@ -30,6 +37,8 @@ enum Form {
 #[derive(Clone, Debug)]
 pub struct Row {
     list: Arc<SeriesList>,
+    /// Of the list, once they were asked for.
+    series: OnceLock<Arc<[Series]>>,
     timestamp_ms: i64,
     values: Vec<f64>,
 }
@@ -38,10 +47,73 @@ pub struct Row {
 #[derive(Debug)]
 pub struct SeriesList {
     id: u64,
-    series: Box<[Series]>,
+    len: usize,
+    content: Mutex<Content>,
     /// For each series an index into `families`, or [`NO_FAMILY`](crate::samples::NO_FAMILY).
     family: Indexes,
     families: FamilyList,
+}
+
+/// Series of all lists that are there in writing only.
+static PACKED: AtomicUsize = AtomicUsize::new(0);
+
+/// How many series there are in this process: those that are alive and those of packed lists.
+pub fn series_count() -> usize {
+    crate::series::live() + PACKED.load(Ordering::Relaxed)
+}
+
+/// The series of a list, the same in writing, or both.
+#[derive(Debug)]
+struct Content {
+    series: Option<Arc<[Series]>>,
+    packed: Option<Packed>,
+    need: Need,
+}
+
+/// Whether series of a list were asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// They were not.
+    #[default]
+    None,
+    /// They were, and they were there.
+    Held,
+    /// They were, and had to be made again.
+    Unpacked,
+}
+
+/// When to pack the lists of one origin, which follow one another. At first at once, for most are needed a few
+/// times when they begin and never again; where a list was needed too often after it had been packed, only when it has
+/// not been for longer and longer.
+#[derive(Clone, Debug, Default)]
+pub struct Patience {
+    /// How often a list had to be unpacked.
+    unpacked: u32,
+    /// Batches since the series were needed last.
+    quiet: u32,
+}
+
+impl Patience {
+    /// Unpackings before there is any waiting: what two lists take from their first batch until requests
+    /// and relabelled series have been made of them.
+    const FREE: u32 = 6;
+    /// The longest wait is `1 << LONGEST` batches.
+    const LONGEST: u32 = 8;
+    /// After so many batches without a need all is as at first.
+    const FORGIVEN: u32 = 512;
+
+    /// Whether to pack now, behind a batch for which there was such need.
+    pub fn is_over(&mut self, need: Need) -> bool {
+        self.quiet = if need == Need::None { self.quiet.saturating_add(1) } else { 0 };
+        if self.quiet >= Self::FORGIVEN {
+            self.unpacked = 0;
+        }
+        if need == Need::Unpacked {
+            self.unpacked = self.unpacked.saturating_add(1);
+        }
+        let over = self.unpacked.checked_sub(Self::FREE + 1);
+        self.quiet >= over.map_or(0, |over| 1 << over.min(Self::LONGEST))
+    }
 }
 
 /// Indexes in as few bytes as they need.
@@ -122,7 +194,9 @@ impl SeriesList {
         static IDS: AtomicU64 = AtomicU64::new(1);
         assert_eq!(series.len(), family.len(), "each series has an index");
         let id = IDS.fetch_add(1, Ordering::Relaxed);
-        Self { id, series: series.into(), family: Indexes::new(family), families }
+        let (len, series) = (series.len(), Some(series.into()));
+        let content = Mutex::new(Content { series, packed: None, need: Need::Held });
+        Self { id, len, content, family: Indexes::new(family), families }
     }
 
     /// Its alone in this process, for ever.
@@ -130,19 +204,66 @@ impl SeriesList {
         self.id
     }
 
-    /// The series in their order.
-    pub fn series(&self) -> &[Series] {
-        &self.series
+    /// How many series.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The series in their order. Where the list is packed they are made again, which takes about as long as
+    /// encoding them for a writer.
+    pub fn series(&self) -> Arc<[Series]> {
+        let mut content = self.content.lock();
+        if let Some(series) = content.series.clone() {
+            content.need = content.need.max(Need::Held);
+            return series;
+        }
+        let series: Arc<[Series]> = content.packed.as_ref().map(Packed::unpack).unwrap_or_default().into();
+        (content.series, content.need) = (Some(series.clone()), Need::Unpacked);
+        PACKED.fetch_sub(self.len, Ordering::Relaxed);
+        series
+    }
+
+    /// Whether series were asked for since this was called last; of a new list that they were.
+    pub fn need(&self) -> Need {
+        std::mem::take(&mut self.content.lock().need)
+    }
+
+    /// Lets go of the series and keeps what they say in writing.
+    pub fn pack(&self) {
+        let mut content = self.content.lock();
+        let Some(series) = content.series.take() else { return };
+        content.packed.get_or_insert_with(|| Packed::new(&series));
+        PACKED.fetch_add(self.len, Ordering::Relaxed);
+        // Series that end go to the tables that they stand in: outside of the lock.
+        drop(content);
+    }
+
+    /// Whether it holds no series.
+    pub fn is_packed(&self) -> bool {
+        self.content.lock().series.is_none()
     }
 
     /// For each series its index into [`SeriesList::families`].
     pub fn family(&self) -> impl ExactSizeIterator<Item = u32> {
-        (0..self.series.len()).map(|index| self.family.at(index))
+        (0..self.len).map(|index| self.family.at(index))
     }
 
     /// What the batches of such rows have as their families.
     pub fn families(&self) -> &FamilyList {
         &self.families
+    }
+}
+
+impl Drop for SeriesList {
+    fn drop(&mut self) {
+        if self.content.get_mut().series.is_none() {
+            PACKED.fetch_sub(self.len, Ordering::Relaxed);
+        }
     }
 }
 
@@ -152,13 +273,18 @@ impl Row {
     /// # Panics
     /// If there is not one value for each series.
     pub fn new(list: Arc<SeriesList>, timestamp_ms: i64, values: Vec<f64>) -> Self {
-        assert_eq!(list.series.len(), values.len(), "each series of a row has a value");
-        Self { list, timestamp_ms, values }
+        assert_eq!(list.len, values.len(), "each series of a row has a value");
+        Self { list, series: OnceLock::new(), timestamp_ms, values }
     }
 
-    /// The series.
+    /// What has the series.
     pub fn list(&self) -> &Arc<SeriesList> {
         &self.list
+    }
+
+    /// The series in their order, as [`SeriesList::series`] gives them.
+    pub fn series(&self) -> &[Series] {
+        self.series.get_or_init(|| self.list.series())
     }
 
     /// The time of all samples, in milliseconds since the Unix epoch.
@@ -174,7 +300,7 @@ impl Row {
     #[inline]
     fn at(&self, index: usize) -> PointRef<'_> {
         PointRef {
-            series: &self.list.series[index],
+            series: &self.series()[index],
             timestamp_ms: self.timestamp_ms,
             value: self.values[index],
             start_ms: 0,
@@ -315,6 +441,46 @@ mod tests {
     #[test]
     fn lists_with_the_same_series_are_told_apart() {
         assert_ne!(row().list().id(), row().list().id());
+    }
+
+    #[test]
+    fn a_packed_list_has_its_series_again_when_they_are_asked_for() {
+        let row = row();
+        let (list, series) = (row.list().clone(), row.series().to_vec());
+        let in_writing = || PACKED.load(Ordering::Relaxed);
+        assert_eq!((list.need(), list.need(), in_writing()), (Need::Held, Need::None, 0));
+        list.pack();
+        assert_eq!((list.is_packed(), in_writing()), (true, 2));
+        let later = Row::new(list.clone(), 8, vec![3.0, 4.0]);
+        assert_eq!((later.list().len(), list.need()), (2, Need::None), "nobody needs the series for that");
+        drop(row);
+        assert_eq!((later.series(), list.need()), (&series[..], Need::Unpacked));
+        assert_eq!((list.is_packed(), in_writing()), (false, 0));
+        assert_eq!((&list.series()[..], list.need()), (&series[..], Need::Held));
+        // Who has begun to look at them goes on.
+        list.pack();
+        assert_eq!(later.series(), series);
+        assert_eq!(shown(&later.clone().into())[1], (series[1].to_string(), 8, 4.0, NO_FAMILY));
+        drop((list, later));
+        assert_eq!(in_writing(), 0);
+    }
+
+    #[test]
+    fn a_list_that_is_needed_again_and_again_stays_unpacked_for_longer() {
+        let mut patience = Patience::default();
+        // Batches without a need until the next pack.
+        let mut wait = |need: Need| {
+            let mut needs = std::iter::once(need).chain(std::iter::repeat(Need::None));
+            std::iter::repeat_with(|| patience.is_over(needs.next().unwrap_or_default()))
+                .position(|over| over)
+                .expect("endless")
+        };
+        assert_eq!(wait(Need::Held), 0);
+        let waits: Vec<usize> = (0..20).map(|_| wait(Need::Unpacked)).collect();
+        assert_eq!(waits[..10], [0, 0, 0, 0, 0, 0, 1, 2, 4, 8]);
+        assert_eq!(waits[14..], [256; 5 + 1]);
+        (0..600).for_each(|_| assert_eq!(wait(Need::None), 0));
+        assert_eq!(wait(Need::Unpacked), 0, "forgiven");
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Kind for Set {
 static SERIES: LazyLock<Interner<Set>> = LazyLock::new(Interner::new);
 
 /// How many series are alive in this process.
-pub fn series_count() -> usize {
+pub(crate) fn live() -> usize {
     SERIES.live()
 }
 
@@ -59,12 +59,14 @@ impl Series {
 
     fn of(encoded: &Encoded<'_>) -> Self {
         Self(Self::find(encoded).unwrap_or_else(|| {
-            let wire_len = u32::try_from(encoded.wire.len()).expect("bodies are far below four gigabytes");
             let fields: SmallVec<[Field; 16]> = fields(encoded.wire).map(Field::intern).collect();
-            SERIES.insert(kept(encoded.hash), wire_len, fields.into_iter(), |len, fields| {
-                is(*len, fields, encoded.wire)
-            })
+            Self::insert(encoded, fields.into_iter())
         }))
+    }
+
+    fn insert(encoded: &Encoded<'_>, fields: impl ExactSizeIterator<Item = Field>) -> Interned<Set> {
+        let wire_len = u32::try_from(encoded.wire.len()).expect("bodies are far below four gigabytes");
+        SERIES.insert(kept(encoded.hash), wire_len, fields, |len, fields| is(*len, fields, encoded.wire))
     }
 
     fn find(encoded: &Encoded<'_>) -> Option<Interned<Set>> {
@@ -87,6 +89,20 @@ impl Series {
     /// not alive yet.
     pub(crate) fn from_sorted<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         Encoded::with(pairs, Self::of)
+    }
+
+    /// The one handle for a set of labels that are sorted by name and unique. `wire` is room to work in.
+    pub(crate) fn of_fields(labels: &[Field], wire: &mut Vec<u8>) -> Self {
+        wire.clear();
+        labels.iter().for_each(|field| wire.extend_from_slice(field.bytes()));
+        let encoded = Encoded::foreign(wire);
+        Self(Self::find(&encoded).unwrap_or_else(|| Self::insert(&encoded, labels.iter().cloned())))
+    }
+
+    /// The labels.
+    #[inline]
+    pub(crate) fn fields(&self) -> &[Field] {
+        self.0.parts()
     }
 
     /// The set as one of its own, copied.
@@ -284,7 +300,7 @@ mod tests {
     fn a_shard_gives_memory_back_after_a_wave_of_series() {
         let wave: Vec<Series> =
             (0..SHARDS * 400).map(|i| Series::intern(labels(&format!("wave{i}")))).collect();
-        assert!(series_count() >= wave.len());
+        assert!(live() >= wave.len());
         let hash = wave[0].0.hash();
         let full = SERIES.room(hash);
         drop(wave);

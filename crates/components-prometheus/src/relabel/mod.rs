@@ -2,7 +2,8 @@
 //!
 //! Data path: batch → each series through the cache of the rule chain → a new batch → `forward_to`, all in
 //! the sender's task. A batch that no rule changes is passed on as it came. What the rules make of the list
-//! of a row is remembered as a whole: its series are not looked at again.
+//! of a row is remembered as a whole: its series are not looked at again, those that came in are forgotten one by one,
+//! and the list of those that go out is packed when nobody has asked for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,12 +15,15 @@ use component::{
     Arguments, BoxFuture, BuildCx, Component, Consumer, Error, Event, Exports, Fanout, Port, Receiver,
     Rejected, RelabelRule, RelabelRules, RunCx, Stability, compile_rules,
 };
+use parking_lot::Mutex;
 use signal::relabel::{CacheBound, CacheCounts, RelabelCache, Rules};
 use signal::samples::{ExemplarPoint, HistogramPoint, NO_FAMILY, Point};
-use signal::{ByOrigin, FamilyList, PointRef, Row, SampleBatch, Samples, Series, SeriesList};
+use signal::{ByOrigin, FamilyList, Patience, PointRef, Row, SampleBatch, Samples, Series, SeriesList};
 
 /// The rows of an origin that is silent for so long are forgotten where no age is set.
 const SILENT: Duration = Duration::from_secs(600);
+/// Lists above this length are packed where they hold up no other task.
+const MANY: usize = 10_000;
 
 /// `prometheus.relabel`
 #[derive(Clone, Debug, PartialEq, Arguments)]
@@ -211,7 +215,7 @@ impl Consumer<Samples> for Relay {
     fn consume(&self, batch: Samples) -> BoxFuture<'_, Result<(), Rejected>> {
         Box::pin(async move {
             let taken = batch.len();
-            let batch = self.relabel(batch, Instant::now());
+            let (batch, answer) = self.relabel(batch, Instant::now());
             self.metrics.processed.inc_by(taken as u64);
             self.metrics.written.inc_by(batch.len() as u64);
             self.tell(self.cache.counts());
@@ -219,35 +223,56 @@ impl Consumer<Samples> for Relay {
             if batch.is_empty() {
                 return Ok(());
             }
-            self.forward_to.send(batch).await
+            let sent = self.forward_to.send(batch).await;
+            if let Some(answer) = answer {
+                component::heavy(answer.mapped.list.len() > MANY, || self.rest(&answer));
+            }
+            sent
         })
     }
 }
 
+/// What a row was relabelled with.
+struct Answer {
+    mapped: Arc<Mapped>,
+    /// The series that came in, where it was made for this row.
+    made_of: Option<Arc<[Series]>>,
+}
+
 impl Relay {
-    fn relabel(&self, batch: Samples, now: Instant) -> Samples {
+    fn relabel(&self, batch: Samples, now: Instant) -> (Samples, Option<Answer>) {
         let only_points = batch.histograms.is_empty() && batch.exemplars.is_empty();
         let (Some(row), Some(origin), true) = (batch.points.row(), batch.origin, only_points) else {
-            return relabel(batch, &self.rules, &self.cache, now);
+            return (relabel(batch, &self.rules, &self.cache, now), None);
         };
         if self.rules.is_empty() {
-            return batch;
+            return (batch, None);
         }
         let list = row.list();
-        let mapped = match self.rows.get(origin, list.id(), now) {
-            Some(known) => {
-                self.metrics.hits.inc_by(list.series().len() as u64);
-                known
+        let answer = match self.rows.get(origin, list.id(), now) {
+            Some(mapped) => {
+                self.metrics.hits.inc_by(list.len() as u64);
+                Answer { mapped, made_of: None }
             }
             None => {
-                let mapped =
-                    Arc::new(Mapped::new(list, |series| self.cache.relabel(&self.rules, series, now)));
+                let patience = self.rows.last(origin).map(|last| last.patience.lock().clone());
+                let relabel = |series: &Series| self.cache.relabel(&self.rules, series, now);
+                let mapped = Arc::new(Mapped::new(row, relabel, patience.unwrap_or_default()));
                 self.rows.put(origin, list.id(), mapped.clone(), Mapped::cost(list), now);
-                mapped
+                Answer { mapped, made_of: Some(list.series()) }
             }
         };
         self.rows.sweep(now);
-        mapped.apply(row, origin)
+        (answer.mapped.apply(row, origin), Some(answer))
+    }
+
+    /// The row is where it was to go: packs the list, unless it is likely to be needed, and forgets what it was made of.
+    fn rest(&self, answer: &Answer) {
+        let Mapped { list, patience, .. } = &*answer.mapped;
+        if patience.lock().is_over(list.need()) {
+            list.pack();
+            answer.made_of.iter().for_each(|series| self.cache.forget(series));
+        }
     }
 
     fn tell(&self, counts: CacheCounts) {
@@ -267,26 +292,29 @@ struct Mapped {
     list: Arc<SeriesList>,
     /// Which samples those have; `None` for all.
     kept: Option<Box<[u32]>>,
+    patience: Mutex<Patience>,
 }
 
 impl Mapped {
-    fn new(from: &SeriesList, answer: impl Fn(&Series) -> Option<Series>) -> Self {
+    fn new(row: &Row, answer: impl Fn(&Series) -> Option<Series>, patience: Patience) -> Self {
+        let from = row.list();
         let (mut series, mut family, mut kept) = (Vec::new(), Vec::new(), Vec::new());
-        for (at, (old, index)) in from.series().iter().zip(from.family()).enumerate() {
+        for (at, (old, index)) in row.series().iter().zip(from.family()).enumerate() {
             if let Some(new) = answer(old) {
                 series.push(new);
                 family.push(index);
                 kept.push(at as u32);
             }
         }
-        let kept = (kept.len() < from.series().len()).then(|| kept.into());
+        let kept = (kept.len() < from.len()).then(|| kept.into());
         let families = used_families(from.families(), &mut family);
-        Self { list: Arc::new(SeriesList::new(series, family, families)), kept }
+        let list = Arc::new(SeriesList::new(series, family, families));
+        Self { list, kept, patience: Mutex::new(patience) }
     }
 
     /// What it stands for in the bound of the cache.
     fn cost(from: &SeriesList) -> usize {
-        from.series().len().max(1)
+        from.len().max(1)
     }
 
     fn apply(&self, row: &Row, origin: u64) -> Samples {
@@ -435,6 +463,7 @@ mod tests {
             let row = SampleBatch { points: row, families, origin: Some(9), ..Default::default() };
             receiver.send(row.into()).await.expect("taken");
             let got = sink.take().remove(0);
+            assert!(got.points.row().expect("a row").list().is_packed(), "nobody has asked for its series yet");
             assert_eq!(names(&got), [r#"up{alive="yes", instance="a:1"}"#, r#"go_info{instance="a:1"}"#]);
             let all = got.points.iter();
             let told: Vec<_> =
@@ -444,6 +473,9 @@ mod tests {
             lists.push(got.points.row().expect("a row").list().id());
         }
         assert_eq!(lists[0], lists[1]);
+        let metrics = harness.services.metrics.text();
+        let size = metrics.lines().find(|line| line.starts_with("alloy_prometheus_relabel_cache_size"));
+        assert!(size.is_some_and(|line| line.ends_with(" 3")), "those of the row, and none one by one: {size:?}");
         drop(harness);
     }
 

@@ -464,7 +464,10 @@ mod tests {
         let external = [("zone".to_string(), "z".to_string())];
         let rules = rules(external.iter().map(|(n, v)| (n, v)), &write_relabel).expect("rules");
         let encoder = Encoder::new(Options { max_samples: 100, ..Options::default() }, rules, None);
-        for names in [&["a", "b1", "c"][..], &["a", "b1", "c"], &["b2", "c", "a", "d"], &["d"]] {
+        // Of the first few nothing is remembered.
+        let early = [&["a", "b1"][..]; 4];
+        let names = [&["a", "b1", "c"][..], &["a", "b1", "c"], &["b2", "c", "a", "d"], &["d"]];
+        for names in early.into_iter().chain(names) {
             let points: Vec<_> = names.iter().map(|n| point(n, 5)).collect();
             let sent = |origin| {
                 let batch = SampleBatch { points: points.clone().into(), origin, ..SampleBatch::default() };
@@ -537,7 +540,18 @@ mod tests {
             Arc::new(SeriesList::new(series, family, FamilyList::default()))
         };
         let (one, other) = (list(&["a", "b"]), list(&["a", "b", "c"]));
-        let rounds = [(&one, 2), (&one, 2), (&one, 0), (&one, 0), (&other, 3), (&other, 3), (&other, 0)];
+        let rounds = [
+            (&one, 0),
+            (&other, 0),
+            (&one, 0),
+            (&other, 3),
+            (&one, 2),
+            (&other, 3),
+            (&other, 3),
+            (&other, 0),
+            (&other, 0),
+            (&one, 0),
+        ];
         for (round, (list, remembered)) in rounds.into_iter().enumerate() {
             let time = 1_763_700_000_000 + round as i64;
             let row = Row::new(list.clone(), time, vec![1.5; list.series().len()]);

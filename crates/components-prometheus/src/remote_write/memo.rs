@@ -2,8 +2,9 @@
 //!
 //! A target's batches hold the same series in the same order, so the common case costs a comparison of
 //! addresses a sample: no lookup, no reference count. Answers are lent to the batch that is encoded and given
-//! back afterwards. Memory: 16 bytes a series, at most [`MOST_PAIRS`] series an endpoint; an origin is forgotten, and
-//! with it its hold on its series, when there are templates of its requests, or it has been silent for [`FORGET`].
+//! back afterwards. Memory: 16 bytes a series and the series themselves, at most [`MOST_PAIRS`] an endpoint; an origin is
+//! forgotten, and with it its hold on its series, when there are templates of its requests, or it has been silent for
+//! [`FORGET`]. Until an origin has sent [`EARLY`] batches nothing is remembered: by then there are templates, as a rule.
 
 use std::time::{Duration, Instant};
 
@@ -15,12 +16,16 @@ use signal::Series;
 const MOST_PAIRS: usize = 1_000_000;
 /// After so long without a batch an origin is forgotten.
 const FORGET: Duration = Duration::from_secs(600);
+/// Batches of an origin before what relabelling makes of them is remembered: a page, the same as a row, and the rows
+/// until templates are made of it.
+const EARLY: u8 = 4;
 
 /// The memory of one origin.
 #[derive(Default)]
 pub(super) struct Memo {
     pub points: Positions,
     pub histograms: Positions,
+    batches: u8,
 }
 
 /// What became of each series, in the order of the batch.
@@ -97,7 +102,11 @@ impl Memos {
     }
 
     /// Puts it back. Where there is too much, what was used longest ago is forgotten.
-    pub(super) fn put(&self, origin: u64, memo: Memo, now: Instant) {
+    pub(super) fn put(&self, origin: u64, mut memo: Memo, now: Instant) {
+        memo.batches = memo.batches.saturating_add(1);
+        if memo.batches < EARLY {
+            memo = Memo { batches: memo.batches, ..Memo::default() };
+        }
         let mut gone = Vec::new();
         let mut state = self.0.lock();
         state.pairs += memo.len();
@@ -190,9 +199,12 @@ mod tests {
     #[test]
     fn a_silent_origin_is_forgotten_and_with_it_its_hold_on_its_series() {
         let (memos, start) = (Memos::default(), Instant::now());
-        let mut memo = memos.take(1);
-        run(&mut memo.points, &["held_by_memo"]);
-        memos.put(1, memo, start);
+        for batch in 1..=EARLY {
+            let mut memo = memos.take(1);
+            run(&mut memo.points, &["held_by_memo"]);
+            memos.put(1, memo, start);
+            assert_eq!(memos.pairs(), usize::from(batch == EARLY));
+        }
         memos.put(2, Memo::default(), start + FORGET);
         memos.sweep(start + FORGET);
         assert_eq!(memos.0.lock().pairs, 1);
@@ -207,7 +219,7 @@ mod tests {
     fn the_bound_forgets_the_origin_that_was_used_longest_ago() {
         let (memos, start) = (Memos::default(), Instant::now());
         let many = |origin: u64, after: u64| {
-            let (one, mut memo) = (series("bound"), memos.take(origin));
+            let (one, mut memo) = (series("bound"), Memo { batches: EARLY, ..Memo::default() });
             let pair = || Pair { input: one.clone(), output: Some(one.clone()) };
             memo.points.0 = (0..MOST_PAIRS / 2).map(|_| pair()).collect();
             memos.put(origin, memo, start + Duration::from_secs(after));

@@ -115,7 +115,7 @@ impl Requests {
         let (list, timestamp_ms) = (row.list(), row.timestamp_ms());
         let mut kept = Vec::new();
         let points =
-            list.series().iter().zip(list.family()).enumerate().filter_map(|(at, (series, family))| {
+            row.series().iter().zip(list.family()).enumerate().filter_map(|(at, (series, family))| {
                 let series = survives(series)?;
                 kept.push(u32::try_from(at).ok()?);
                 // Any value but 0, which messages leave out.
@@ -130,7 +130,7 @@ impl Requests {
             Some(template) => templates.push(template),
             None => complete = false,
         });
-        let kept = (samples < list.series().len()).then(|| kept.into());
+        let kept = (samples < list.len()).then(|| kept.into());
         complete.then_some(Self { templates, kept, samples })
     }
 

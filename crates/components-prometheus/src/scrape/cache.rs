@@ -6,11 +6,14 @@
 //! the same order, the cache is not written to. At the first difference a new cache is begun: lines move over
 //! as they are met, by prediction or, after a miss, by a table. What is left behind are the series that have
 //! ended.
+//!
+//! Between scrapes the series need not be there: they are packed ([`Lines::rest`]) and come back when a page differs.
 
 use std::sync::{Arc, LazyLock};
 
 use hashbrown::{HashMap, HashSet};
-use signal::{Series, SeriesList};
+use signal::samples::NO_FAMILY;
+use signal::{FamilyList, Need, Patience, Series, SeriesList};
 use wire::exposition::plain_value;
 use xxhash_rust::xxh3::{xxh3_64_with_secret, xxh3_64_with_seed};
 
@@ -93,6 +96,8 @@ pub(super) struct Lines {
     series: Held,
     /// Empty, or one a line.
     parts: Vec<Part>,
+    /// The series had to be unpacked since the last rest.
+    unpacked: bool,
 }
 
 /// The series of lines; `None`: nothing is sent for the line itself.
@@ -109,23 +114,28 @@ impl Default for Held {
     }
 }
 
-impl Held {
-    fn at(&self, index: usize) -> Option<&Series> {
-        match self {
-            Self::Own(series) => series.get(index)?.as_ref(),
-            Self::Listed(list) => list.series().get(index),
+impl Lines {
+    /// The series, for changing: those of a list are taken out of it.
+    fn own(&mut self) -> &mut Vec<Option<Series>> {
+        if let Held::Listed(list) = &self.series {
+            let series = list.series()[..self.lines.len()].iter().cloned().map(Some).collect();
+            self.unpacked |= list.need() == Need::Unpacked;
+            self.series = Held::Own(series);
+        }
+        match &mut self.series {
+            Held::Own(series) => series,
+            Held::Listed(_) => unreachable!("made its own above"),
         }
     }
+}
 
-    /// For changing: those of a list are taken out of it, `len` of them.
-    fn own(&mut self, len: usize) -> &mut Vec<Option<Series>> {
-        if let Self::Listed(list) = self {
-            let series = list.series()[..len].iter().cloned().map(Some).collect();
-            *self = Self::Own(series);
-        }
+impl Held {
+    /// Of a page that is being walked.
+    #[inline]
+    fn own_at(&self, index: usize) -> Option<&Series> {
         match self {
-            Self::Own(series) => series,
-            Self::Listed(_) => unreachable!("made its own above"),
+            Self::Own(series) => series.get(index)?.as_ref(),
+            Self::Listed(_) => unreachable!("a walk makes them its own"),
         }
     }
 }
@@ -143,13 +153,20 @@ impl Lines {
         self.lines.len()
     }
 
-    /// All lines.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.lines.iter().enumerate().map(|(i, line)| Entry {
-            series: self.series.at(i),
-            flags: line.flags,
-            histogram: self.parts.get(i).and_then(|part| part.histogram.as_ref()),
-        })
+    /// Shows all lines.
+    pub(super) fn for_each(&self, mut each: impl FnMut(Entry<'_>)) {
+        let listed = match &self.series {
+            Held::Own(_) => None,
+            Held::Listed(list) => Some(list.series()),
+        };
+        for (i, line) in self.lines.iter().enumerate() {
+            let series = match (&self.series, &listed) {
+                (Held::Own(series), _) => series.get(i).and_then(Option::as_ref),
+                (_, listed) => listed.as_ref().and_then(|listed| listed.get(i)),
+            };
+            let histogram = self.parts.get(i).and_then(|part| part.histogram.as_ref());
+            each(Entry { series, flags: line.flags, histogram });
+        }
     }
 
     /// Reads a page that has these lines and no others, each with no more than a value, and puts the values
@@ -172,11 +189,41 @@ impl Lines {
     /// Lets go of the series, if `list` begins with them: it is to outlive these lines.
     pub(super) fn share(&mut self, list: &Arc<SeriesList>) {
         if let Held::Own(own) = &self.series
-            && own.len() <= list.series().len()
-            && own.iter().zip(list.series()).all(|(own, listed)| own.as_ref() == Some(listed))
+            && own.len() <= list.len()
+            && own.iter().zip(list.series().iter()).all(|(own, listed)| own.as_ref() == Some(listed))
         {
             self.series = Held::Listed(list.clone());
         }
+    }
+
+    /// There will be no other page for a while: packs the series if they have not been needed for long enough.
+    pub(super) fn rest(&mut self, patience: &mut Patience) {
+        let unpacked = std::mem::take(&mut self.unpacked);
+        let need = match &self.series {
+            Held::Listed(list) => list.need(),
+            Held::Own(_) => Need::Held,
+        };
+        if !patience.is_over(if unpacked { Need::Unpacked } else { need }) || !self.parts.is_empty() {
+            return;
+        }
+        if let Held::Own(own) = &mut self.series {
+            // A line that repeats another has none.
+            if own.iter().any(Option::is_none) {
+                return;
+            }
+            let series: Vec<Series> = own.drain(..).flatten().collect();
+            let family = vec![NO_FAMILY; series.len()];
+            self.series = Held::Listed(Arc::new(SeriesList::new(series, family, FamilyList::default())));
+        }
+        if let Held::Listed(list) = &self.series {
+            list.pack();
+        }
+    }
+
+    /// Whether no series is held.
+    #[cfg(test)]
+    pub(super) fn is_packed(&self) -> bool {
+        matches!(&self.series, Held::Listed(list) if list.is_packed())
     }
 
     /// Bytes of memory, labels not counted.
@@ -190,16 +237,18 @@ impl Lines {
     }
 
     fn push(&mut self, line: Line, series: Option<Series>, part: Option<Part>) {
-        self.series.own(self.lines.len()).push(series);
+        self.own().push(series);
         self.lines.push(line);
         self.parts.extend(part);
     }
 
-    /// Growing by doubling would leave up to half of the memory unused for as long as the target lives.
+    /// Growing by doubling would leave up to half of the memory unused for as long as the target lives. Copied, not
+    /// shrunk: an allocator may leave what is shrunk by less than half where it is.
     fn shrink(&mut self) {
-        self.series.own(self.lines.len()).shrink_to_fit();
-        self.lines.shrink_to_fit();
-        self.parts.shrink_to_fit();
+        let own = self.own();
+        *own = own.drain(..).collect::<Box<[_]>>().into_vec();
+        self.lines = Vec::from(&self.lines[..]);
+        self.parts = self.parts.drain(..).collect::<Box<[_]>>().into_vec();
     }
 }
 
@@ -286,7 +335,7 @@ pub(super) enum Found<'w> {
 
 impl<'c> Walk<'c> {
     pub(super) fn new(old: &'c mut Lines, with_parts: bool) -> Self {
-        old.series.own(old.lines.len());
+        old.own();
         Self { old, at: 0, predicted: false, rebuild: None, with_parts }
     }
 
@@ -314,7 +363,7 @@ impl<'c> Walk<'c> {
             let flags = &mut self.old.lines[index].flags;
             return match *flags & REPEATED {
                 0 => {
-                    Found::Known { series: self.old.series.at(index), flags, part: self.old.parts.get(index) }
+                    Found::Known { series: self.old.series.own_at(index), flags, part: self.old.parts.get(index) }
                 }
                 _ => Found::Repeated,
             };
@@ -369,8 +418,7 @@ impl<'c> Walk<'c> {
         new.lines.extend_from_slice(&self.old.lines[..index]);
         self.old.lines[..index].iter_mut().for_each(|line| line.flags |= TAKEN);
         let mut series = Vec::with_capacity(expected);
-        let own = self.old.series.own(self.old.lines.len());
-        series.extend(own[..index].iter_mut().map(Option::take));
+        series.extend(self.old.own()[..index].iter_mut().map(Option::take));
         new.series = Held::Own(series);
         new.parts.extend_from_slice(&self.old.parts[..index.min(self.old.parts.len())]);
         self.rebuild = Some(rebuild);
@@ -379,13 +427,13 @@ impl<'c> Walk<'c> {
     fn take_over(&mut self, index: usize) -> Found<'_> {
         let line = self.old.lines[index];
         self.old.lines[index].flags |= TAKEN;
-        let series = self.old.series.own(self.old.lines.len())[index].take();
+        let series = self.old.own()[index].take();
         let part = self.with_parts.then(|| self.old.parts.get(index).cloned().unwrap_or_default());
         let new = &mut self.rebuild.as_mut().expect("lines move in a rebuild").new;
         new.push(line, series, part);
         let index = new.lines.len() - 1;
         let flags = &mut new.lines[index].flags;
-        Found::Known { series: new.series.at(index), flags, part: new.parts.last() }
+        Found::Known { series: new.series.own_at(index), flags, part: new.parts.last() }
     }
 
     fn add_repeated(&mut self, line: Line) {
@@ -419,7 +467,8 @@ impl<'c> Walk<'c> {
     /// it has for the next one. Series that other lines of the page have too are told as well.
     pub(super) fn finish(self, mut ended: impl FnMut(Option<Series>, u16, Part)) {
         let from = if self.rebuild.is_some() { 0 } else { self.at };
-        let series = self.old.series.own(self.old.lines.len()).drain(from..);
+        let own = self.old.own();
+        let series = if from == 0 { std::mem::take(own) } else { own.split_off(from) };
         let mut parts = self.old.parts.drain(from.min(self.old.parts.len())..);
         for (line, series) in self.old.lines.drain(from..).zip(series) {
             let part = parts.next().unwrap_or_default();
@@ -429,7 +478,7 @@ impl<'c> Walk<'c> {
         }
         drop(parts);
         if let Some(rebuild) = self.rebuild {
-            *self.old = rebuild.new;
+            *self.old = Lines { unpacked: self.old.unpacked, ..rebuild.new };
             self.old.settle();
             self.old.shrink();
         }
@@ -439,8 +488,8 @@ impl<'c> Walk<'c> {
     /// that only the page had keep [`FRESH`] until [`Lines::settle`].
     pub(super) fn abandon(self) {
         let Some(Rebuild { mut new, .. }) = self.rebuild else { return };
-        let Lines { lines, mut series, parts } = std::mem::take(self.old);
-        let series = std::mem::take(series.own(lines.len()));
+        let series = std::mem::take(self.old.own());
+        let Lines { lines, parts, unpacked, .. } = std::mem::take(self.old);
         let mut parts = parts.into_iter();
         for (line, series) in lines.into_iter().zip(series) {
             let part = parts.next();
@@ -449,7 +498,7 @@ impl<'c> Walk<'c> {
             }
         }
         new.shrink();
-        *self.old = new;
+        *self.old = Lines { unpacked, ..new };
     }
 }
 
@@ -514,9 +563,38 @@ mod tests {
         assert_eq!(lines.heap_bytes(), 1000 * (12 + 8), "another list");
         lines.share(&list(all));
         assert_eq!(lines.heap_bytes(), 1000 * 12);
-        assert!(lines.iter().zip(&page).all(|(entry, raw)| entry.series == Some(&series(raw))));
+        let mut raws = page.iter();
+        lines.for_each(|entry| assert_eq!(entry.series, raws.next().map(|raw| series(raw)).as_ref()));
         let (new, repeated, ended) = walk(&mut lines, &page[1..]);
         assert_eq!((new.len(), repeated, ended), (0, 0, vec![page[0].to_owned()]));
+    }
+
+    #[test]
+    fn lines_that_rest_hold_no_series_and_know_what_has_ended() {
+        let page = ["rest{x=\"1\"}", "rest{x=\"2\"}", "rest_b"];
+        let (mut lines, mut patience) = (Lines::default(), Patience::default());
+        walk(&mut lines, &page);
+        lines.rest(&mut patience);
+        assert!(lines.is_packed());
+        assert_eq!(walk(&mut lines, &page), (vec![], 0, vec![]));
+        assert!(!lines.is_packed());
+        lines.rest(&mut patience);
+        assert_eq!(walk(&mut lines, &[page[2], page[0], "rest_c"]).2, [page[1]]);
+        lines.rest(&mut patience);
+        let mut left = Vec::new();
+        lines.for_each(|entry| left.extend(entry.series.cloned()));
+        assert_eq!(left, [page[2], page[0], "rest_c"].map(series));
+        // Of a line that repeats another there is no series to pack.
+        walk(&mut lines, &[page[2], page[2]]);
+        lines.rest(&mut patience);
+        assert!(!lines.is_packed());
+        assert_eq!(walk(&mut lines, &[page[0]]).2, [page[2]]);
+        // Pages that differ every time are not packed for ever.
+        for i in 0..20 {
+            walk(&mut lines, &[page[i % 3]]);
+            lines.rest(&mut patience);
+        }
+        assert!(!lines.is_packed());
     }
 
     #[test]
@@ -549,7 +627,9 @@ mod tests {
         assert!(matches!(walked.find(b"d"), Found::New));
         walked.add(b"d", Some(series("d")), 0, Part::default());
         walked.abandon();
-        assert_eq!(lines.iter().filter(|e| e.flags & FRESH != 0).count(), 1);
+        let mut fresh = 0;
+        lines.for_each(|entry| fresh += usize::from(entry.flags & FRESH != 0));
+        assert_eq!(fresh, 1);
         lines.settle();
         let (new, repeated, ended) = walk(&mut lines, &["a", "b", "c", "d"]);
         assert_eq!((new.len(), repeated, ended.len()), (0, 0, 0));

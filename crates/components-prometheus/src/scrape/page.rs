@@ -13,7 +13,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use signal::histogram::{HistogramCounts, NativeHistogram, ResetHint};
 use signal::samples::{ExemplarPoint, HistogramPoint, NO_FAMILY, Point, STALE_NAN};
-use signal::{FamilyList, LabelsBuilder, METRIC_NAME, MetricKind, Row, SampleBatch, Series, SeriesList};
+use signal::{FamilyList, LabelsBuilder, METRIC_NAME, MetricKind, Patience, Row, SampleBatch, Series, SeriesList};
 use wire::exposition::{Event, Exemplar, Format, HistogramSample, Options, Parser, Sample, parse_series};
 
 use super::cache::{FRESH, Found, HISTOGRAM, IN_FAMILY, Lines, Part, Role, STATED, UNSENT, Walk};
@@ -45,6 +45,7 @@ pub struct Memory {
     /// The last page had the lines of the one before, each with a value and no more.
     plain: bool,
     pattern: Option<Pattern>,
+    patience: Patience,
 }
 
 /// What the next page is if it only has other values.
@@ -167,7 +168,7 @@ impl Memory {
         if self.made_with.as_ref().is_none_or(|(f, r)| *f != format || r != rules) {
             return None;
         }
-        let mut values = Vec::with_capacity(pattern.list.series().len());
+        let mut values = Vec::with_capacity(pattern.list.len());
         if self.lines.repeat(body, &mut values) != Some(pattern.comments) {
             // Another page comes: a pattern is worth its making again when that one has repeated itself.
             self.pattern = None;
@@ -204,6 +205,19 @@ impl Memory {
         self.pattern = Some(Pattern { list, comments });
     }
 
+    /// The batch of the last page is gone: packs the series unless the pages that come are likely to need them.
+    pub(super) fn rest(&mut self) {
+        // Exemplars are known by the addresses of their series.
+        if self.exemplars.is_empty() {
+            self.lines.rest(&mut self.patience);
+        }
+    }
+
+    /// Lines of the last page.
+    pub(super) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
     /// The reported series are others from now on.
     pub(super) fn forget_row(&mut self) {
         self.pattern = None;
@@ -219,10 +233,12 @@ impl Memory {
         batch.families = FamilyList::default();
         let mut ended = std::mem::take(&mut self.leftover);
         if self.live {
-            for entry in self.lines.iter().filter(|entry| entry.flags & FRESH == 0) {
-                ended.extend(entry.series.cloned().map(|s| (s, entry.flags)));
-                ended.extend(entry.histogram.cloned().map(|s| (s, of_histogram(entry.flags))));
-            }
+            self.lines.for_each(|entry| {
+                if entry.flags & FRESH == 0 {
+                    ended.extend(entry.series.cloned().map(|s| (s, entry.flags)));
+                    ended.extend(entry.histogram.cloned().map(|s| (s, of_histogram(entry.flags))));
+                }
+            });
         }
         self.lines.settle();
         self.live = false;
@@ -234,10 +250,10 @@ impl Memory {
     fn forget_lines(&mut self, rules: &Rules) {
         let lines = std::mem::take(&mut self.lines);
         if self.live {
-            for entry in lines.iter() {
+            lines.for_each(|entry| {
                 self.leftover.extend(entry.series.cloned().map(|s| (s, entry.flags)));
                 self.leftover.extend(entry.histogram.cloned().map(|s| (s, of_histogram(entry.flags))));
-            }
+            });
         }
         // What had times of its own stays untracked, whatever the new rules say.
         self.leftover.retain(|(_, flags)| flags & STATED == 0 || rules.track_timestamps_staleness);
@@ -246,11 +262,11 @@ impl Memory {
     /// Lines have gone; their series have ended only where no other line has them.
     fn mark_ended(&mut self, ended: Vec<(Series, u16)>, rules: &Rules, now_ms: i64, batch: &mut SampleBatch) {
         let mut by_id: BTreeMap<usize, (Series, u16)> = ended.into_iter().map(|e| (e.0.id(), e)).collect();
-        for entry in self.lines.iter() {
+        self.lines.for_each(|entry| {
             for series in entry.series.into_iter().chain(entry.histogram) {
                 by_id.remove(&series.id());
             }
-        }
+        });
         for id in by_id.keys() {
             self.exemplars.remove(id);
         }

@@ -29,6 +29,8 @@ use super::target::Spec;
 
 /// Pages above this size are read where they hold up no other task.
 const LARGE_PAGE: usize = 2 << 20;
+/// As [`LARGE_PAGE`], by lines, for what is done to their series.
+const MANY_LINES: usize = 10_000;
 /// How late a scrape may be and still carry the time that was planned for it. As prometheus/scrape:
 /// `ScrapeTimestampTolerance`.
 const TOLERANCE_MS: i64 = 2;
@@ -213,6 +215,7 @@ impl Worker {
             _ => started + interval,
         };
         self.deliver(batch, until).await;
+        heavy(target.memory.len() > MANY_LINES, || target.memory.rest());
         Some(next)
     }
 

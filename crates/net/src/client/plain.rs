@@ -26,7 +26,7 @@ use super::dns::{SystemDns, Unresolved};
 
 /// Largest read buffer of a connection, and with it the largest head of an answer. More would save few system
 /// calls, and what is read a little at a time is still in the processor's cache when it is copied.
-const READ_BUFFER: usize = 32 << 10;
+const READ_BUFFER: usize = 16 << 10;
 
 /// The connections of a client.
 #[derive(Clone)]

@@ -130,6 +130,18 @@ impl RelabelCache {
         }
     }
 
+    /// Forgets the answers for these series; not counted as evictions.
+    pub fn forget(&self, series: &[Series]) {
+        let gone = match &self.store {
+            Store::Entries(cache) => series.iter().filter(|series| cache.remove(*series).is_some()).count(),
+            Store::Age(aging) => {
+                let mut aging = aging.lock();
+                series.iter().filter(|series| aging.answers.remove(*series).is_some()).count()
+            }
+        };
+        self.cleared.fetch_add(gone as u64, Ordering::Relaxed);
+    }
+
     /// Forgets everything; not counted as evictions.
     pub fn clear(&self) {
         let gone = match &self.store {
@@ -195,6 +207,22 @@ mod tests {
             ..Rule::default()
         };
         Rules::new(vec![rule], NameScheme::Legacy).unwrap()
+    }
+
+    #[test]
+    fn answers_that_are_forgotten_are_no_evictions() {
+        let rules = drop_sevens();
+        for bound in [CacheBound::Entries(100), CacheBound::Age(Duration::from_secs(60))] {
+            let (cache, now) = (RelabelCache::new(bound), Instant::now());
+            let all: Vec<Series> = (0..10).map(series).collect();
+            all.iter().for_each(|series| drop(cache.relabel(&rules, series, now)));
+            cache.forget(&all[..4]);
+            cache.forget(&all[..4]);
+            let CacheCounts { entries, evictions, .. } = cache.counts();
+            assert_eq!((entries, evictions), (6, 0));
+            assert_eq!(cache.relabel(&rules, &all[7], now), None);
+            assert_eq!((cache.counts().hits, cache.counts().misses), (1, 10));
+        }
     }
 
     #[test]

@@ -74,7 +74,8 @@ impl Template {
             code.extend_from_slice(&elements);
             start = end + TAGGED;
         }
-        Some(Self { code: code.into(), length: body.len(), counts })
+        // Copied, not shrunk: an allocator may leave what is shrunk by less than half where it is.
+        Some(Self { code: Box::from(&code[..]), length: body.len(), counts })
     }
 
     /// What a request holds.

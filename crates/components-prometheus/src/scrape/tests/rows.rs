@@ -75,6 +75,20 @@ async fn a_page_that_differs_in_anything_but_values_is_read_as_a_page() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn series_are_packed_while_nobody_asks_for_them() {
+    let pages = [page(1), page(2), page(3), page(4).replace("b 4\n", ""), page(5)];
+    let bench = Bench::start("", pages.map(|page| text(&page))).await;
+    bench.next().await;
+    let list = bench.next().await.points.row().expect("a row").list().clone();
+    let row = bench.next().await;
+    assert_eq!(row.points.row().map(|row| row.list().id()), Some(list.id()));
+    assert!(list.is_packed(), "it is when the next page comes");
+    assert_eq!(shown(&bench.next().await), [r#"a{x="1"} 4"#, r#"a{x="2"} 4.5"#, "b stale"]);
+    assert_eq!(shown(&row), [r#"a{x="1"} 3"#, r#"a{x="2"} 3.5"#, "b 3"]);
+    assert_eq!(shown(&bench.next().await), [r#"a{x="1"} 5"#, r#"a{x="2"} 5.5"#, "b 5"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_row_ends_with_its_target_and_with_a_failed_scrape() {
     let bench = Bench::start("", [text(&page(1)), text(&page(2)), text(&page(3))]).await;
     for _ in 0..3 {
