@@ -2,7 +2,8 @@
 //!
 //! To read and check a configuration the program runs through code that it does not run again, and the system maps
 //! sixteen pages around each one that is touched: most of the memory that an idle collector seems to use is code of its
-//! start. These mappings are let go a moment after the start and now and then after it (a reload runs the same code). A
+//! start. These mappings are let go at its end, before data takes memory of its own, again when all paths have run for the
+//! first time, and now and then from then on (a reload runs the same code). A
 //! page that is needed again comes from the system's cache of the file: what remains mapped is what is in use.
 //!
 //! Invariant: only mappings that were there before the program had a second thread, that cannot be written and hold no
@@ -11,8 +12,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
-/// From the end of the first load to the first time.
-const SETTLED: Duration = Duration::from_secs(2);
+/// From one time to the next, beginning with the end of the first load.
+const FIRST: [Duration; 3] = [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(30)];
 /// And from then on.
 const EVERY: Duration = Duration::from_secs(600);
 
@@ -35,8 +36,8 @@ impl CodePages {
     /// Lets the pages go for as long as the program runs.
     pub async fn keep_few(self) {
         let pages = std::sync::Arc::new(self);
-        tokio::time::sleep(SETTLED).await;
-        loop {
+        for wait in FIRST.into_iter().chain(std::iter::repeat(EVERY)) {
+            tokio::time::sleep(wait).await;
             let these = pages.clone();
             // Reading `smaps` walks the tables of pages: about a millisecond.
             let freed = tokio::task::spawn_blocking(move || these.let_go()).await;
@@ -44,7 +45,6 @@ impl CodePages {
                 tracing::debug!(%error, "pages of code that is not used stay mapped");
                 return;
             }
-            tokio::time::sleep(EVERY).await;
         }
     }
 

@@ -193,7 +193,9 @@ mod tests {
     fn more_labels_than_the_mask_has_room_for_are_told_one_by_one() {
         for count in [0, 1, MASKED - 1, MASKED, MASKED + 1, 200] {
             let of = |end: usize| {
-                Series::intern(Labels::from_pairs((0..count).map(|i| (format!("l{i:03}"), format!("{}", i * end)))))
+                Series::intern(Labels::from_pairs(
+                    (0..count).map(|i| (format!("l{i:03}"), format!("{}", i * end))),
+                ))
             };
             check(&[of(1), of(2), of(1), of(2)]);
         }

@@ -463,7 +463,10 @@ mod tests {
             let row = SampleBatch { points: row, families, origin: Some(9), ..Default::default() };
             receiver.send(row.into()).await.expect("taken");
             let got = sink.take().remove(0);
-            assert!(got.points.row().expect("a row").list().is_packed(), "nobody has asked for its series yet");
+            assert!(
+                got.points.row().expect("a row").list().is_packed(),
+                "nobody has asked for its series yet"
+            );
             assert_eq!(names(&got), [r#"up{alive="yes", instance="a:1"}"#, r#"go_info{instance="a:1"}"#]);
             let all = got.points.iter();
             let told: Vec<_> =
@@ -475,7 +478,10 @@ mod tests {
         assert_eq!(lists[0], lists[1]);
         let metrics = harness.services.metrics.text();
         let size = metrics.lines().find(|line| line.starts_with("alloy_prometheus_relabel_cache_size"));
-        assert!(size.is_some_and(|line| line.ends_with(" 3")), "those of the row, and none one by one: {size:?}");
+        assert!(
+            size.is_some_and(|line| line.ends_with(" 3")),
+            "those of the row, and none one by one: {size:?}"
+        );
         drop(harness);
     }
 

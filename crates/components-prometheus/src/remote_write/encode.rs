@@ -27,8 +27,8 @@ use super::record::{KIND_V1, KIND_V2, put_head};
 const CACHED_SERIES: usize = 200_000;
 /// Batches without an origin are spread over this many order keys by series.
 const KEYS: u64 = 8;
-/// Buffers kept for the next batch.
-const SPARE_BUFFERS: usize = 4;
+/// Buffers kept for the next batch: more are in use only while many targets begin at once.
+const SPARE_BUFFERS: usize = 2;
 
 /// Encodes for one endpoint.
 pub(super) struct Encoder {

@@ -362,9 +362,11 @@ impl<'c> Walk<'c> {
             self.at += 1;
             let flags = &mut self.old.lines[index].flags;
             return match *flags & REPEATED {
-                0 => {
-                    Found::Known { series: self.old.series.own_at(index), flags, part: self.old.parts.get(index) }
-                }
+                0 => Found::Known {
+                    series: self.old.series.own_at(index),
+                    flags,
+                    part: self.old.parts.get(index),
+                },
                 _ => Found::Repeated,
             };
         }

@@ -93,6 +93,11 @@ impl Component for Scrape {
     }
 }
 
+/// New targets are scraped for the first time within this, and [`EACH`] for every target: what is not known yet costs more to
+/// read and to hold than what is known, and all of it at once would set the peak of CPU and memory for good.
+const FIRST_WITHIN: Duration = Duration::from_secs(1);
+const EACH: Duration = Duration::from_millis(20);
+
 /// Targets as UI and API show them.
 type Shown = Mutex<Vec<(Spec, Arc<Status>)>>;
 
@@ -135,7 +140,7 @@ impl Running {
         self.shared.forward.store(Arc::new(Fanout::new(args.forward_to.iter().cloned())));
         self.shared.metrics.targets.set(i64::try_from(specs.len()).unwrap_or(i64::MAX));
         self.shared.places.store(Arc::new(places(specs.len(), cx)));
-        let spread = Duration::from_millis(1000 + specs.len() as u64);
+        let spread = FIRST_WITHIN + EACH * u32::try_from(specs.len()).unwrap_or(u32::MAX);
         let mut old = std::mem::take(&mut self.workers);
         let mut shown = Vec::with_capacity(specs.len());
         let mut new = Vec::new();

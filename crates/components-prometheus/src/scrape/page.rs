@@ -13,7 +13,9 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use signal::histogram::{HistogramCounts, NativeHistogram, ResetHint};
 use signal::samples::{ExemplarPoint, HistogramPoint, NO_FAMILY, Point, STALE_NAN};
-use signal::{FamilyList, LabelsBuilder, METRIC_NAME, MetricKind, Patience, Row, SampleBatch, Series, SeriesList};
+use signal::{
+    FamilyList, LabelsBuilder, METRIC_NAME, MetricKind, Patience, Row, SampleBatch, Series, SeriesList,
+};
 use wire::exposition::{Event, Exemplar, Format, HistogramSample, Options, Parser, Sample, parse_series};
 
 use super::cache::{FRESH, Found, HISTOGRAM, IN_FAMILY, Lines, Part, Role, STATED, UNSENT, Walk};
