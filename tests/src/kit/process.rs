@@ -110,6 +110,12 @@ impl Program {
         line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("kilobytes") * 1024
     }
 
+    /// By how much its peak has risen since it was `before`. The kernel counts with each processor for itself: a peak may be
+    /// told as a little less than before.
+    pub fn grown(&self, before: u64) -> u64 {
+        self.peak().saturating_sub(before)
+    }
+
     /// How long its threads have waited for a processor that others had.
     pub fn kept_waiting(&self) -> Duration {
         kept_waiting(self.child.as_ref().expect("running").id())

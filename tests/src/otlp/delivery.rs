@@ -151,7 +151,7 @@ fn clients_are_told_to_wait_while_a_back_end_is_gone_for_longer_than_memory_hold
             n => Err(format!("{n}\n{}", program.log())),
         });
         // Three queues, less than ten MB of requests, twelve clients.
-        let grown = program.peak() - before;
+        let grown = program.grown(before);
         assert!(grown < 48 << 20, "memory grew by {grown} bytes");
         let taken = load.taken();
         backend.come_back();
@@ -218,7 +218,7 @@ fn with_a_queue_on_disk_spans_wait_there_while_a_back_end_is_gone() {
         });
         let sent = load.finish();
         sent.nobody_had_to_retry();
-        let grown = program.peak() - before;
+        let grown = program.grown(before);
         let bytes = sent.items() * 1000;
         backend.come_back();
         all_arrive(&backend, &sent, &program);

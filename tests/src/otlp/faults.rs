@@ -52,7 +52,7 @@ fn bodies_over_the_limit_are_refused_before_and_after_decompression_and_memory_s
         }
     });
     // Eight requests of a megabyte, twice; and what the allocator keeps.
-    let grown = program.peak() - before;
+    let grown = program.grown(before);
     assert!(grown < 64 << 20, "memory grew by {grown} bytes");
     pipeline.send_range(11..21);
     each_arrives_once(&backend, 1, 20, &program);
@@ -175,7 +175,7 @@ fn clients_that_send_slowly_are_ended_in_time_and_hold_up_nobody() {
     // A claim of the largest body that is accepted costs nothing before it comes.
     let head = String::from_utf8_lossy(head).replace("100000", "20971520");
     dribble(open(pipeline.http, head.as_bytes()), 0);
-    let grown = program.peak() - before;
+    let grown = program.grown(before);
     assert!(grown < 64 << 20, "memory grew by {grown} bytes");
     let sent = load.finish();
     sent.nobody_had_to_retry();
@@ -202,7 +202,7 @@ fn calls_that_never_end_hold_up_nobody() {
     }
     pipeline.send_all(10);
     each_arrives_once(&backend, 1, 10, &program);
-    let grown = program.peak() - before;
+    let grown = program.grown(before);
     assert!(grown < 96 << 20, "memory grew by {grown} bytes");
     // They are given up with their connections.
     drop(waiting);

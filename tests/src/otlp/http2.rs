@@ -108,7 +108,7 @@ fn attack(most_bytes: u64, attack: impl Fn(Raw, SocketAddr) + Sync) {
             }
         });
     }
-    let grown = program.peak() - before;
+    let grown = program.grown(before);
     assert!(grown < most_bytes, "memory grew by {grown} bytes\n{}", program.log());
     let taken = load.taken();
     eventually("clients are still served", || match load.taken() > taken + 100 {
