@@ -93,8 +93,9 @@ impl Component for Scrape {
     }
 }
 
-/// New targets are scraped for the first time within this, and [`EACH`] for every target: what is not known yet costs more to
-/// read and to hold than what is known, and all of it at once would set the peak of CPU and memory for good.
+/// New targets are scraped for the first time within this and a millisecond for every target, or within [`EACH`] for every
+/// target where that is more: what is not known yet costs more to read and to hold than what is known, and all of
+/// it at once would set the peak of CPU and memory for good.
 const FIRST_WITHIN: Duration = Duration::from_secs(1);
 const EACH: Duration = Duration::from_millis(20);
 
@@ -140,7 +141,8 @@ impl Running {
         self.shared.forward.store(Arc::new(Fanout::new(args.forward_to.iter().cloned())));
         self.shared.metrics.targets.set(i64::try_from(specs.len()).unwrap_or(i64::MAX));
         self.shared.places.store(Arc::new(places(specs.len(), cx)));
-        let spread = FIRST_WITHIN + EACH * u32::try_from(specs.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(specs.len()).unwrap_or(u32::MAX);
+        let spread = (FIRST_WITHIN + Duration::from_millis(count.into())).max(EACH * count);
         let mut old = std::mem::take(&mut self.workers);
         let mut shown = Vec::with_capacity(specs.len());
         let mut new = Vec::new();
