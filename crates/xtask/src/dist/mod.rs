@@ -33,7 +33,7 @@ pub struct Dist {
     #[arg(long)]
     slim: bool,
     /// Build twice: first to find out what runs how often on the work of `bench`, then with code laid out and
-    /// compiled for that. Needs LLVM's `llvm-profdata` (`rustup component add llvm-tools`).
+    /// compiled for that; of a slim binary laid out only, so that it stays small. Needs LLVM's `llvm-profdata` (`rustup component add llvm-tools`).
     #[arg(long)]
     profiled: bool,
     /// With `--profiled`: the profile of an earlier run instead of making one. Of crates that have other dependencies or
