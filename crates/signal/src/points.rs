@@ -214,8 +214,8 @@ impl SeriesList {
         self.len == 0
     }
 
-    /// The series in their order. Where the list is packed they are made again, which takes about as long as
-    /// encoding them for a writer.
+    /// The series in their order. Where the list is packed they are made again, which takes nearly as long as reading
+    /// them off a page.
     pub fn series(&self) -> Arc<[Series]> {
         let mut content = self.content.lock();
         if let Some(series) = content.series.clone() {
