@@ -70,6 +70,8 @@ async fn serve(args: RunArgs, pages: CodePages, journal: Log, spans: Spans) -> a
     journal.register(&services.metrics);
     spans.register(&services.metrics);
     let started = start(&args, &journal, &spans, &services).await?;
+    // Whoever sees that the program is ready may send it at once; it would end one that does not listen for it.
+    let hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
     let first = started.reloader.reload().await;
     if let Err(error) = &first {
         journal.release();
@@ -84,7 +86,7 @@ async fn serve(args: RunArgs, pages: CodePages, journal: Log, spans: Spans) -> a
     }
     systemd::notify("READY=1");
     tokio::spawn(pages.keep_few());
-    let mut interrupt = until_told_to_stop(&args, &started.reloader).await?;
+    let mut interrupt = until_told_to_stop(&args, &started.reloader, hangup).await?;
     systemd::notify("STOPPING=1");
     tracing::info!("stopping");
     let stop = async {
@@ -150,10 +152,13 @@ fn without_lines(convert: Convert) -> Convert {
 }
 
 /// Reloads when there is a reason until a signal ends the program; gives back the interrupts that are still to come.
-async fn until_told_to_stop(args: &RunArgs, reloader: &Reloader) -> anyhow::Result<Signal> {
+async fn until_told_to_stop(
+    args: &RunArgs,
+    reloader: &Reloader,
+    mut hangup: Signal,
+) -> anyhow::Result<Signal> {
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
     let watched = async {
         if args.watch {
             reloader.watch(POLL, log).await;
