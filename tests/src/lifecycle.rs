@@ -240,6 +240,7 @@ fn what_two_files_of_a_folder_define_is_refused_with_both_places() {
 fn a_reload_that_takes_long_does_not_keep_the_program_from_ending() {
     // It takes connections and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    silent.set_nonblocking(true).expect("a socket");
     let (target, sink) = (Target::start(1), Sink::start());
     let mut program = Program::start(&pipeline(&target, &sink));
     let address = silent.local_addr().expect("bound");
@@ -247,7 +248,9 @@ fn a_reload_that_takes_long_does_not_keep_the_program_from_ending() {
         format!("import.http \"m\" {{\n\turl = \"http://{address}/\"\n\tpoll_timeout = \"10m\"\n}}\n");
     program.write_config(&format!("{}{import}", pipeline(&target, &sink)));
     program.signal(Signal::HUP);
-    let _asked = silent.accept().expect("the reload asks for the module");
+    let _asked = eventually("the reload asks for the module", || {
+        silent.accept().map_err(|error| format!("{error}\n{}", program.log()))
+    });
     program.signal(Signal::TERM);
     assert_eq!(program.wait().code(), Some(0), "{}", program.log());
 }

@@ -3,8 +3,8 @@
 //! To read and check a configuration the program runs through code that it does not run again, and the system maps
 //! sixteen pages around each one that is touched: most of the memory that an idle collector seems to use is code of its
 //! start. These mappings are let go at its end, before data takes memory of its own, again when all paths have run for the
-//! first time, and now and then from then on (a reload runs the same code). A
-//! page that is needed again comes from the system's cache of the file: what remains mapped is what is in use.
+//! first time, and now and then from then on (a reload runs the same code). A page that is needed again comes from the
+//! system's cache of the file: what remains mapped is what is in use.
 //!
 //! Invariant: only mappings that were there before the program had a second thread, that cannot be written and hold no
 //! page of the process' own are let go. The loader made them, and nobody unmaps them.

@@ -8,6 +8,9 @@ pub mod relabel;
 pub mod remote_write;
 pub mod scrape;
 
+/// Lists of series above this length are worked on where they hold up no other task.
+const MANY_SERIES: usize = 10_000;
+
 /// The components of this family.
 pub static COMPONENTS: &[ComponentDef] = &[
     ComponentDef::of::<echo::Echo>(),

@@ -20,10 +20,10 @@ use signal::relabel::{CacheBound, CacheCounts, RelabelCache, Rules};
 use signal::samples::{ExemplarPoint, HistogramPoint, NO_FAMILY, Point};
 use signal::{ByOrigin, FamilyList, Patience, PointRef, Row, SampleBatch, Samples, Series, SeriesList};
 
+use crate::MANY_SERIES;
+
 /// The rows of an origin that is silent for so long are forgotten where no age is set.
 const SILENT: Duration = Duration::from_secs(600);
-/// Lists above this length are packed where they hold up no other task.
-const MANY: usize = 10_000;
 
 /// `prometheus.relabel`
 #[derive(Clone, Debug, PartialEq, Arguments)]
@@ -220,12 +220,10 @@ impl Consumer<Samples> for Relay {
             self.metrics.written.inc_by(batch.len() as u64);
             self.tell(self.cache.counts());
             self.cx.live_debug(|| format!("{taken} samples in, {} out", batch.len()));
-            if batch.is_empty() {
-                return Ok(());
-            }
-            let sent = self.forward_to.send(batch).await;
+            // Where the rules drop everything, there is still something to forget.
+            let sent = if batch.is_empty() { Ok(()) } else { self.forward_to.send(batch).await };
             if let Some(answer) = answer {
-                component::heavy(answer.mapped.list.len() > MANY, || self.rest(&answer));
+                component::heavy(answer.mapped.list.len() > MANY_SERIES, || self.rest(&answer));
             }
             sent
         })
@@ -483,6 +481,25 @@ mod tests {
             "those of the row, and none one by one: {size:?}"
         );
         drop(harness);
+    }
+
+    #[tokio::test]
+    async fn of_a_row_that_is_dropped_whole_nothing_is_remembered_one_by_one() {
+        let sink = Sink::new();
+        let (harness, receiver) =
+            start("forward_to = [sink]\nrule {\n action = \"drop\"\n regex = \".*\"\n}", &sink).await;
+        let points = batch();
+        let (series, family) = points.points.iter().map(|p| (p.series.clone(), p.family)).unzip();
+        let list = Arc::new(SeriesList::new(series, family, points.families.clone()));
+        for time in 1..3 {
+            let row = Row::new(list.clone(), time, vec![1.0; 3]).into();
+            let row = SampleBatch { points: row, origin: Some(9), ..Default::default() };
+            receiver.send(row.into()).await.expect("taken");
+        }
+        assert!(sink.take().is_empty());
+        let metrics = harness.services.metrics.text();
+        let size = metrics.lines().find(|line| line.starts_with("alloy_prometheus_relabel_cache_size"));
+        assert!(size.is_some_and(|line| line.ends_with(" 3")), "{size:?}");
     }
 
     #[tokio::test]

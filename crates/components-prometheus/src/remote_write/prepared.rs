@@ -13,13 +13,12 @@ use signal::{ByOrigin, Row, SampleBatch, Series};
 use wire::remote_write::{Counts, Message, Template};
 
 use super::record::put_head;
+use crate::MANY_SERIES;
 
 /// Rows of one list before templates are made of it.
 const WORTH: u32 = 3;
 /// Bytes of templates, an endpoint: those of about three million series.
 const MOST_BYTES: usize = 64 << 20;
-/// Lists above this length are worked on where they hold up no other task.
-const MANY: usize = 10_000;
 /// After so long without a batch an origin's templates are forgotten.
 const FORGET: Duration = Duration::from_secs(600);
 
@@ -86,7 +85,7 @@ impl Prepared {
                 return None;
             }
         }
-        let requests = component::heavy(row.values().len() > MANY, make);
+        let requests = component::heavy(row.values().len() > MANY_SERIES, make);
         let cost = 64 + requests.as_ref().map_or(0, Requests::bytes);
         let ready = requests.is_some();
         let state = Arc::new(State::Ready(message, requests));

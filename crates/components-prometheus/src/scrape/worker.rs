@@ -20,6 +20,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wire::exposition::{Format, ScrapeProtocol, format_of};
 
+use crate::MANY_SERIES;
+
 use super::args::Args;
 use super::failures::FailureLog;
 use super::fetch::{Buffers, Metrics, fetch};
@@ -29,8 +31,6 @@ use super::target::Spec;
 
 /// Pages above this size are read where they hold up no other task.
 const LARGE_PAGE: usize = 2 << 20;
-/// As [`LARGE_PAGE`], by lines, for what is done to their series.
-const MANY_LINES: usize = 10_000;
 /// How late a scrape may be and still carry the time that was planned for it. As prometheus/scrape:
 /// `ScrapeTimestampTolerance`.
 const TOLERANCE_MS: i64 = 2;
@@ -215,7 +215,7 @@ impl Worker {
             _ => started + interval,
         };
         self.deliver(batch, until).await;
-        heavy(target.memory.len() > MANY_LINES, || target.memory.rest());
+        heavy(target.memory.len() > MANY_SERIES, || target.memory.rest());
         Some(next)
     }
 
