@@ -236,16 +236,19 @@ fn what_two_files_of_a_folder_define_is_refused_with_both_places() {
     }
 }
 
-#[test]
-fn a_reload_that_takes_long_does_not_keep_the_program_from_ending() {
-    // It takes connections and never answers.
+/// Takes connections and never answers, so that a load waits for it; and a module that is to come from there.
+fn module_that_never_comes() -> (std::net::TcpListener, String) {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     silent.set_nonblocking(true).expect("a socket");
+    let address = silent.local_addr().expect("bound");
+    (silent, format!("import.http \"m\" {{\n\turl = \"http://{address}/\"\n\tpoll_timeout = \"10m\"\n}}\n"))
+}
+
+#[test]
+fn a_reload_that_takes_long_does_not_keep_the_program_from_ending() {
+    let (silent, import) = module_that_never_comes();
     let (target, sink) = (Target::start(1), Sink::start());
     let mut program = Program::start(&pipeline(&target, &sink));
-    let address = silent.local_addr().expect("bound");
-    let import =
-        format!("import.http \"m\" {{\n\turl = \"http://{address}/\"\n\tpoll_timeout = \"10m\"\n}}\n");
     program.write_config(&format!("{}{import}", pipeline(&target, &sink)));
     program.signal(Signal::HUP);
     let _asked = eventually("the reload asks for the module", || {
@@ -253,6 +256,24 @@ fn a_reload_that_takes_long_does_not_keep_the_program_from_ending() {
     });
     program.signal(Signal::TERM);
     assert_eq!(program.wait().code(), Some(0), "{}", program.log());
+}
+
+#[test]
+fn a_first_load_that_takes_long_is_ended_in_order_by_both_signals_and_not_by_a_hangup() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let (silent, import) = module_that_never_comes();
+        let mut program = Program::prepare(&import);
+        program.launch();
+        let _asked = eventually("the load asks for the module", || {
+            silent.accept().map_err(|error| format!("{error}\n{}", program.log()))
+        });
+        program.signal(Signal::HUP);
+        program.signal(signal);
+        assert_eq!(program.wait().code(), Some(0), "{}", program.log());
+        let log = program.log();
+        assert!(log.contains("msg=stopping") && log.contains("msg=stopped"), "{log}");
+        assert!(!log.contains("msg=ready"), "{log}");
+    }
 }
 
 #[test]

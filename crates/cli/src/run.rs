@@ -63,6 +63,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(args: RunArgs, pages: CodePages, journal: Log, spans: Spans) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen()?;
     let id = identity::load(&args.storage)?;
     let services =
         load::services(&args.load, args.storage.clone(), &args.memory_address, args.shutdown_deadline, id);
@@ -70,23 +71,30 @@ async fn serve(args: RunArgs, pages: CodePages, journal: Log, spans: Spans) -> a
     journal.register(&services.metrics);
     spans.register(&services.metrics);
     let started = start(&args, &journal, &spans, &services).await?;
-    // Whoever sees that the program is ready may send it at once; it would end one that does not listen for it.
-    let hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
-    let first = started.reloader.reload().await;
-    if let Err(error) = &first {
-        journal.release();
-        // The log may go to a place that nobody looks at; this is for whoever started the program.
-        let code = crate::report(&error.diagnostics);
-        started.server.shutdown().await;
-        return Ok(code);
+    let first = tokio::select! {
+        first = started.reloader.reload() => Some(first),
+        () = signals.end() => None,
+    };
+    match first {
+        Some(Err(error)) => {
+            journal.release();
+            // The log may go to a place that nobody looks at; this is for whoever started the program.
+            let code = crate::report(&error.diagnostics);
+            started.server.shutdown().await;
+            return Ok(code);
+        }
+        Some(loaded) => {
+            log(&loaded);
+            if let Some(address) = started.server.address().await {
+                tracing::info!(%address, "ready");
+            }
+            systemd::notify("READY=1");
+            tokio::spawn(pages.keep_few());
+            until_told_to_stop(&args, &started.reloader, &mut signals).await;
+        }
+        // The load under way ends early, as a reload does.
+        None => journal.release(),
     }
-    log(&first);
-    if let Some(address) = started.server.address().await {
-        tracing::info!(%address, "ready");
-    }
-    systemd::notify("READY=1");
-    tokio::spawn(pages.keep_few());
-    let mut interrupt = until_told_to_stop(&args, &started.reloader, hangup).await?;
     systemd::notify("STOPPING=1");
     tracing::info!("stopping");
     let stop = async {
@@ -99,7 +107,7 @@ async fn serve(args: RunArgs, pages: CodePages, journal: Log, spans: Spans) -> a
     tokio::select! {
         () = stop => {}
         // Somebody at a terminal does not want to wait. A second SIGTERM changes nothing: wrappers repeat it.
-        _ = interrupt.recv() => {
+        _ = signals.interrupt.recv() => {
             tracing::warn!("interrupted while stopping: ends at once, what waits in memory is lost");
             return Ok(ExitCode::FAILURE);
         }
@@ -151,14 +159,35 @@ fn without_lines(convert: Convert) -> Convert {
     })
 }
 
-/// Reloads when there is a reason until a signal ends the program; gives back the interrupts that are still to come.
-async fn until_told_to_stop(
-    args: &RunArgs,
-    reloader: &Reloader,
-    mut hangup: Signal,
-) -> anyhow::Result<Signal> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+/// What a program is told from outside. A signal that it does not listen for yet ends it at once, whatever it is.
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// From here on none is missed.
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup()).context("SIGHUP")?,
+            interrupt: signal(SignalKind::interrupt()).context("SIGINT")?,
+            terminate: signal(SignalKind::terminate()).context("SIGTERM")?,
+        })
+    }
+
+    /// Returns when the program has to end.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Reloads when there is a reason until a signal ends the program.
+async fn until_told_to_stop(args: &RunArgs, reloader: &Reloader, signals: &mut Signals) {
+    let Signals { hangup, interrupt, terminate } = signals;
     let watched = async {
         if args.watch {
             reloader.watch(POLL, log).await;
@@ -180,7 +209,6 @@ async fn until_told_to_stop(
         () = hung_up => {}
         () = watched => {}
     }
-    Ok(interrupt)
 }
 
 fn register_metrics(services: &Services) {

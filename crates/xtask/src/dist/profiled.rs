@@ -70,7 +70,12 @@ fn make_profile(root: &Path, slim: bool, folder: &Path) -> anyhow::Result<PathBu
     if counts.exists() {
         std::fs::remove_dir_all(&counts).with_context(|| counts.display().to_string())?;
     }
-    let flags = [format!("-Cprofile-generate={}", counts.display())];
+    let mut flags = vec![format!("-Cprofile-generate={}", counts.display())];
+    if slim {
+        // What was inlined before counters are set has none, and no place in the order; compiled for size, thousands of
+        // these functions stand on their own. (A profile for the compiler itself wants both builds inlined alike.)
+        flags.push("-Cllvm-args=-disable-preinline".to_owned());
+    }
     let counting = build(root, slim, &folder.join("counting"), &flags)?;
     let mut taken = Vec::new();
     for (number, work) in WORK.iter().enumerate() {
