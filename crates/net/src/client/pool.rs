@@ -39,7 +39,6 @@ struct Generation {
 }
 
 /// Who makes the connection.
-#[expect(clippy::large_enum_variant, reason = "one a request, on its way to be used at once")]
 pub(super) enum Connects {
     /// For plain HTTP, directly.
     Plain(Plain),

@@ -11,6 +11,7 @@ use tracing::field::Empty;
 use url::Url;
 
 use super::dns::Unresolved;
+use super::plain::Failure;
 use super::pool::Connects;
 use super::{Inner, Request, Response, stand_in};
 use crate::auth;
@@ -125,13 +126,13 @@ impl Inner {
         let client = match route.client {
             Connects::Any(client) => client,
             Connects::Plain(plain) => {
-                let sent = plain.send(outgoing.method, &route.url, outgoing.headers, outgoing.body);
-                let sent = sent.ok_or_else(|| Error::config("the URL cannot be asked for"))?;
-                return match sent.await {
+                let sent = plain.send(outgoing.method, &route.url, outgoing.headers, outgoing.body).await;
+                return match sent {
                     Ok(response) => Ok(Response::plain(response, outgoing.url, deadline)),
-                    Err(error) => {
-                        let connects = error.is_connect();
-                        Err(broken(url, error, connects))
+                    Err(Failure::Url) => Err(Error::config("the URL cannot be asked for")),
+                    Err(failure) => {
+                        let connects = matches!(failure, Failure::Connect(_));
+                        Err(broken(url, failure, connects))
                     }
                 };
             }

@@ -7,6 +7,7 @@ mod channel;
 mod client;
 mod grpc;
 mod proxy;
+mod reuse;
 mod server;
 mod sign;
 mod support;
