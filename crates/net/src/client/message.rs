@@ -8,10 +8,10 @@ use futures_util::{Stream, StreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 use url::Url;
 
+use super::plain::Answer;
 use super::send::{broken, transport_error};
 use crate::error::{Error, Kind, shown_url};
 
@@ -64,7 +64,7 @@ impl Request {
 /// Where the rest of a body comes from.
 enum Chunks {
     Any(Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>),
-    Plain(Incoming),
+    Plain(Answer),
     Ready(Option<Bytes>),
 }
 
@@ -112,7 +112,7 @@ impl Response {
         }
     }
 
-    pub(super) fn plain(response: http::Response<Incoming>, url: Url, deadline: Instant) -> Self {
+    pub(super) fn plain(response: http::Response<Answer>, url: Url, deadline: Instant) -> Self {
         let (head, body) = response.into_parts();
         Self {
             status: head.status,

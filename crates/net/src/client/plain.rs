@@ -8,14 +8,15 @@ use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, HOST};
 use http::{HeaderMap, HeaderValue, Method, Uri};
+use http_body::{Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -25,6 +26,7 @@ use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tower::Service;
@@ -33,8 +35,9 @@ use url::{Position, Url};
 use super::ClientOptions;
 use super::dns::{SystemDns, Unresolved};
 
-/// Largest read buffer of a connection while it is in use, and with it the largest head of an answer.
-const READ_BUFFER: usize = 64 << 10;
+/// Largest read buffer of a connection while it is in use, and with it the largest head of an answer. More would save few
+/// system calls, and what is read a little at a time is still in the processor's cache when it is copied.
+const READ_BUFFER: usize = 16 << 10;
 
 type Body = Full<Bytes>;
 type Stream = TokioIo<TcpStream>;
@@ -93,7 +96,7 @@ impl Plain {
         url: &Url,
         headers: HeaderMap,
         body: Bytes,
-    ) -> Result<http::Response<Incoming>, Failure> {
+    ) -> Result<http::Response<Answer>, Failure> {
         let place = &url[Position::BeforeHost..Position::AfterPort];
         let mut request = http::Request::new(Full::new(body));
         *request.method_mut() = method;
@@ -129,45 +132,105 @@ impl Plain {
         answer.map_err(|failed| Failure::Exchange(failed.into_error()))
     }
 
-    /// One request on a socket, which waits for the next one when the answer has been read.
+    /// One request on a socket.
     async fn exchange(
         &self,
         place: &str,
         socket: TcpStream,
         request: http::Request<Body>,
-    ) -> Result<http::Response<Incoming>, TrySendError<http::Request<Body>>> {
+    ) -> Result<http::Response<Answer>, TrySendError<http::Request<Body>>> {
         let made = Builder::new().max_buf_size(READ_BUFFER).handshake(TokioIo::new(socket)).await;
         let (mut sender, connection) = made.expect("a handshake of HTTP/1 does nothing that can fail");
-        let answer = sender.try_send_request(request);
-        let (shared, place) = (Arc::downgrade(&self.0), Box::from(place));
-        tokio::spawn(async move {
-            if let Some(socket) = until_free(connection, sender).await
-                && let Some(shared) = shared.upgrade()
-            {
-                shared.put(place, socket);
-            }
+        let mut answer = pin!(sender.try_send_request(request));
+        let home = (Arc::downgrade(&self.0), Box::from(place));
+        let (connection, sender) = (Some(connection), Some(sender));
+        let mut drive = Drive { connection, sender, reusable: false, home };
+        let answer = poll_fn(|cx| {
+            // Its end is seen by whoever waits for the answer.
+            let _ = drive.poll(cx);
+            answer.as_mut().poll(cx)
         });
-        answer.await
+        let answer = answer.await?;
+        let drive = drive.connection.is_some().then(|| Box::new(drive));
+        Ok(answer.map(|body| Answer { body: Some(body), drive }))
     }
 }
 
-/// Drives a connection through its one exchange and gives back the socket if it is good for another.
-async fn until_free(
-    mut connection: Connection<Stream, Body>,
-    mut sender: SendRequest<Body>,
-) -> Option<TcpStream> {
-    let reusable = poll_fn(|cx| match connection.poll_without_shutdown(cx) {
-        Poll::Ready(_) => Poll::Ready(false),
-        Poll::Pending => sender.poll_ready(cx).map(|ready| ready.is_ok()),
-    });
-    if !reusable.await {
-        return None;
+/// A connection with one exchange, whose socket waits for the next one when the answer has been read.
+struct Drive {
+    /// Until it has ended.
+    connection: Option<Connection<Stream, Body>>,
+    /// Until the exchange is over: it tells when the connection is good for another.
+    sender: Option<SendRequest<Body>>,
+    reusable: bool,
+    home: (Weak<Shared>, Box<str>),
+}
+
+impl Drive {
+    /// Ready when there is nothing left to do.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some(connection) = &mut self.connection else { return Poll::Ready(()) };
+            if let Poll::Ready(ended) = connection.poll_without_shutdown(cx) {
+                let connection = self.connection.take().filter(|_| ended.is_ok() && self.reusable);
+                if let Some(parts) = connection.map(Connection::into_parts)
+                    && let (Some(shared), place) = (self.home.0.upgrade(), &mut self.home.1)
+                    && parts.read_buf.is_empty()
+                {
+                    shared.put(std::mem::take(place), parts.io.into_inner());
+                }
+                return Poll::Ready(());
+            }
+            let Some(sender) = &mut self.sender else { return Poll::Pending };
+            self.reusable = ready!(sender.poll_ready(cx)).is_ok();
+            // Nobody can ask for anything any more: it ends, and leaves the socket open.
+            self.sender = None;
+        }
     }
-    // Nobody can ask for anything any more, so it ends, and leaves the socket open.
-    drop(sender);
-    poll_fn(|cx| connection.poll_without_shutdown(cx)).await.ok()?;
-    let parts = connection.into_parts();
-    parts.read_buf.is_empty().then(|| parts.io.into_inner())
+}
+
+/// The body of an answer. Reading it is what drives its connection: no other task, and no waking of one, for each part.
+pub(super) struct Answer {
+    /// Until it is dropped.
+    body: Option<Incoming>,
+    drive: Option<Box<Drive>>,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Self { body: Some(body), drive } = &mut *self else { return Poll::Ready(None) };
+        // First what has been read already: the connection has room for one part, and reads the next one into the memory
+        // of those that are gone.
+        let frame = Pin::new(&mut *body).poll_frame(cx);
+        let Some(driven) = drive.as_mut().filter(|_| frame.is_pending()) else { return frame };
+        if driven.poll(cx).is_ready() {
+            *drive = None;
+        }
+        Pin::new(body).poll_frame(cx)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(SizeHint::default, |body| body.size_hint())
+    }
+}
+
+impl Drop for Answer {
+    /// What is left of a short answer is read away, so that the socket can be used again.
+    fn drop(&mut self) {
+        self.body = None;
+        let Some(mut drive) = self.drive.take() else { return };
+        if drive.poll(&mut Context::from_waker(Waker::noop())).is_pending()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(poll_fn(move |cx| drive.poll(cx)));
+        }
+    }
 }
 
 impl Shared {

@@ -16,7 +16,7 @@ use crate::client::{Client, Request, describe};
 use crate::error::{Error, Kind};
 
 /// Buffers kept for the next scrape, and the most bytes that each may keep.
-const SPARE_BUFFERS: usize = 4;
+const SPARE_BUFFERS: usize = 2;
 const SPARE_BYTES: usize = 8 << 20;
 /// Bytes of an error's page that are read for its message.
 const EXCERPT: usize = 1024;
