@@ -8,7 +8,6 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use bytes::Bytes;
 use delivery::Record;
 use parking_lot::Mutex;
 use signal::names::NameScheme;
@@ -19,6 +18,7 @@ use signal::{FamilyList, Labels, SampleBatch, Series};
 use wire::compress::SnappyEncoder;
 use wire::remote_write::{Counts, Message, Options, V1Encoder, V2Encoder};
 
+use super::bodies::Bodies;
 use super::memo::{Memo, Memos};
 use super::prepared::{Prepared, Requests};
 use super::record::{KIND_V1, KIND_V2, put_head};
@@ -44,6 +44,7 @@ pub(super) struct Encoder {
     /// The series without labels: what relabelling drops, and what no receiver takes.
     nameless: Series,
     spare: Mutex<Vec<Buffers>>,
+    bodies: Bodies,
 }
 
 /// What a batch became.
@@ -105,6 +106,7 @@ impl Encoder {
             age_limit_ms,
             nameless: Series::intern(Labels::empty()),
             spare: Mutex::default(),
+            bodies: Bodies::default(),
         }
     }
 
@@ -122,6 +124,7 @@ impl Encoder {
                 *buffers = Buffers::default();
             }
         }
+        self.bodies.sweep();
         self.memos.sweep(now);
         self.prepared.sweep(now);
     }
@@ -224,7 +227,7 @@ impl Encoder {
         let packed = &mut buffers.packed;
         let filled = requests.fill(row, packed, |packed, counts| {
             let items = u32::try_from(counts.items()).unwrap_or(u32::MAX);
-            let (key, newest_ms, body) = (origin, row.timestamp_ms(), Bytes::copy_from_slice(packed));
+            let (key, newest_ms, body) = (origin, row.timestamp_ms(), self.bodies.copy(packed));
             encoded.records.push(Record { body, items, key, group: 0, created_ms: now_ms, newest_ms, kind });
         });
         filled.then_some(encoded)
@@ -359,7 +362,7 @@ impl Encoder {
             snappy.compress(buffer, packed).expect("a request is far smaller than snappy's 4 GiB");
             buffer.clear();
             let items = u32::try_from(counts.items()).unwrap_or(u32::MAX);
-            let body = Bytes::copy_from_slice(packed);
+            let body = self.bodies.copy(packed);
             records.push(Record { body, items, key, group: 0, created_ms: now_ms, newest_ms, kind });
         };
         match message {

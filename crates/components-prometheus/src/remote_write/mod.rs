@@ -8,6 +8,7 @@
 mod args;
 #[doc(hidden)]
 pub mod bench;
+mod bodies;
 mod encode;
 mod endpoint;
 mod gauges;
