@@ -1,5 +1,6 @@
 //! `cargo xtask dist`: the release binary, optimised and stripped, in an archive with licence and examples.
 
+mod calls;
 mod order;
 mod profiled;
 
@@ -33,12 +34,13 @@ pub struct Dist {
     #[arg(long)]
     slim: bool,
     /// Build twice: first to find out what runs how often on the work of `bench`, then with code laid out and
-    /// compiled for that; of a slim binary laid out only, so that it stays small. Needs LLVM's `llvm-profdata` (`rustup component add llvm-tools`).
+    /// compiled for that; of a slim binary laid out only, so that it stays small. Needs LLVM's `llvm-profdata` (`rustup
+    /// component add llvm-tools`), a slim build only `cc`.
     #[arg(long)]
     profiled: bool,
     /// With `--profiled`: the profile of an earlier run instead of making one. Of crates that have other dependencies or
     /// features since then it says nothing, for functions go by names that tell those too. The order of functions that was
-    /// written beside it is used as well.
+    /// written beside it is used as well, and alone for a slim binary.
     #[arg(long, requires = "profiled")]
     profile: Option<PathBuf>,
 }

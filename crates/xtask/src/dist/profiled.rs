@@ -1,6 +1,7 @@
 //! A build guided by a profile: one that counts, the work of `bench` done with it, and one that uses the counts, for how
-//! functions are compiled (but for a slim binary) and for where they lie (`order`). Neither build touches the artifacts of ordinary ones: each has
-//! a folder of its own.
+//! functions are compiled and for where they lie (`order`). Of a slim binary they only lie where they should, and what is
+//! counted is calls (`calls`): what is compiled for speed is larger, of a slim binary's megabytes one in twenty. No build
+//! touches the artifacts of ordinary ones: each has a folder of its own.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -8,12 +9,12 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use super::{LLD, build, call, order, rustc};
+use super::{LLD, build, call, calls, order, rustc};
 
 /// The work whose profile is taken, as arguments of `bench`: every path of data, as short as it can be and still
 /// reach the state in which a program spends its days (templates are learnt, caches are warm). The first and the second
 /// differ in what a program does that waits for a minute.
-const WORK: [&str; 9] = [
+pub(super) const WORK: [&str; 9] = [
     "idle --seconds 1",
     "idle --seconds 75",
     "metrics --only ferroalloy,ferroalloy-rw2 --targets 30 --interval 1 --warmup 5 --seconds 15",
@@ -28,21 +29,15 @@ const WORK: [&str; 9] = [
 /// Builds with the given profile, or makes one. The path of the binary. An order of functions lies beside a profile.
 pub(super) fn build_profiled(root: &Path, slim: bool, profile: Option<&Path>) -> anyhow::Result<PathBuf> {
     let folder = crate::target_folder(root).join("profiled");
-    let made;
-    let profile = match profile {
-        Some(profile) => profile,
-        None => {
-            made = make_profile(root, slim, &folder)?;
-            &made
-        }
-    };
+    let made = folder.join("ferroalloy.profdata");
+    match profile {
+        Some(_) => {}
+        None if slim => calls::make_order(root, &folder, &made.with_extension("order"))?,
+        None => make_profile(root, &folder, &made)?,
+    }
+    let profile = profile.unwrap_or(&made);
     let mut flags = Vec::new();
-    if slim {
-        // Of functions that are the same in LLVM's eyes one name is left, as a rule of one that never ran. The linker folds
-        // them too, and then the best place counts.
-        flags.push("-Zmerge-functions=disabled".to_owned());
-    } else {
-        // What is compiled for speed is larger: of a slim binary's megabytes one in twenty.
+    if !slim {
         flags.push(format!("-Cprofile-use={}", named_by_content(profile, &folder)?.display()));
     }
     let order = profile.with_extension("order");
@@ -68,19 +63,14 @@ fn named_by_content(file: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// Counts, and writes the profile and the order that come of it.
-fn make_profile(root: &Path, slim: bool, folder: &Path) -> anyhow::Result<PathBuf> {
+fn make_profile(root: &Path, folder: &Path, profile: &Path) -> anyhow::Result<()> {
     let profdata = profdata()?;
     let counts = folder.join("counts");
     if counts.exists() {
         std::fs::remove_dir_all(&counts).with_context(|| counts.display().to_string())?;
     }
-    let mut flags = vec![format!("-Cprofile-generate={}", counts.display())];
-    if slim {
-        // What was inlined before counters are set has none, and no place in the order; compiled for size, thousands of
-        // these functions stand on their own. (A profile for the compiler itself wants both builds inlined alike.)
-        flags.push("-Cllvm-args=-disable-preinline".to_owned());
-    }
-    let counting = build(root, slim, &folder.join("counting"), &flags)?;
+    let flags = [format!("-Cprofile-generate={}", counts.display())];
+    let counting = build(root, false, &folder.join("counting"), &flags)?;
     let mut taken = Vec::new();
     for (number, work) in WORK.iter().enumerate() {
         let taken_here = counts.join(number.to_string());
@@ -102,10 +92,8 @@ fn make_profile(root: &Path, slim: bool, folder: &Path) -> anyhow::Result<PathBu
         Ok(order::counts(&text))
     };
     let order = order::order(&read(&taken[..1])?, &read(&taken[1..2])?, &read(&taken[2..])?);
-    let profile = folder.join("ferroalloy.profdata");
     std::fs::write(profile.with_extension("order"), order)?;
-    call(Command::new(profdata).args(["merge", "--output"]).arg(&profile).args(&taken))?;
-    Ok(profile)
+    call(Command::new(profdata).args(["merge", "--output"]).arg(profile).args(&taken))
 }
 
 /// LLVM's tool: the toolchain's own, or one of the same version on PATH.
