@@ -34,6 +34,8 @@ pub struct Config {
     pub batch_bytes: u64,
     /// How long a sender waits for further records when an attempt is not yet full.
     pub batch_wait: Duration,
+    /// A record of so many items does not wait for others: what is like it would not fit beside it.
+    pub batch_alone: u64,
     /// Exponential back-off of a lane after a failed attempt.
     pub backoff: Backoff,
     /// How the back-off grows and how it is spread.
@@ -66,6 +68,7 @@ impl Default for Config {
             batch_items: 10_000,
             batch_bytes: 4 << 20,
             batch_wait: Duration::ZERO,
+            batch_alone: u64::MAX,
             backoff: Backoff::default(),
             growth: Growth::default(),
             retry_limited: true,

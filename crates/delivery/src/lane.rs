@@ -93,7 +93,8 @@ impl Lane {
         if self.in_flight {
             return None;
         }
-        let waits = self.batch == 0 && self.singles == 0 && !hurry && !self.is_full(config);
+        let alone = u64::from(front.items) >= config.batch_alone;
+        let waits = self.batch == 0 && self.singles == 0 && !hurry && !alone && !self.is_full(config);
         let ripe = if waits { front.queued_at + millis(config.batch_wait) } else { front.queued_at };
         Some(ripe.max(self.not_before))
     }

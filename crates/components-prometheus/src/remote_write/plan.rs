@@ -130,6 +130,7 @@ fn config(args: &Args, endpoint: &args::Endpoint, queue: &QueueConfig, disk: Opt
         batch_items: queue.max_samples_per_send as u64,
         batch_bytes: REQUEST_BYTES,
         batch_wait: queue.batch_send_deadline.min(LONGEST_WAIT),
+        batch_alone: queue.max_samples_per_send as u64 / 2 + 1,
         backoff: Backoff { min: queue.min_backoff, max: queue.max_backoff },
         retry_limited: queue.retry_on_http_429,
         max_attempts: None,

@@ -188,6 +188,7 @@ fn random_config(rng: &mut fastrand::Rng, disk: bool) -> Config {
         batch_items: rng.u64(1..40),
         batch_bytes: rng.u64(1..2_000),
         batch_wait: Duration::from_millis(rng.u64(0..300)),
+        batch_alone: rng.u64(1..40),
         growth: Growth::default(),
         backoff: Backoff {
             min: Duration::from_millis(rng.u64(1..100)),

@@ -286,6 +286,24 @@ async fn a_refused_batch_is_split_so_that_only_the_culprit_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_record_beside_which_its_like_would_not_fit_waits_for_no_company() {
+    let script = Script::new([]);
+    let wait = Duration::from_secs(1);
+    let config = Config { batch_items: 10, batch_alone: 6, batch_wait: wait, ..one_lane() };
+    let queue = open(&config, script.clone()).await;
+    let of = |body, items| Record { items, ..text(body) };
+    queue.append(of("large", 6)).await.unwrap();
+    settle().await;
+    assert_eq!(script.bodies(), ["large"]);
+    queue.append(of("small", 5)).await.unwrap();
+    queue.append(of("next", 3)).await.unwrap();
+    settle().await;
+    assert_eq!(script.bodies(), ["large"]);
+    sleep(wait).await;
+    assert_eq!(script.bodies(), ["large", "small+next"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_attempt_without_an_answer_is_abandoned_and_repeated() {
     let script = Script::new([Answer::Never]);
     let queue = open(&Config { attempt_timeout: Duration::from_secs(7), ..one_lane() }, script.clone()).await;
