@@ -2,7 +2,7 @@
 //!
 //! Data path: socket that waits, or a new one → `hyper`'s state of a connection → answer → socket, which waits again.
 //! Invariants: between two requests a connection is its socket and nothing else, for with its buffers and channels it
-//! has 40 KiB, for each of hundreds of targets; a request is sent a second time only if the first cannot have counted.
+//! has 40 KiB, for each of hundreds of targets; what may have had an effect is not sent a second time.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
