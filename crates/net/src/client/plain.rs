@@ -224,10 +224,9 @@ impl Drop for Answer {
     /// What is left of a short answer is read away, so that the socket can be used again.
     fn drop(&mut self) {
         self.body = None;
-        let Some(mut drive) = self.drive.take() else { return };
-        if drive.poll(&mut Context::from_waker(Waker::noop())).is_pending()
-            && let Ok(runtime) = Handle::try_current()
-        {
+        // Where nothing runs, nothing can be read, and nobody will ask again.
+        let (Some(mut drive), Ok(runtime)) = (self.drive.take(), Handle::try_current()) else { return };
+        if drive.poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             runtime.spawn(poll_fn(move |cx| drive.poll(cx)));
         }
     }

@@ -207,3 +207,14 @@ async fn a_request_says_what_it_goes_to_and_keeps_what_it_says_itself() {
     assert!(seen[1].1.starts_with("GET / HTTP/1.1\r\n") && seen[1].1.contains("host: other\r\n"), "{seen:?}");
     assert!(!seen[1].1.contains(&own), "{seen:?}");
 }
+
+#[test]
+fn an_answer_may_outlive_what_runs_it() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (unread, mut server) = runtime.block_on(async {
+        let server = Scripted::start(&[(&[ENDLESS], true)]).await;
+        (client(|_| ()).send(server.get()).await.unwrap(), server)
+    });
+    drop(unread);
+    assert_eq!(runtime.block_on(server.end()), 0);
+}
