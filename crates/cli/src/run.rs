@@ -63,7 +63,8 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(args: RunArgs, pages: CodePages, journal: Log, spans: Spans) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::listen()?;
+    // Before anything else: a signal that nobody listens for ends the program at once, whatever it is.
+    let (hangup, mut end) = (signal(SignalKind::hangup()).context("SIGHUP")?, End::listen()?);
     let id = identity::load(&args.storage)?;
     let services =
         load::services(&args.load, args.storage.clone(), &args.memory_address, args.shutdown_deadline, id);
@@ -73,7 +74,7 @@ async fn serve(args: RunArgs, pages: CodePages, journal: Log, spans: Spans) -> a
     let started = start(&args, &journal, &spans, &services).await?;
     let first = tokio::select! {
         first = started.reloader.reload() => Some(first),
-        () = signals.end() => None,
+        () = end.is_wanted() => None,
     };
     match first {
         Some(Err(error)) => {
@@ -90,7 +91,10 @@ async fn serve(args: RunArgs, pages: CodePages, journal: Log, spans: Spans) -> a
             }
             systemd::notify("READY=1");
             tokio::spawn(pages.keep_few());
-            until_told_to_stop(&args, &started.reloader, &mut signals).await;
+            tokio::select! {
+                () = end.is_wanted() => {}
+                () = keep_loaded(&args, &started.reloader, hangup) => {}
+            }
         }
         // The load under way ends early, as a reload does.
         None => journal.release(),
@@ -107,7 +111,7 @@ async fn serve(args: RunArgs, pages: CodePages, journal: Log, spans: Spans) -> a
     tokio::select! {
         () = stop => {}
         // Somebody at a terminal does not want to wait. A second SIGTERM changes nothing: wrappers repeat it.
-        _ = signals.interrupt.recv() => {
+        _ = end.interrupt.recv() => {
             tracing::warn!("interrupted while stopping: ends at once, what waits in memory is lost");
             return Ok(ExitCode::FAILURE);
         }
@@ -159,25 +163,23 @@ fn without_lines(convert: Convert) -> Convert {
     })
 }
 
-/// What a program is told from outside. A signal that it does not listen for yet ends it at once, whatever it is.
-struct Signals {
-    hangup: Signal,
+/// The signals that end the program.
+struct End {
     interrupt: Signal,
     terminate: Signal,
 }
 
-impl Signals {
+impl End {
     /// From here on none is missed.
     fn listen() -> anyhow::Result<Self> {
         Ok(Self {
-            hangup: signal(SignalKind::hangup()).context("SIGHUP")?,
             interrupt: signal(SignalKind::interrupt()).context("SIGINT")?,
             terminate: signal(SignalKind::terminate()).context("SIGTERM")?,
         })
     }
 
-    /// Returns when the program has to end.
-    async fn end(&mut self) {
+    /// Returns when there is one.
+    async fn is_wanted(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -185,16 +187,14 @@ impl Signals {
     }
 }
 
-/// Reloads when there is a reason until a signal ends the program.
-async fn until_told_to_stop(args: &RunArgs, reloader: &Reloader, signals: &mut Signals) {
-    let Signals { hangup, interrupt, terminate } = signals;
+/// Reloads whenever there is a reason, and goes on until it is dropped: a reload may take long, and must not keep the
+/// program from ending.
+async fn keep_loaded(args: &RunArgs, reloader: &Reloader, mut hangup: Signal) {
     let watched = async {
         if args.watch {
             reloader.watch(POLL, log).await;
         }
-        std::future::pending::<()>().await;
     };
-    // Beside the other signals: a reload may take long, and must not keep the program from ending.
     let hung_up = async {
         while hangup.recv().await.is_some() {
             systemd::notify("RELOADING=1");
@@ -203,12 +203,7 @@ async fn until_told_to_stop(args: &RunArgs, reloader: &Reloader, signals: &mut S
         }
         std::future::pending::<()>().await;
     };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        () = hung_up => {}
-        () = watched => {}
-    }
+    tokio::join!(watched, hung_up);
 }
 
 fn register_metrics(services: &Services) {

@@ -41,11 +41,14 @@ impl Bodies {
     fn take(&self, len: usize) -> Vec<u8> {
         // The next body is a little longer or shorter.
         let room = len + len / 16;
-        let mut spare = self.0.lock();
-        spare.used = true;
         let fits = |memory: &Vec<u8>| (len..=room + room / 4).contains(&memory.capacity());
-        let at = spare.memory.iter().position(fits);
-        at.map_or_else(|| Vec::with_capacity(room), |at| spare.memory.swap_remove(at))
+        let found = {
+            let mut spare = self.0.lock();
+            spare.used = true;
+            let at = spare.memory.iter().position(fits);
+            at.map(|at| spare.memory.remove(at))
+        };
+        found.unwrap_or_else(|| Vec::with_capacity(room))
     }
 
     /// Gives memory back that nobody has asked for since the last time.
@@ -77,11 +80,11 @@ impl Drop for Body {
         let mut memory = std::mem::take(&mut self.memory);
         memory.clear();
         let mut spare = home.lock();
-        if spare.memory.len() == SPARE {
-            // The one that has been of no use for longest, lest all come to be of a length that nobody needs.
-            spare.memory.remove(0);
-        }
+        // The one that has been of no use for longest goes, lest all come to be of a length that nobody needs.
+        let useless = (spare.memory.len() == SPARE).then(|| spare.memory.remove(0));
         spare.memory.push(memory);
+        drop(spare);
+        drop(useless);
     }
 }
 

@@ -210,11 +210,17 @@ async fn a_request_says_what_it_goes_to_and_keeps_what_it_says_itself() {
 
 #[test]
 fn an_answer_may_outlive_what_runs_it() {
+    // Longer than a read, so that the rest lies at hand when the answer is let go of.
+    let long = format!("HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n{}", "x".repeat(20_000));
+    let answers: &[&str] = vec![&*long.leak()].leak();
+    let script: Script = vec![(answers, true)].leak();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (unread, mut server) = runtime.block_on(async {
-        let server = Scripted::start(&[(&[ENDLESS], true)]).await;
-        (client(|_| ()).send(server.get()).await.unwrap(), server)
+    let (unread, client, mut server) = runtime.block_on(async {
+        let (server, client) = (Scripted::start(script).await, client(|_| ()));
+        let unread = client.send(server.get()).await.unwrap();
+        (unread, client, server)
     });
     drop(unread);
+    drop(client);
     assert_eq!(runtime.block_on(server.end()), 0);
 }

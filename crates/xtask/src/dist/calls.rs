@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 use super::order::Counts;
-use super::profiled::WORK;
+use super::profiled::{WORK, bench};
 use super::{LLD, build, call, order};
 
 const SOURCE: &str = include_str!("calls.c");
@@ -41,9 +41,7 @@ pub(super) fn make_order(root: &Path, folder: &Path, into: &Path) -> anyhow::Res
         if file.exists() {
             std::fs::remove_file(&file)?;
         }
-        let mut bench = Command::new(std::env::current_exe()?);
-        bench.env("FERROALLOY_CALLS", &file);
-        call(bench.arg("bench").args(work.split(' ')).arg("--program").arg(&counting))?;
+        bench(work, &counting, "FERROALLOY_CALLS", &file)?;
         let calls =
             std::fs::read(&file).with_context(|| format!("no calls were counted: {}", file.display()))?;
         counted.push(counts(&sections, &calls));
@@ -67,7 +65,7 @@ struct Section<'a> {
 /// The functions of a linker's map, in the order of their places. A line is an address, another one, a size, an alignment
 /// and what lies there: `4ac475 4ac475 39 1 /x/y.o:(.text._RNv1a)`.
 fn sections(map: &str) -> Vec<Section<'_>> {
-    let line = |line: &'_ str| -> Option<(u64, u64)> {
+    let line = |line: &str| -> Option<(u64, u64)> {
         let mut fields = line.split_ascii_whitespace();
         let start = u64::from_str_radix(fields.next()?, 16).ok()?;
         Some((start, start + u64::from_str_radix(fields.nth(1)?, 16).ok()?))

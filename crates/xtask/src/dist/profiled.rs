@@ -74,9 +74,7 @@ fn make_profile(root: &Path, folder: &Path, profile: &Path) -> anyhow::Result<()
     let mut taken = Vec::new();
     for (number, work) in WORK.iter().enumerate() {
         let taken_here = counts.join(number.to_string());
-        let mut bench = Command::new(std::env::current_exe()?);
-        bench.env("LLVM_PROFILE_FILE", taken_here.join("%m_%p.profraw"));
-        call(bench.arg("bench").args(work.split(' ')).arg("--program").arg(&counting))?;
+        bench(work, &counting, "LLVM_PROFILE_FILE", &taken_here.join("%m_%p.profraw"))?;
         if !taken_here.exists() {
             bail!(
                 "the program wrote no profile to {}: is RUSTFLAGS set? It hides the flag for it",
@@ -94,6 +92,12 @@ fn make_profile(root: &Path, folder: &Path, profile: &Path) -> anyhow::Result<()
     let order = order::order(&read(&taken[..1])?, &read(&taken[1..2])?, &read(&taken[2..])?);
     std::fs::write(profile.with_extension("order"), order)?;
     call(Command::new(profdata).args(["merge", "--output"]).arg(profile).args(&taken))
+}
+
+/// Does one of the works with a program that counts into a file which a variable names.
+pub(super) fn bench(work: &str, program: &Path, variable: &str, file: &Path) -> anyhow::Result<()> {
+    let mut bench = Command::new(std::env::current_exe()?);
+    call(bench.env(variable, file).arg("bench").args(work.split(' ')).arg("--program").arg(program))
 }
 
 /// LLVM's tool: the toolchain's own, or one of the same version on PATH.
