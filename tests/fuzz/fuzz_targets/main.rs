@@ -29,6 +29,7 @@ targets!(
     gelf,
     go_time,
     grpc_answers,
+    grpc_calls,
     heroku,
     host_files,
     jaeger,

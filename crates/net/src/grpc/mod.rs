@@ -15,7 +15,7 @@ pub use client::{
     Answer, Balancing, Channel, ChannelOptions, Endpoint, Failure, Keepalive, Unary, is_reserved,
     read_arbitrary,
 };
-pub use server::{Call, Finished, Limits, Service, handler};
+pub use server::{Call, Finished, Limits, Service, handler, read_arbitrary_call};
 pub use status::{Code, Status};
 
 /// Bytes in front of a message.

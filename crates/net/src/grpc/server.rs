@@ -19,6 +19,7 @@ use super::status::{Code, Status};
 use super::{
     ACCEPTED, GRPC_ACCEPT_ENCODING, GRPC_ENCODING, GRPC_TIMEOUT, MEDIA_TYPE, PREFIX, encoding_named,
 };
+use crate::server::body::Parts;
 use crate::server::{BodyError, Budget, Peer, Refusal, RequestBody, ResponseBody, Room, StreamHandler};
 use crate::server::{empty, text};
 
@@ -153,49 +154,13 @@ impl<S: Service> Grpc<S> {
 
     /// The one message of a call, and whether it is compressed.
     async fn frame(&self, mut body: RequestBody, room: &mut Room) -> Result<(bool, Bytes), Status> {
-        let internal = |why: &'static str| Status::new(Code::Internal, why);
-        let mut first = Bytes::new();
-        let mut all = BytesMut::new();
-        let mut expected = None;
-        while let Some(data) = body.next().await.map_err(|e| broken(&e, self.limits.max_message))? {
-            let have = first.len() + all.len() + data.len();
-            room.at_least(have).await.map_err(refused)?;
-            // A message in one part, which most are, is not copied.
-            if first.is_empty() && all.is_empty() {
-                first = data;
-            } else {
-                all.extend_from_slice(&std::mem::take(&mut first));
-                all.extend_from_slice(&data);
-            }
-            let start = if all.is_empty() { &first[..] } else { &all[..] };
-            if expected.is_none()
-                && let Some(prefix) = start.first_chunk::<PREFIX>()
-            {
-                expected = Some(self.length(*prefix)?);
-            }
-            if expected.is_some_and(|expected| have > expected) {
-                return Err(Status::new(Code::Unimplemented, "a unary call has one message only"));
-            }
+        let limit = self.limits.max_message;
+        let mut frame = Frame::new(limit);
+        while let Some(data) = body.next().await.map_err(|e| broken(&e, limit))? {
+            room.at_least(frame.parts.len() + data.len()).await.map_err(refused)?;
+            frame.push(data)?;
         }
-        let message = if all.is_empty() { first } else { all.freeze() };
-        match expected {
-            Some(expected) if message.len() == expected => Ok((message[0] == 1, message.slice(PREFIX..))),
-            Some(_) => Err(internal("the message is shorter than it claims")),
-            None => Err(internal("there is no message in the call")),
-        }
-    }
-
-    /// How long a frame is in all, from its first bytes.
-    fn length(&self, prefix: [u8; PREFIX]) -> Result<usize, Status> {
-        let [flag, length @ ..] = prefix;
-        if flag > 1 {
-            return Err(Status::new(Code::Internal, "a message has an unknown flag"));
-        }
-        let length = u32::from_be_bytes(length) as usize;
-        if length > self.limits.max_message {
-            return Err(too_large(length, self.limits.max_message));
-        }
-        Ok(PREFIX + length)
+        frame.finish()
     }
 
     async fn unpack(&self, encoding: Encoding, packed: &Bytes, room: &mut Room) -> Result<Bytes, Status> {
@@ -214,6 +179,63 @@ impl<S: Service> Grpc<S> {
         room.at_most(packed.len() + message.len());
         Ok(message.into())
     }
+}
+
+/// The frame of a call, as it arrives: a flag, a length, and so many bytes.
+struct Frame {
+    limit: usize,
+    parts: Parts,
+    /// Its length with the prefix, once that is there.
+    expected: Option<usize>,
+}
+
+impl Frame {
+    fn new(limit: usize) -> Self {
+        Self { limit, parts: Parts::default(), expected: None }
+    }
+
+    fn push(&mut self, data: Bytes) -> Result<(), Status> {
+        self.parts.push(data);
+        if self.expected.is_none()
+            && let Some(prefix) = self.parts.bytes().first_chunk::<PREFIX>()
+        {
+            self.expected = Some(self.length(*prefix)?);
+        }
+        if self.expected.is_some_and(|expected| self.parts.len() > expected) {
+            return Err(Status::new(Code::Unimplemented, "a unary call has one message only"));
+        }
+        Ok(())
+    }
+
+    /// How long a frame is in all, from its first bytes.
+    fn length(&self, prefix: [u8; PREFIX]) -> Result<usize, Status> {
+        let [flag, length @ ..] = prefix;
+        if flag > 1 {
+            return Err(Status::new(Code::Internal, "a message has an unknown flag"));
+        }
+        let length = u32::from_be_bytes(length) as usize;
+        if length > self.limit {
+            return Err(too_large(length, self.limit));
+        }
+        Ok(PREFIX + length)
+    }
+
+    /// Whether its message is compressed, and the message.
+    fn finish(self) -> Result<(bool, Bytes), Status> {
+        let frame = self.parts.finish();
+        match self.expected {
+            Some(expected) if frame.len() == expected => Ok((frame[0] == 1, frame.slice(PREFIX..))),
+            Some(_) => Err(Status::new(Code::Internal, "the message is shorter than it claims")),
+            None => Err(Status::new(Code::Internal, "there is no message in the call")),
+        }
+    }
+}
+
+/// Reads any parts as the body of a call; for `tests/fuzz/fuzz_targets/grpc_calls.rs` only.
+pub fn read_arbitrary_call<'a>(parts: impl Iterator<Item = &'a [u8]>, limit: usize) -> Option<(bool, Bytes)> {
+    let mut frame = Frame::new(limit);
+    parts.map(Bytes::copy_from_slice).try_for_each(|part| frame.push(part)).ok()?;
+    frame.finish().ok()
 }
 
 fn too_large(length: usize, limit: usize) -> Status {

@@ -67,7 +67,7 @@ impl RequestBody {
         if self.incoming.size_hint().lower() > self.limit as u64 {
             return Err(Refusal::from(&BodyError::TooLarge(self.limit)));
         }
-        let mut parts = Parts::new(&self.incoming);
+        let mut parts = Parts::expecting(&self.incoming);
         while let Some(data) = self.next().await.map_err(|e| Refusal::from(&e))? {
             room.at_least(parts.len() + data.len()).await?;
             parts.push(data);
@@ -80,7 +80,7 @@ impl RequestBody {
         if self.incoming.size_hint().lower() > self.limit as u64 {
             return Err(BodyError::TooLarge(self.limit));
         }
-        let mut parts = Parts::new(&self.incoming);
+        let mut parts = Parts::expecting(&self.incoming);
         while let Some(data) = self.next().await? {
             parts.push(data);
         }
@@ -99,23 +99,29 @@ impl RequestBody {
 }
 
 /// A body that is put together. One in one part, which most are, is not copied.
-struct Parts {
+#[derive(Default)]
+pub(crate) struct Parts {
     expected: usize,
     first: Bytes,
     all: BytesMut,
 }
 
 impl Parts {
-    fn new(incoming: &Incoming) -> Self {
+    fn expecting(incoming: &Incoming) -> Self {
         let expected = incoming.size_hint().lower().min(1 << 20) as usize;
-        Self { expected, first: Bytes::new(), all: BytesMut::new() }
+        Self { expected, ..Self::default() }
     }
 
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.first.len() + self.all.len()
     }
 
-    fn push(&mut self, data: Bytes) {
+    /// What has come so far.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        if self.all.is_empty() { &self.first } else { &self.all }
+    }
+
+    pub(crate) fn push(&mut self, data: Bytes) {
         if self.len() == 0 {
             self.first = data;
             return;
@@ -127,7 +133,7 @@ impl Parts {
         self.all.extend_from_slice(&data);
     }
 
-    fn finish(self) -> Bytes {
+    pub(crate) fn finish(self) -> Bytes {
         if self.all.is_empty() { self.first } else { self.all.freeze() }
     }
 }

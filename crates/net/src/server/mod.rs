@@ -6,7 +6,7 @@
 //! handler's panic is one answer with status 500; changed certificates are in force with the next handshake.
 
 mod admission;
-mod body;
+pub(crate) mod body;
 mod connection;
 mod filter;
 mod handler;

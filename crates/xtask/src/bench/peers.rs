@@ -107,6 +107,7 @@ fn alloy(path: &Path, setup: &Setup<'_>, variant: Variant) -> anyhow::Result<Chi
 {before}
 prometheus.scrape "bench" {{
 	targets         = {targets}
+	job_name        = "bench"
 	forward_to      = [{forward}]
 	scrape_interval = "{interval}s"
 	scrape_timeout  = "{interval}s"
