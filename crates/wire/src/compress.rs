@@ -5,6 +5,8 @@
 
 use std::io::{Read, Write};
 
+use crate::proto::push_zeros;
+
 /// How a body is compressed, as in `Content-Encoding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
@@ -144,7 +146,7 @@ fn unsnap(body: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
         return Err(corrupt(Encoding::Snappy, "the claimed length cannot come out of so few bytes"));
     }
     let before = out.len();
-    out.resize(before + len, 0);
+    push_zeros(out, len);
     let n = snap::raw::Decoder::new()
         .decompress(body, &mut out[before..])
         .map_err(|e| corrupt(Encoding::Snappy, e))?;
@@ -223,7 +225,7 @@ impl SnappyEncoder {
     /// Compresses `body` as one block and appends it to `out`. Fails only where `body` has 4 GiB or more.
     pub fn compress(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         let before = out.len();
-        out.resize(before + snap::raw::max_compress_len(body.len()), 0);
+        push_zeros(out, snap::raw::max_compress_len(body.len()));
         match self.encoder.compress(body, &mut out[before..]) {
             Ok(n) => {
                 out.truncate(before + n);

@@ -254,6 +254,18 @@ pub const fn varint_len(value: u64) -> usize {
     ((64 - (value | 1).leading_zeros() as usize) * 9 + 64) / 64
 }
 
+/// Appends zeros, to be written over. In blocks: a compiler that is asked for little code makes of [`Vec::resize`] a loop
+/// over bytes.
+pub fn push_zeros(out: &mut Vec<u8>, mut count: usize) {
+    const ZEROS: [u8; 1024] = [0; 1024];
+    out.reserve(count);
+    while count > 0 {
+        let part = count.min(ZEROS.len());
+        out.extend_from_slice(&ZEROS[..part]);
+        count -= part;
+    }
+}
+
 /// Appends a varint.
 #[inline]
 pub fn push_varint(out: &mut Vec<u8>, mut value: u64) {

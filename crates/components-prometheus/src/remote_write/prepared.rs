@@ -150,14 +150,11 @@ impl Requests {
             let (counts, all) = (template.counts(), row.values());
             packed.clear();
             put_head(counts, packed);
-            let filled = match &self.kept {
-                None => template.fill(all[first..].iter().copied(), row.timestamp_ms(), packed),
-                Some(kept) => {
-                    let values = kept[first..].iter().map(|at| all[*at as usize]);
-                    template.fill(values, row.timestamp_ms(), packed)
-                }
+            let (all, kept) = match &self.kept {
+                None => (&all[first..], None),
+                Some(kept) => (all, Some(&kept[first..])),
             };
-            if !filled {
+            if !template.fill(all, kept, row.timestamp_ms(), packed) {
                 return false;
             }
             first += counts.samples;

@@ -46,24 +46,24 @@ struct Line {
 }
 
 impl Line {
-    #[inline]
+    #[inline(always)]
     fn new(raw: &[u8], flags: u16) -> Self {
         let len = u16::try_from(raw.len()).unwrap_or(LONG);
         Self { hash: xxh3_64_with_secret(raw, &*SECRET).to_ne_bytes(), len, flags }
     }
 
-    #[inline]
+    #[inline(always)]
     fn hash(self) -> u64 {
         u64::from_ne_bytes(self.hash)
     }
 
-    #[inline]
+    #[inline(always)]
     fn is(self, other: Self) -> bool {
         (self.hash, self.len) == (other.hash, other.len)
     }
 
     /// The length of the text, if `rest` begins with it.
-    #[inline]
+    #[inline(always)]
     fn leads(self, rest: &[u8]) -> Option<usize> {
         let text = rest.get(..usize::from(self.len))?;
         (self.len != LONG && self.is(Self::new(text, 0))).then_some(text.len())

@@ -11,9 +11,15 @@ const EXACT_POWERS: [f64; 23] = [
 
 /// Reads what stands behind a series where that is one blank, a value and the end of the line: the value, and
 /// how long all of it is. `None` where there is anything else; both text formats have lines of this form.
-#[inline]
 pub fn plain_value(text: &[u8]) -> Option<(f64, usize)> {
     let [b' ', number @ ..] = text else { return None };
+    // What most values are: a few digits.
+    if let Some(eight) = number.first_chunk::<8>() {
+        let (value, len) = up_to_eight_digits(*eight);
+        if len > 0 && number.get(len) == Some(&b'\n') {
+            return Some((value as f64, len + 2));
+        }
+    }
     if let Some((value, len)) = short_decimal(number)
         && number.get(len) == Some(&b'\n')
     {
@@ -29,7 +35,6 @@ pub fn plain_value(text: &[u8]) -> Option<(f64, usize)> {
 ///
 /// Exact (Clinger's fast path): an integer below 2^53 times or over a power of ten up to 10^22 takes one
 /// correctly rounded operation.
-#[inline]
 pub fn short_decimal(text: &[u8]) -> Option<(f64, usize)> {
     let mut i = 0;
     let negative = match text.first()? {
@@ -38,23 +43,15 @@ pub fn short_decimal(text: &[u8]) -> Option<(f64, usize)> {
         _ => false,
     };
     i += usize::from(negative);
-    let digits_at = i;
     let mut mantissa = 0u64;
-    while let Some(digit) = digit(text, i) {
-        mantissa = mantissa.wrapping_mul(10).wrapping_add(digit);
-        i += 1;
-    }
-    let mut digits = i - digits_at;
+    let mut digits = leading_digits(&text[i..], &mut mantissa);
+    i += digits;
     let mut exponent = 0i32;
     if text.get(i) == Some(&b'.') {
-        i += 1;
-        let fraction_at = i;
-        while let Some(digit) = digit(text, i) {
-            mantissa = mantissa.wrapping_mul(10).wrapping_add(digit);
-            i += 1;
-        }
-        digits += i - fraction_at;
-        exponent = -i32::try_from(i - fraction_at).ok()?;
+        let fraction = leading_digits(&text[i + 1..], &mut mantissa);
+        i += 1 + fraction;
+        digits += fraction;
+        exponent = -i32::try_from(fraction).ok()?;
     }
     // Nineteen digits fit into 64 bits.
     if digits == 0 || digits > 19 {
@@ -73,7 +70,48 @@ pub fn short_decimal(text: &[u8]) -> Option<(f64, usize)> {
     Some((if negative { -value } else { value }, i))
 }
 
-#[inline]
+/// Puts the digits that `text` begins with behind those of `mantissa`, which wraps around, and tells how many they are.
+#[inline(always)]
+fn leading_digits(text: &[u8], mantissa: &mut u64) -> usize {
+    let mut i = 0;
+    while let Some(eight) = text[i..].first_chunk::<8>() {
+        let (value, count) = up_to_eight_digits(*eight);
+        *mantissa = mantissa.wrapping_mul(POWERS[count]).wrapping_add(value);
+        i += count;
+        if count < 8 {
+            return i;
+        }
+    }
+    while let Some(digit) = digit(text, i) {
+        *mantissa = mantissa.wrapping_mul(10).wrapping_add(digit);
+        i += 1;
+    }
+    i
+}
+
+/// Powers of ten by the number of digits that are read at a time.
+const POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// The number that these bytes begin with, and how many digits it has. All are looked at together: as bytes, then as
+/// pairs of digits, then as fours (Mula, "SWAR: parsing decimal numbers"; Langdale, simdjson).
+#[inline(always)]
+fn up_to_eight_digits(text: [u8; 8]) -> (u64, usize) {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let bytes = u64::from_le_bytes(text) ^ (EACH * u64::from(b'0'));
+    // The uppermost bit of a byte that is no digit: it is above 9, or has that bit already.
+    let others = (((bytes & (EACH * 0x7f)) + EACH * (0x80 - 10)) | bytes) & (EACH * 0x80);
+    let count = others.trailing_zeros() as usize / 8;
+    if count == 0 {
+        return (0, 0);
+    }
+    // Noughts in front instead of what follows. The first digit is in the lowest byte.
+    let digits = bytes << (8 * (8 - count));
+    let pairs = (digits * 10 + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    ((fours & 0xffff) * 10_000 + (fours >> 32), count)
+}
+
+#[inline(always)]
 fn digit(text: &[u8], i: usize) -> Option<u64> {
     text.get(i).map(|b| b.wrapping_sub(b'0')).filter(|d| *d <= 9).map(u64::from)
 }
@@ -236,7 +274,57 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_plain_value_ends_its_line() {
+        for (text, expected) in [
+            (" 7\nx{} 1\n", Some((7.0, 3))),
+            (" 7\n", Some((7.0, 3))),
+            (" 1234567\nx 1\n", Some((1_234_567.0, 9))),
+            (" 12345678\nx 1\n", Some((12_345_678.0, 10))),
+            (" 123456789\nx 1\n", Some((123_456_789.0, 11))),
+            (" 1.5\nx{} 1\n", Some((1.5, 5))),
+            (" -3\nx{} 1\n", Some((-3.0, 4))),
+            (" 1e3\nx{} 1\n", Some((1000.0, 5))),
+            (" +Inf\nx{} 1\n", Some((f64::INFINITY, 6))),
+            (" 12345678", None),
+            (" 7 1234\nx{} 1\n", None),
+            (" 7 # {} 1\nx 1\n", None),
+            (" 7\r\nx{} 12\n", None),
+            (" \nx{} 12\n", None),
+            ("7\nx{} 1234\n", None),
+            ("", None),
+        ] {
+            assert_eq!(plain_value(text.as_bytes()), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn digits_end_at_the_first_byte_that_is_none() {
+        for count in 0..=8 {
+            for other in (0..=u8::MAX).filter(|byte| !byte.is_ascii_digit()) {
+                let mut text = *b"98765432";
+                text[count..].fill(other);
+                // What follows another byte does not count, digit or not.
+                for after in [other, b'1'] {
+                    text[(count + 1).min(8)..].fill(after);
+                    let expected = std::str::from_utf8(&text[..count]).expect("digits").parse().unwrap_or(0);
+                    assert_eq!(up_to_eight_digits(text), (expected, count), "{text:?}");
+                }
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_number_is_the_same_whatever_follows(text in "-?[0-9]{0,22}(\\.[0-9]{0,12})?", after in "[ \n}#x]{0,9}") {
+            let long = format!("{text}{after}");
+            let whole = text.parse::<f64>().ok();
+            prop_assert_eq!(parse_float(text.as_bytes()).map(f64::to_bits), whole.map(f64::to_bits));
+            if let Some((value, len)) = short_decimal(long.as_bytes()) {
+                prop_assert_eq!((Some(value.to_bits()), len), (whole.map(f64::to_bits), text.len()));
+            }
+        }
+
         #[test]
         fn shortest_forms_come_back_exactly(bits: u64) {
             let value = f64::from_bits(bits);

@@ -11,7 +11,7 @@
 
 use super::matcher::{Matcher, literal_tag, push_copy};
 use super::{Counts, Message};
-use crate::proto::{Reader, Value, push_varint, put_varint};
+use crate::proto::{Reader, Value, push_varint, push_zeros, put_varint};
 
 /// `Sample` field of 16 bytes, `value` as a double.
 const TAGS: [u8; 3] = [0x12, 0x10, 0x09];
@@ -26,6 +26,8 @@ const WINDOW: usize = 65_535;
 const WHOLE: usize = 4;
 /// Values of which the last place is known.
 const RECENT: usize = 64;
+/// Bytes that are copied at a time, most of which may not count: elements between two values are seldom longer.
+const SLACK: usize = 32;
 
 /// A request without its values and its time.
 #[derive(Debug)]
@@ -88,51 +90,66 @@ impl Template {
         size_of::<Self>() + self.code.len()
     }
 
-    /// Appends the snappy block of the message with these values. `false`, and nothing is appended, where
-    /// the time needs more or fewer bytes than the template has for it.
+    /// Appends the snappy block of the message with the values of a row: those at the places `kept`, or all. `false`,
+    /// and nothing is appended, where the time needs more or fewer bytes than the template has for it.
     ///
     /// # Panics
     /// If there are fewer values than samples; those beyond are not looked at.
-    pub fn fill(&self, mut values: impl Iterator<Item = f64>, timestamp_ms: i64, out: &mut Vec<u8>) -> bool {
+    pub fn fill(&self, row: &[f64], kept: Option<&[u32]>, timestamp_ms: i64, out: &mut Vec<u8>) -> bool {
         let Some(time) = time_field(timestamp_ms) else { return false };
-        out.reserve(5 + self.code.len() + self.counts.samples * (TAGGED + 1));
         push_varint(out, self.length as u64);
-        let mut filling = Filling::new();
+        let start = out.len();
+        push_zeros(out, self.code.len() + self.counts.samples * (TAGGED + 1) + SLACK);
+        let mut filling = Filling::new(&mut out[start..]);
         let mut rest = &self.code[..];
-        for number in 0..=self.counts.samples {
-            let (copied, literal, length) = (length(&mut rest), length(&mut rest), length(&mut rest));
-            let at = out.len();
-            let (elements, after) = rest.split_at(copied);
-            out.extend_from_slice(elements);
-            rest = after;
+        let mut number = 0;
+        loop {
+            let [copied, literal, length] = lengths(&mut rest);
+            let at = filling.at;
+            filling.elements(rest, copied);
+            rest = &rest[copied..];
             if number == 1 {
-                out[at + 1..at + 1 + TIME].copy_from_slice(&time);
+                filling.out[at + 1..at + 1 + TIME].copy_from_slice(&time);
             }
             filling.position += length;
-            if number < self.counts.samples {
-                let value = values.next().expect("a value for each sample of the template");
-                filling.value(value, literal, out);
+            if number == self.counts.samples {
+                break;
             }
+            let place = kept.map_or(number, |kept| kept[number] as usize);
+            filling.value(row[place], literal);
+            number += 1;
         }
+        let written = filling.at;
+        out.truncate(start + written);
         true
     }
 }
 
-/// A varint of our own.
-#[inline]
-fn length(rest: &mut &[u8]) -> usize {
-    if let [first @ ..=0x7f, after @ ..] = *rest {
-        *rest = after;
-        return usize::from(*first);
+/// Three varints of our own, which have a byte each as a rule, the last one or two.
+#[inline(always)]
+fn lengths(rest: &mut &[u8]) -> [usize; 3] {
+    if let [first, second, third, after @ ..] = *rest
+        && (first | second) & 0x80 == 0
+    {
+        let [first, second, low] = [first, second, third].map(|byte| usize::from(*byte));
+        if low < 0x80 {
+            *rest = after;
+            return [first, second, low];
+        }
+        if let [high @ ..=0x7f, after @ ..] = after {
+            *rest = after;
+            return [first, second, (low & 0x7f) | usize::from(*high) << 7];
+        }
     }
-    if let [first, second @ ..=0x7f, after @ ..] = *rest {
-        *rest = after;
-        return usize::from(first & 0x7f) | usize::from(*second) << 7;
-    }
+    any_lengths(rest)
+}
+
+#[cold]
+fn any_lengths(rest: &mut &[u8]) -> [usize; 3] {
     let mut reader = Reader::new(rest);
-    let length = reader.varint().expect("written by Template::of");
+    let lengths = [(); 3].map(|()| reader.varint().expect("written by Template::of") as usize);
     *rest = reader.rest();
-    length as usize
+    lengths
 }
 
 fn time_field(timestamp_ms: i64) -> Option<[u8; TIME]> {
@@ -165,8 +182,13 @@ fn values(message: Message, body: &[u8], timestamp_ms: i64) -> Option<Vec<usize>
     Some(found)
 }
 
-/// What is known while values are written.
-struct Filling {
+/// A block that is being filled. It is written by place, in parts of fixed sizes of which not all may count: for a few
+/// bytes at a time that takes less than appending them would.
+struct Filling<'o> {
+    /// Long enough for all, and [`SLACK`] more.
+    out: &'o mut [u8],
+    /// So much of it is written.
+    at: usize,
     /// In the message.
     position: usize,
     /// By hash: a value and where its tags are.
@@ -175,42 +197,82 @@ struct Filling {
     whole: [usize; 3],
 }
 
-impl Filling {
-    fn new() -> Self {
+impl<'o> Filling<'o> {
+    fn new(out: &'o mut [u8]) -> Self {
         // No value is at the end of all positions.
-        Self { position: 0, recent: [(0, usize::MAX); RECENT], whole: [usize::MAX; 3] }
+        Self { out, at: 0, position: 0, recent: [(0, usize::MAX); RECENT], whole: [usize::MAX; 3] }
+    }
+
+    /// The first `count` of these bytes.
+    #[inline(always)]
+    fn elements(&mut self, bytes: &[u8], count: usize) {
+        match bytes.first_chunk::<SLACK>() {
+            Some(chunk) if count <= SLACK => self.put(chunk, count),
+            _ => {
+                self.out[self.at..self.at + count].copy_from_slice(&bytes[..count]);
+                self.at += count;
+            }
+        }
+    }
+
+    /// All of these bytes, of which so many count.
+    #[inline(always)]
+    fn put<const N: usize>(&mut self, bytes: &[u8; N], count: usize) {
+        self.out[self.at..self.at + N].copy_from_slice(bytes);
+        self.at += count;
+    }
+
+    /// A copy of 4 to 64 bytes from within the window.
+    #[inline(always)]
+    fn copy(&mut self, distance: usize, len: usize) {
+        let [low, high, ..] = distance.to_le_bytes();
+        if len <= 11 && distance < 2048 {
+            self.put(&[high << 5 | ((len - 4) << 2) as u8 | 1, low], 2);
+        } else {
+            self.put(&[((len - 1) << 2) as u8 | 2, low, high], 3);
+        }
+    }
+
+    /// Where tags lie that can be copied to here.
+    #[inline(always)]
+    fn is_near(&self, at: usize) -> bool {
+        self.position.checked_sub(at).is_some_and(|distance| distance <= WINDOW)
     }
 
     /// Writes tags and value, behind a literal of `literal` bytes that may still be made longer.
-    #[inline]
-    fn value(&mut self, value: f64, literal: usize, out: &mut Vec<u8>) {
+    #[inline(always)]
+    fn value(&mut self, value: f64, literal: usize) {
         let (bits, here) = (value.to_bits(), self.position);
-        self.position += TAGGED;
-        let near = |at: &usize| here.checked_sub(*at).is_some_and(|distance| distance <= WINDOW);
-        let slot = &mut self.recent[(bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize];
-        let same = (slot.0 == bits && near(&slot.1)).then_some(slot.1);
-        *slot = (bits, here);
+        let slot = (bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize;
+        let (known, place) = self.recent[slot];
+        self.recent[slot] = (bits, here);
         let zeros = (bits.trailing_zeros() as usize / 8).min(WHOLE + 2);
-        let whole = (WHOLE..=zeros).rev().find(|zeros| near(&self.whole[zeros - WHOLE]));
-        let source = whole.map(|zeros| self.whole[zeros - WHOLE]);
-        (WHOLE..=zeros).for_each(|zeros| self.whole[zeros - WHOLE] = here);
-        if let Some(same) = same {
-            push_copy(out, here - same, TAGGED);
-        } else if let (Some(zeros), Some(source)) = (whole, source) {
-            push_copy(out, here - source, TAGS.len() + zeros);
-            out.push(literal_tag(VALUE - zeros).0[0]);
-            out.extend_from_slice(&bits.to_le_bytes()[zeros..]);
-        } else {
-            let [a, b, c, d, e, f, g, h] = bits.to_le_bytes();
-            let tagged = [TAGS[0], TAGS[1], TAGS[2], a, b, c, d, e, f, g, h];
-            if (1..=60 - TAGGED).contains(&literal) {
-                let tag = out.len() - literal - 1;
-                out[tag] = literal_tag(literal + TAGGED).0[0];
-            } else {
-                out.push(literal_tag(TAGGED).0[0]);
-            }
-            out.extend_from_slice(&tagged);
+        let mut whole = zeros;
+        while whole >= WHOLE && !self.is_near(self.whole[whole - WHOLE]) {
+            whole -= 1;
         }
+        if known == bits && self.is_near(place) {
+            self.copy(here - place, TAGGED);
+        } else if whole >= WHOLE {
+            self.copy(here - self.whole[whole - WHOLE], TAGS.len() + whole);
+            let left = VALUE - whole;
+            let tag = u64::from(literal_tag(left).0[0]);
+            self.put(&(bits >> (8 * whole) << 8 | tag).to_le_bytes(), 1 + left);
+        } else {
+            if (1..=60 - TAGGED).contains(&literal) {
+                self.out[self.at - literal - 1] = literal_tag(literal + TAGGED).0[0];
+            } else {
+                self.put(&[literal_tag(TAGGED).0[0]], 1);
+            }
+            self.put(&TAGS, TAGS.len());
+            self.put(&bits.to_le_bytes(), VALUE);
+        }
+        let mut known_zeros = WHOLE;
+        while known_zeros <= zeros {
+            self.whole[known_zeros - WHOLE] = here;
+            known_zeros += 1;
+        }
+        self.position = here + TAGGED;
     }
 }
 
@@ -297,7 +359,7 @@ mod tests {
             for (round, values) in rounds.iter().enumerate() {
                 let (time, mut block) = (TIME_MS + round as i64 * 5_000, b"before".to_vec());
                 let values = &values[first..first + counts.samples];
-                assert!(template.fill(values.iter().copied(), time, &mut block));
+                assert!(template.fill(values, None, time, &mut block));
                 let points = batch.points.iter().skip(first);
                 let expected: Vec<_> =
                     points.zip(values).map(|(p, v)| (p.series.to_string(), time, v.to_bits())).collect();
@@ -360,7 +422,7 @@ mod tests {
         let (body, counts) = encode(Message::V1, &batch(&like_an_exporter(3), 1.0), 100).remove(0);
         let template = Template::of(Message::V1, &body, counts, TIME_MS).expect("a template");
         let mut out = Vec::new();
-        assert!(!template.fill([1.0; 3].into_iter(), 1, &mut out) && out.is_empty());
+        assert!(!template.fill(&[1.0; 3], None, 1, &mut out) && out.is_empty());
     }
 
     #[test]
@@ -373,7 +435,7 @@ mod tests {
             let (body, counts) = encode(message, &batch, 2000).remove(0);
             let template = Template::of(message, &body, counts, TIME_MS).expect("a template");
             let mut filled = Vec::new();
-            assert!(template.fill(values.iter().copied(), TIME_MS, &mut filled));
+            assert!(template.fill(&values, None, TIME_MS, &mut filled));
             batch.points.listed().iter_mut().zip(&values).for_each(|(p, v)| p.value = *v);
             let (body, _) = encode(message, &batch, 2000).remove(0);
             let mut plain = Vec::new();
