@@ -93,7 +93,7 @@ fn leading_digits(text: &[u8], mantissa: &mut u64) -> usize {
 const POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
 /// The number that these bytes begin with, and how many digits it has. All are looked at together: as bytes, then as
-/// pairs of digits, then as fours (Mula, "SWAR: parsing decimal numbers"; Langdale, simdjson).
+/// pairs of digits, then as fours, as simdjson reads eight digits.
 #[inline(always)]
 fn up_to_eight_digits(text: [u8; 8]) -> (u64, usize) {
     const EACH: u64 = 0x0101_0101_0101_0101;
