@@ -2,7 +2,8 @@
 //!
 //! A row's list says all that a request needs besides values and a time: what relabelling makes of its series,
 //! and the message that they make. Once a list has come [`WORTH`] times, [`Requests`] are made of it, which
-//! takes about as long as encoding it ten times; from then on its series are not looked at.
+//! takes about as long as encoding it ten times; from then on its series are not looked at. An origin whose lists end
+//! before that has paid is waited for longer each time, so that what is made for nothing stays a part of the whole.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,8 +16,12 @@ use wire::remote_write::{Counts, Message, Template};
 use super::record::put_head;
 use crate::MANY_SERIES;
 
-/// Rows of one list before templates are made of it.
+/// Rows of one list before templates are made of it, where nothing is known against it.
 const WORTH: u32 = 3;
+/// Rows for which templates must serve to have been worth their making.
+const PAID: u32 = 10;
+/// Where they have not, twice as many rows are waited for with the origin's next list, up to so many.
+const MOST_WORTH: u32 = 48;
 /// Bytes of templates, an endpoint: those of about three million series.
 const MOST_BYTES: usize = 64 << 20;
 /// After so long without a batch an origin's templates are forgotten.
@@ -25,11 +30,25 @@ const FORGET: Duration = Duration::from_secs(600);
 /// The templates of an endpoint, by origin.
 pub(super) struct Prepared(ByOrigin<State>);
 
-enum State {
-    /// The list has come so often.
-    Seen(AtomicU32),
-    /// `None`: no template can be made of it.
-    Ready(Message, Option<Requests>),
+/// What is known of the list of an origin.
+struct State {
+    /// Rows before templates are made of it.
+    worth: u32,
+    /// Rows that have come: until templates were made, or since.
+    rows: AtomicU32,
+    /// For which message; `None` within: no template can be made of it.
+    ready: Option<(Message, Option<Requests>)>,
+}
+
+impl State {
+    /// Rows before templates are made of the list that follows this one.
+    fn next_worth(&self) -> u32 {
+        match self.ready {
+            None => self.worth,
+            Some(_) if self.rows.load(Ordering::Relaxed) >= PAID => WORTH,
+            Some(_) => (self.worth * 2).min(MOST_WORTH),
+        }
+    }
 }
 
 /// The requests of a list.
@@ -52,8 +71,8 @@ pub(super) struct Held(Arc<State>);
 impl std::ops::Deref for Held {
     type Target = Requests;
     fn deref(&self) -> &Requests {
-        match &*self.0 {
-            State::Ready(_, Some(requests)) => requests,
+        match &self.0.ready {
+            Some((_, Some(requests))) => requests,
             _ => unreachable!("held only where it is ready"),
         }
     }
@@ -71,26 +90,27 @@ impl Prepared {
         make: impl FnOnce() -> Option<Requests>,
     ) -> Option<Held> {
         let list = row.list().id();
-        match self.0.get(origin, list, now) {
-            Some(known) => match &*known {
-                State::Seen(times) if times.fetch_add(1, Ordering::Relaxed) + 1 < WORTH => return None,
-                State::Ready(known_message, requests) if *known_message == message => {
-                    return requests.is_some().then_some(Held(known));
-                }
-                // Worth it now, or the endpoint has turned out to want the other message.
-                State::Seen(_) | State::Ready(..) => {}
-            },
-            None => {
-                self.0.put(origin, list, Arc::new(State::Seen(AtomicU32::new(1))), 64, now);
-                return None;
+        let Some(known) = self.0.get(origin, list, now) else {
+            let worth = self.0.last(origin).map_or(WORTH, |before| before.next_worth());
+            self.0.put(origin, list, Arc::new(State { worth, rows: 1.into(), ready: None }), 64, now);
+            return None;
+        };
+        let rows = known.rows.fetch_add(1, Ordering::Relaxed) + 1;
+        match &known.ready {
+            None if rows < known.worth => return None,
+            Some((known_message, requests)) if *known_message == message => {
+                return requests.is_some().then_some(Held(known));
             }
+            // Worth it now, or the endpoint has turned out to want the other message.
+            _ => {}
         }
         let requests = component::heavy(row.values().len() > MANY_SERIES, make);
         let cost = 64 + requests.as_ref().map_or(0, Requests::bytes);
-        let ready = requests.is_some();
-        let state = Arc::new(State::Ready(message, requests));
+        let is_ready = requests.is_some();
+        let ready = Some((message, requests));
+        let state = Arc::new(State { worth: known.worth, rows: 1.into(), ready });
         self.0.put(origin, list, state.clone(), cost, now);
-        ready.then_some(Held(state))
+        is_ready.then_some(Held(state))
     }
 
     #[cfg(test)]
@@ -161,5 +181,39 @@ impl Requests {
             each(packed, counts);
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use signal::samples::NO_FAMILY;
+    use signal::{FamilyList, Labels, SeriesList};
+
+    use super::*;
+
+    /// Lists of one origin, each of which comes `rows` times: of which rows templates were made.
+    fn made(prepared: &Prepared, rows: &[u32]) -> Vec<Option<u32>> {
+        let of_list = |rows: &u32| {
+            let series = vec![Series::intern(Labels::from_pairs([("__name__", "up")]))];
+            let list = Arc::new(SeriesList::new(series, vec![NO_FAMILY], FamilyList::default()));
+            let mut made = None;
+            for number in 1..=*rows {
+                let row = Row::new(list.clone(), 1, vec![1.0]);
+                prepared.requests(1, &row, Message::V1, Instant::now(), || {
+                    assert_eq!(made, None);
+                    made = Some(number);
+                    None
+                });
+            }
+            made
+        };
+        rows.iter().map(of_list).collect()
+    }
+
+    #[test]
+    fn an_origin_whose_lists_end_early_is_waited_for_longer_until_one_has_paid() {
+        let prepared = Prepared::default();
+        assert_eq!(made(&prepared, &[2, 100, 3, 2, 6, 11]), [None, Some(3), Some(3), None, Some(6), None]);
+        assert_eq!(made(&prepared, &[12, 30, 50, 60, 5]), [12, 24, 48, 48, 3].map(Some));
     }
 }
