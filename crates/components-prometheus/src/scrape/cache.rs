@@ -45,6 +45,7 @@ struct Line {
     flags: u16,
 }
 
+// Inlined always: they run for each line, and where code is to be small a compiler would call them.
 impl Line {
     #[inline(always)]
     fn new(raw: &[u8], flags: u16) -> Self {

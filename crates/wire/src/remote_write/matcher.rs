@@ -184,23 +184,31 @@ pub(super) fn push_copy(out: &mut Vec<u8>, distance: usize, mut len: usize) {
     while len > 64 {
         // No element shorter than four bytes may be left: those take three bytes for nothing.
         let part = if len < 68 { 60 } else { 64 };
-        push_far(out, distance, part);
+        push_element(out, distance, part);
         len -= part;
     }
+    push_element(out, distance, len);
+}
+
+/// The shortest element for a copy of at most 64 bytes from within the window, and how many of its bytes count.
+#[inline(always)]
+pub(super) fn copy_element(distance: usize, len: usize) -> ([u8; 3], usize) {
+    let [low, high, ..] = distance.to_le_bytes();
     if (4..=11).contains(&len) && distance < 2048 {
-        out.extend_from_slice(&[(distance >> 8 << 5 | (len - 4) << 2 | 1) as u8, distance as u8]);
+        ([high << 5 | ((len - 4) << 2) as u8 | 1, low, 0], 2)
     } else {
-        push_far(out, distance, len);
+        ([((len - 1) << 2) as u8 | 2, low, high], 3)
     }
 }
 
 #[inline]
-fn push_far(out: &mut Vec<u8>, distance: usize, len: usize) {
-    let [a, b, c, d, ..] = distance.to_le_bytes();
+fn push_element(out: &mut Vec<u8>, distance: usize, len: usize) {
     if distance <= WINDOW {
-        out.extend_from_slice(&[((len - 1) << 2 | 2) as u8, a, b]);
+        let (element, count) = copy_element(distance, len);
+        out.extend_from_slice(&element[..count]);
     } else {
-        out.extend_from_slice(&[((len - 1) << 2 | 3) as u8, a, b, c, d]);
+        let [a, b, c, d, ..] = distance.to_le_bytes();
+        out.extend_from_slice(&[((len - 1) << 2) as u8 | 3, a, b, c, d]);
     }
 }
 

@@ -9,7 +9,7 @@
 //! is written out once and copied from there to all others, so that one change changes them all. No other
 //! copy reaches into a time or a value.
 
-use super::matcher::{Matcher, literal_tag, push_copy};
+use super::matcher::{Matcher, copy_element, literal_tag, push_copy};
 use super::{Counts, Message};
 use crate::proto::{Reader, Value, push_varint, push_zeros, put_varint};
 
@@ -222,18 +222,14 @@ impl<'o> Filling<'o> {
         self.at += count;
     }
 
-    /// A copy of 4 to 64 bytes from within the window.
+    /// A copy of at most 64 bytes from within the window.
     #[inline(always)]
     fn copy(&mut self, distance: usize, len: usize) {
-        let [low, high, ..] = distance.to_le_bytes();
-        if len <= 11 && distance < 2048 {
-            self.put(&[high << 5 | ((len - 4) << 2) as u8 | 1, low], 2);
-        } else {
-            self.put(&[((len - 1) << 2) as u8 | 2, low, high], 3);
-        }
+        let (element, count) = copy_element(distance, len);
+        self.put(&element, count);
     }
 
-    /// Where tags lie that can be copied to here.
+    /// Whether tags that lie there can be copied to here.
     #[inline(always)]
     fn is_near(&self, at: usize) -> bool {
         self.position.checked_sub(at).is_some_and(|distance| distance <= WINDOW)
